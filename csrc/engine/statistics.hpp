@@ -1,0 +1,247 @@
+// Statistics of the chains at saved times, gathered while they run and never stored path by path.
+//
+// For every block of chains and every time, sums of powers of (x - reference) are kept in 16 float64 columns; the
+// reference is the block's first chain at that time, so the sums lose nothing to a large mean. The powers of a row of
+// float32 lanes are first added in float32 (at most 16 terms a column), which costs a quarter of converting each.
+// The order of all additions is fixed by the lane numbers alone: any instruction set, tile or thread gives the same bits.
+#pragma once
+
+#include "../noise/lanes.hpp"
+#include "job.hpp"
+
+namespace sdefast {
+namespace SDEFAST_LEVEL {
+
+constexpr int columns = 16;
+
+using Column = double[columns];
+
+// What a row of lanes adds to a time's sums: per component the power sums (and the extremes), then the products.
+template <class T> class Statistics {
+  public:
+    // Times that are gathered before they are finished; the caller's scratch holds that many.
+    static i64 doubles_per_time(const Job &job) { return columns * rows(job) + job.dim + 1; }
+
+    Statistics(const Job &job, double *scratch, i64 times)
+        : job(job), n_rows(rows(job)), sums(reinterpret_cast<Column *>(scratch)), partial(sums + times * n_rows),
+          reference(scratch + (times + 1) * columns * n_rows), absent(reference + times * job.dim) {}
+
+    static i64 doubles(const Job &job, i64 times) { return times * doubles_per_time(job) + columns * rows(job); }
+
+    void clear(i64 times) {
+        for (i64 r = 0; r < times * n_rows; ++r)
+            for (int c = 0; c < columns; ++c) sums[r][c] = 0;
+        for (i64 t = 0; t < times; ++t) absent[t] = 0;
+    }
+
+    // Add a row: x[i * max_lanes + lane], of which the first `valid` lanes count; the others are overwritten.
+    void add(i64 time, T *x, int lanes, int valid, bool first_of_block) {
+        if (first_of_block) set_reference(time, x);
+        const double *center = reference + time * job.dim;
+        for (int i = 0; i < job.dim; ++i)
+            for (int l = valid; l < lanes; ++l) x[i * max_lanes + l] = T(center[i]);  // adds exactly nothing
+        if (!gather(center, x, lanes)) absent[time] += gather_finite(center, x, valid);
+        commit(time, first_of_block);
+    }
+
+    // The block's numbers of one time, in the order of statistics_size().
+    void finish(i64 time, i64 n_chains, double *out) {
+        const Column *sum = sums + time * n_rows;
+        const double *center = reference + time * job.dim;
+        const double n = double(n_chains) - absent[time], divisor = n > 0 ? n : 1;
+        double *pairs = out + 1 + job.dim * statistics_per_component(job.moments, job.extremes);
+        *out++ = n;
+        double shift[max_dim];
+        for (int i = 0; i < job.dim; ++i) {
+            double s[4];
+            for (int k = 0; k < job.moments; ++k) s[k] = total(*sum++);
+            const double d = shift[i] = s[0] / divisor;
+            *out++ = center[i] + d;
+            *out++ = s[1] - s[0] * d;
+            if (job.moments == 4) {
+                *out++ = s[2] - 3 * d * s[1] + 2 * n * d * d * d;
+                *out++ = s[3] - 4 * d * s[2] + 6 * d * d * s[1] - 3 * n * d * d * d * d;
+            }
+            if (job.extremes) {
+                *out++ = least(*sum++);
+                *out++ = -least(*sum++);
+            }
+        }
+        if (!job.covariance) return;
+        for (int i = 0; i < job.dim; ++i)
+            for (int j = i + 1; j < job.dim; ++j) *pairs++ = total(*sum++) - n * shift[i] * shift[j];
+    }
+
+  private:
+    const Job &job;
+    const i64 n_rows;
+    Column *sums, *partial;
+    double *reference, *absent;
+
+    static i64 rows(const Job &job) {
+        return statistics_size(job.dim, job.moments, job.extremes, job.covariance) - 1;
+    }
+
+    static bool finite(double x) { return x - x == 0; }
+
+    void set_reference(i64 time, const T *x) {
+        for (int i = 0; i < job.dim; ++i) {
+            const double first = double(x[i * max_lanes]);
+            reference[time * job.dim + i] = finite(first) ? first : 0;
+        }
+    }
+
+    // Fast path into `partial`; false if a sum is not finite (a chain that is not, or an overflow).
+    bool gather(const double *center, const T *x, int lanes) {
+        Column *out = partial;
+        bool good = true;
+        for (int i = 0; i < job.dim; ++i) {
+            const T *row = x + i * max_lanes;
+            good &= job.moments == 2 ? two_powers(row, T(center[i]), lanes, out) : four_powers(row, center[i], lanes, out);
+            out += job.moments;
+            if (job.extremes) extremes(row, lanes, out), out += 2;
+        }
+        if (job.covariance)
+            for (int i = 0; i < job.dim; ++i)
+                for (int j = i + 1; j < job.dim; ++j)
+                    product(x + i * max_lanes, T(center[i]), x + j * max_lanes, T(center[j]), lanes, *out++);
+        return good;
+    }
+
+    static bool two_powers(const T *x, T center, int lanes, Column *out) {
+        T first[lane_step] = {}, second[lane_step] = {};
+        for (int b = 0; b < lanes; b += lane_step) {
+            for (int l = 0; l < lane_step; ++l) {
+                const T d = x[b + l] - center;
+                first[l] += d;
+                second[l] = fma(d, d, second[l]);
+            }
+        }
+        bool good = true;
+        for (int c = 0; c < columns; ++c) {
+            out[0][c] = double(first[c] + first[c + columns]);
+            out[1][c] = double(second[c] + second[c + columns]);
+        }
+        for (int c = 0; c < columns; ++c) good &= finite(out[1][c]);
+        return good;
+    }
+
+    // In float64 throughout: a fourth power soon leaves the range of float32.
+    static bool four_powers(const T *x, double center, int lanes, Column *out) {
+        Column s1 = {}, s2 = {}, s3 = {}, s4 = {};
+        for (int b = 0; b < lanes; b += columns) {
+            for (int c = 0; c < columns; ++c) {
+                const double d = double(x[b + c]) - center, square = d * d;
+                s1[c] += d;
+                s2[c] += square;
+                s3[c] = fma(square, d, s3[c]);
+                s4[c] = fma(square, square, s4[c]);
+            }
+        }
+        bool good = true;
+        for (int c = 0; c < columns; ++c) out[0][c] = s1[c], out[1][c] = s2[c], out[2][c] = s3[c], out[3][c] = s4[c];
+        for (int c = 0; c < columns; ++c) good &= finite(s4[c]);
+        return good;
+    }
+
+    // Minima of x and of -x.
+    static void extremes(const T *x, int lanes, Column *out) {
+        T low[columns], high[columns];
+        for (int c = 0; c < columns; ++c) low[c] = high[c] = x[c];
+        for (int b = columns; b < lanes; b += columns) {
+            for (int c = 0; c < columns; ++c) {
+                low[c] = x[b + c] < low[c] ? x[b + c] : low[c];
+                high[c] = x[b + c] > high[c] ? x[b + c] : high[c];
+            }
+        }
+        for (int c = 0; c < columns; ++c) out[0][c] = double(low[c]), out[1][c] = -double(high[c]);
+    }
+
+    static void product(const T *x, T x_center, const T *y, T y_center, int lanes, Column &out) {
+        T sum[lane_step] = {};
+        for (int b = 0; b < lanes; b += lane_step)
+            for (int l = 0; l < lane_step; ++l) sum[l] = fma(x[b + l] - x_center, y[b + l] - y_center, sum[l]);
+        for (int c = 0; c < columns; ++c) out[c] = double(sum[c] + sum[c + columns]);
+    }
+
+    // Slow path into `partial`, in float64, over the chains whose components are all finite; returns how many are not.
+    i64 gather_finite(const double *center, const T *x, int valid) {
+        for (i64 r = 0; r < n_rows; ++r)
+            for (int c = 0; c < columns; ++c) partial[r][c] = 0;
+        if (job.extremes) forget_extremes(partial);
+        i64 missing = 0;
+        for (int l = 0; l < valid; ++l) {
+            if (!chain_is_finite(x, l)) {
+                ++missing;
+                continue;
+            }
+            gather_chain(center, x, l);
+        }
+        return missing;
+    }
+
+    bool chain_is_finite(const T *x, int lane) const {
+        bool good = true;
+        for (int i = 0; i < job.dim; ++i) good &= finite(double(x[i * max_lanes + lane]));
+        return good;
+    }
+
+    void gather_chain(const double *center, const T *x, int lane) {
+        const int c = lane % columns;
+        Column *out = partial;
+        double d[max_dim];
+        for (int i = 0; i < job.dim; ++i) {
+            const double value = double(x[i * max_lanes + lane]);
+            d[i] = value - center[i];
+            double power = 1;
+            for (int k = 0; k < job.moments; ++k) (*out++)[c] += power *= d[i];
+            if (!job.extremes) continue;
+            out[0][c] = value < out[0][c] ? value : out[0][c];
+            out[1][c] = -value < out[1][c] ? -value : out[1][c];
+            out += 2;
+        }
+        if (!job.covariance) return;
+        for (int i = 0; i < job.dim; ++i)
+            for (int j = i + 1; j < job.dim; ++j) (*out++)[c] += d[i] * d[j];
+    }
+
+    void forget_extremes(Column *rows) const {
+        for (int i = 0; i < job.dim; ++i)
+            for (int k = 0; k < 2; ++k)
+                for (int c = 0; c < columns; ++c)
+                    rows[i * (job.moments + 2) + job.moments + k][c] = __builtin_inf();
+    }
+
+    void commit(i64 time, bool first_of_block) {
+        Column *sum = sums + time * n_rows;
+        if (first_of_block && job.extremes) forget_extremes(sum);
+        if (!job.extremes) {
+            for (i64 r = 0; r < n_rows; ++r)
+                for (int c = 0; c < columns; ++c) sum[r][c] += partial[r][c];
+            return;
+        }
+        const i64 per_component = job.moments + 2;
+        for (i64 r = 0; r < n_rows; ++r) {
+            const bool is_power = r >= job.dim * per_component || r % per_component < job.moments;
+            for (int c = 0; c < columns; ++c)
+                sum[r][c] = is_power ? sum[r][c] + partial[r][c] : (partial[r][c] < sum[r][c] ? partial[r][c] : sum[r][c]);
+        }
+    }
+
+    static double total(const Column &column) {
+        double s[columns];
+        for (int c = 0; c < columns; ++c) s[c] = column[c];
+        for (int half = columns / 2; half > 0; half /= 2)
+            for (int c = 0; c < half; ++c) s[c] += s[c + half];
+        return s[0];
+    }
+
+    static double least(const Column &column) {
+        double low = column[0];
+        for (int c = 1; c < columns; ++c) low = column[c] < low ? column[c] : low;
+        return low;
+    }
+};
+
+}  // namespace SDEFAST_LEVEL
+}  // namespace sdefast

@@ -1,0 +1,88 @@
+// All kernels at one instruction-set level. The build compiles this file once per level, with SDEFAST_LEVEL set to the
+// name of a namespace and SDEFAST_LEVEL_NAME to what users call it.
+#include "../engine/chain_loop.hpp"
+#include "../models/models.hpp"
+#include "../noise/vector_math.hpp"
+#include "table.hpp"
+
+namespace sdefast {
+namespace SDEFAST_LEVEL {
+namespace {
+
+template <class T, class Z> void run(const Job &job, AnyStepper stepper) {
+    ChainLoop<T, Z>(job, reinterpret_cast<Stepper<T, Z>>(stepper)).run();
+}
+
+template <class T, class Z> i64 scratch_bytes(const Job &job) { return ChainLoop<T, Z>::scratch_bytes(job); }
+
+// Rows of lanes, batch by batch, copied to where they belong.
+template <class Kind, class Z> void noise(const NoiseJob &job) {
+    alignas(64) Streams streams;
+    alignas(64) Z batch[rows_per_batch<Z> * max_lanes];
+    Z *out = static_cast<Z *>(job.out);
+    for (i64 c = 0; c < job.n_chains; c += max_lanes) {
+        const i64 valid = job.n_chains - c < max_lanes ? job.n_chains - c : max_lanes;
+        const int lanes = int((valid + lane_step - 1) / lane_step * lane_step);
+        const Source<Kind, Z> source{job.seed, u64(job.first_chain + c)};
+        const i64 last = job.first_draw + job.n_draws;
+        source.open(streams, lanes, job.first_draw);
+        for (i64 start = job.first_draw - job.first_draw % rows_per_batch<Z>; start < last; start += rows_per_batch<Z>) {
+            source.batch(streams, lanes, start, batch, max_lanes);
+            for (i64 d = 0; d < rows_per_batch<Z>; ++d) {
+                if (start + d < job.first_draw || start + d >= last) continue;
+                __builtin_memcpy(out + (start + d - job.first_draw) * job.row + c, batch + d * max_lanes,
+                                 size_t(valid) * sizeof(Z));
+            }
+        }
+    }
+}
+
+void words(const NoiseJob &job, u32 stream) {
+    alignas(64) Streams streams;
+    u32 *out = static_cast<u32 *>(job.out);
+    for (i64 c = 0; c < job.n_chains; ++c) {
+        for (i64 d = 0; d < job.n_draws; ++d) {
+            const i64 word = job.first_draw + d, within = word % words_per_segment;
+            if (d == 0 || within == 0) {
+                rekey(streams, lane_step, job.seed, stream, u32(word / words_per_segment), u64(job.first_chain + c));
+                skip(streams, lane_step, int(within));
+            }
+            Xoshiro x = streams.load(0);
+            out[d * job.row + c] = x.next();
+            streams.store(0, x);
+        }
+    }
+}
+
+template <class T> void elementary(int function, const void *in, const void *power, void *out, i64 n) {
+    const T *x = static_cast<const T *>(in), *b = static_cast<const T *>(power);
+    T *y = static_cast<T *>(out);
+    for (i64 i = 0; i < n; ++i) y[i] = function == 0 ? exp(x[i]) : function == 1 ? log(x[i]) : pow(x[i], b[i]);
+}
+
+template <class T, class Z> struct Steppers {
+#define SDEFAST_POINTER(name, stepper) \
+    static AnyStepper name() { return reinterpret_cast<AnyStepper>(static_cast<Stepper<T, Z>>(stepper)); }
+    SDEFAST_STEPS(SDEFAST_POINTER)
+};
+
+#define SDEFAST_ENTRY(name, stepper) \
+    {#name, {Steppers<float, float>::name(), Steppers<double, double>::name(), Steppers<double, float>::name()}},
+const StepEntry steps[] = {SDEFAST_STEPS(SDEFAST_ENTRY)};
+
+}  // namespace
+
+extern const Kernels kernels;
+const Kernels kernels = {
+    SDEFAST_LEVEL_NAME,
+    steps,
+    int(sizeof steps / sizeof *steps),
+    {run<float, float>, run<double, double>, run<double, float>},
+    {scratch_bytes<float, float>, scratch_bytes<double, double>, scratch_bytes<double, float>},
+    {{noise<Normals, float>, noise<Normals, double>}, {noise<Uniforms, float>, noise<Uniforms, double>}},
+    words,
+    {elementary<float>, elementary<double>},
+};
+
+}  // namespace SDEFAST_LEVEL
+}  // namespace sdefast

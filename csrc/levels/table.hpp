@@ -1,0 +1,50 @@
+// The table of kernels that each instruction-set level fills, and the choice among the tables.
+#pragma once
+
+#include "../engine/job.hpp"
+
+namespace sdefast {
+
+// State and noise types that kernels are compiled for.
+enum Precision { float32 = 0, float64 = 1, float64_on_float32_noise = 2 };
+constexpr int n_precisions = 3;
+
+enum NoiseKind { normals = 0, uniforms = 1 };
+
+using AnyStepper = void (*)();
+
+struct StepEntry {
+    const char *name;
+    AnyStepper steppers[n_precisions];
+};
+
+// A block of one kind of noise as an array: out[d * row + c] is draw first_draw + d of chain first_chain + c.
+struct NoiseJob {
+    uint64_t seed;
+    int64_t first_chain, n_chains, first_draw, n_draws;
+    void *out;
+    int64_t row;
+};
+
+struct Kernels {
+    const char *level;
+    const StepEntry *steps;
+    int n_steps;
+    void (*run[n_precisions])(const Job &, AnyStepper);
+    int64_t (*scratch_bytes[n_precisions])(const Job &);
+    void (*noise[2][2])(const NoiseJob &);  // [NoiseKind][float32, float64]
+    void (*words)(const NoiseJob &, uint32_t stream);
+    void (*elementary[2])(int function, const void *in, const void *power, void *out, int64_t n);  // vector math
+};
+
+// The levels this extension holds, narrowest first.
+const Kernels *const *all_levels(int &n);
+
+bool supported(const char *level);
+
+const Kernels *find_level(const char *level);
+
+// The widest level that this machine runs.
+const Kernels &widest_level();
+
+}  // namespace sdefast

@@ -1,0 +1,45 @@
+// What every kernel file speaks: fixed-width words, lanes, fused multiply-add, bit casts.
+//
+// This folder is compiled once per instruction-set level into the namespace SDEFAST_LEVEL. Everything here is forced
+// inline and nothing comes from the C++ library, so that no function compiled for AVX-512 can be picked by the linker
+// for a machine without it.
+#pragma once
+
+#ifndef SDEFAST_LEVEL
+#error "compile through levels/level.cpp, which names the level"
+#endif
+
+#include <stddef.h>
+#include <stdint.h>
+
+#define SDEFAST_INLINE [[gnu::always_inline]] inline
+
+namespace sdefast {
+namespace SDEFAST_LEVEL {
+
+using u32 = uint32_t;
+using u64 = uint64_t;
+using i32 = int32_t;
+using i64 = int64_t;
+
+// Chains are worked on in rows of lanes; a row is a whole number of `lane_step` lanes and at most `max_lanes`.
+constexpr int lane_step = 32;
+constexpr int max_lanes = 256;
+
+// The largest dimension of state and noise that the engine takes.
+constexpr int max_dim = 64;
+
+SDEFAST_INLINE float fma(float a, float b, float c) { return __builtin_fmaf(a, b, c); }
+SDEFAST_INLINE double fma(double a, double b, double c) { return __builtin_fma(a, b, c); }
+SDEFAST_INLINE float sqrt(float a) { return __builtin_sqrtf(a); }
+SDEFAST_INLINE double sqrt(double a) { return __builtin_sqrt(a); }
+
+template <class To, class From> SDEFAST_INLINE To bits(From from) {
+    static_assert(sizeof(To) == sizeof(From), "a bit cast keeps the size");
+    To to;
+    __builtin_memcpy(&to, &from, sizeof to);
+    return to;
+}
+
+}  // namespace SDEFAST_LEVEL
+}  // namespace sdefast

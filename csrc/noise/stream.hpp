@@ -1,0 +1,143 @@
+// The noise contract: which word is which draw. Every implementation (this one, the numpy reference in the tests, CUDA)
+// is held to the same known answers.
+//
+//   word(seed, stream, chain, w)   w = 0, 1, 2, ...
+//     segment = w / 1024. The xoshiro128++ state at the start of a segment is
+//     philox4x32_10(key = seed, counter = (segment, stream, chain low, chain high)), x0..x3 becoming s0..s3;
+//     words follow in order. So any point of any chain is reached by at most 1024 words.
+//     (All four state words zero would be a fixed point; each seed has it for one counter in 2^128.)
+//   streams: 0 normals, 1 uniforms, 2 integers and random bits; a kind of draw never uses another's stream.
+//   normal n, float32: pair j = n / 2 from words 2j, 2j + 1 (box_muller in normal.hpp)
+//             float64: pair j from words 4j .. 4j + 3. No segment border splits a pair.
+//   uniform n, float32: (floor(word / 2^9) + 1/2) 2^-23 from word n
+//              float64: (floor(word / 2^12) + 1/2) 2^-52, word = 2^32 words[2n] + words[2n + 1]; both lie in (0, 1)
+//   a step that needs m draws takes the next m of its chain: step k, component j is draw k m + j.
+#pragma once
+
+#include "normal.hpp"
+#include "philox.hpp"
+#include "xoshiro.hpp"
+
+namespace sdefast {
+namespace SDEFAST_LEVEL {
+
+constexpr int words_per_segment = 1024;
+
+template <class Z> constexpr int words_per_draw = sizeof(Z) / sizeof(u32);
+
+// Draws come in batches of rows, small enough for a batch to stay in the first-level cache and a divisor of a segment.
+template <class Z> constexpr int rows_per_batch = 64 / sizeof(Z);
+
+// The generators of one row of lanes.
+struct alignas(64) Streams {
+    u32 s0[max_lanes], s1[max_lanes], s2[max_lanes], s3[max_lanes];
+
+    SDEFAST_INLINE Xoshiro load(int lane) const { return {s0[lane], s1[lane], s2[lane], s3[lane]}; }
+    SDEFAST_INLINE void store(int lane, const Xoshiro &x) {
+        s0[lane] = x.s0, s1[lane] = x.s1, s2[lane] = x.s2, s3[lane] = x.s3;
+    }
+};
+
+// Lane l gets the start of a segment of chain first_chain + l.
+[[gnu::noinline]] inline void rekey(Streams &streams, int lanes, u64 seed, u32 stream, u32 segment, u64 first_chain) {
+    for (int b = 0; b < lanes; b += lane_step) {
+#pragma GCC ivdep
+        for (int l = b; l < b + lane_step; ++l) {
+            const u64 chain = first_chain + u64(l);
+            const Philox key = philox4x32_10(seed, segment, stream, u32(chain), u32(chain >> 32));
+            streams.s0[l] = key.x0, streams.s1[l] = key.x1, streams.s2[l] = key.x2, streams.s3[l] = key.x3;
+        }
+    }
+}
+
+[[gnu::noinline]] inline void skip(Streams &streams, int lanes, int words) {
+    for (int b = 0; b < lanes; b += lane_step) {
+        for (int w = 0; w < words; ++w) {
+#pragma GCC ivdep
+            for (int l = b; l < b + lane_step; ++l) {
+                Xoshiro x = streams.load(l);
+                x.next();
+                streams.store(l, x);
+            }
+        }
+    }
+}
+
+// What one kind of draw makes of words: `draw` a pair of rows, `finish` a second pass over it.
+struct Normals {
+    static constexpr u32 stream = 0;
+
+    SDEFAST_INLINE static void draw(Xoshiro &x, float &first, float &second) {
+        const u32 radius = x.next(), angle = x.next();
+        radius_and_angle(radius, angle, first, second);
+    }
+    SDEFAST_INLINE static void draw(Xoshiro &x, double &first, double &second) {
+        const u32 radius_high = x.next(), radius_low = x.next(), angle_high = x.next(), angle_low = x.next();
+        radius_and_angle(radius_high, radius_low, angle_high, angle_low, first, second);
+    }
+    template <class Z> SDEFAST_INLINE static void finish(Z &first, Z &second) { finish_normals(first, second); }
+};
+
+struct Uniforms {
+    static constexpr u32 stream = 1;
+
+    SDEFAST_INLINE static void next(Xoshiro &x, float &out) {
+        out = bits<float>(x.next() >> 9 | 0x3f800000) - (1.0f - 0x1p-24f);
+    }
+    SDEFAST_INLINE static void next(Xoshiro &x, double &out) {
+        const u64 high = x.next(), word = high << 32 | x.next();
+        out = bits<double>(word >> 12 | 0x3ff0000000000000) - (1.0 - 0x1p-53);
+    }
+    template <class Z> SDEFAST_INLINE static void draw(Xoshiro &x, Z &first, Z &second) {
+        next(x, first);
+        next(x, second);
+    }
+    template <class Z> SDEFAST_INLINE static void finish(Z &, Z &) {}
+};
+
+// The next rows_per_batch<Z> draws of every lane, one row a draw, rows `row` elements apart.
+template <class Kind, class Z> [[gnu::noinline]] void fill(Streams &streams, int lanes, Z *out, i64 row) {
+    for (int d = 0; d < rows_per_batch<Z>; d += 2) {
+        Z *__restrict first = out + d * row, *__restrict second = first + row;
+        for (int b = 0; b < lanes; b += lane_step) {
+#pragma GCC ivdep
+            for (int l = b; l < b + lane_step; ++l) {
+                Xoshiro x = streams.load(l);
+                Kind::draw(x, first[l], second[l]);
+                streams.store(l, x);
+            }
+        }
+        for (int b = 0; b < lanes; b += lane_step) {
+#pragma GCC ivdep
+            for (int l = b; l < b + lane_step; ++l) Kind::finish(first[l], second[l]);
+        }
+    }
+}
+
+// Walks a row of lanes through its draws, batch by batch; `next` is the draw that the next fill starts with.
+template <class Kind, class Z> struct Source {
+    u64 seed, first_chain;
+
+    static constexpr int draws_per_segment = words_per_segment / words_per_draw<Z>;
+
+    // Ready the streams for the batch that holds `draw`.
+    void open(Streams &streams, int lanes, i64 draw) const {
+        const i64 start = draw - draw % rows_per_batch<Z>, within = start % draws_per_segment;
+        if (within == 0) return;  // the fill re-keys
+        key(streams, lanes, start);
+        skip(streams, lanes, int(within) * words_per_draw<Z>);
+    }
+
+    // Fill the batch that starts at draw `start`.
+    void batch(Streams &streams, int lanes, i64 start, Z *out, i64 row) const {
+        if (start % draws_per_segment == 0) key(streams, lanes, start);
+        fill<Kind>(streams, lanes, out, row);
+    }
+
+    void key(Streams &streams, int lanes, i64 draw) const {
+        rekey(streams, lanes, seed, Kind::stream, u32(draw / draws_per_segment), first_chain);
+    }
+};
+
+}  // namespace SDEFAST_LEVEL
+}  // namespace sdefast

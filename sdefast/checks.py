@@ -1,0 +1,102 @@
+"""Checks of user input, shared by every public call: each refuses at once, naming the argument and what is allowed."""
+
+from __future__ import annotations
+
+import difflib
+import math
+import operator
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+from numpy.typing import DTypeLike
+
+_DTYPES = {"float32": np.dtype(np.float32), "float64": np.dtype(np.float64)}
+
+
+def count(name: str, value: Any, *, least: int = 1, most: int = 2**62) -> int:
+    """An integer between ``least`` and ``most``; numpy integers are welcome, bools and floats are not."""
+    try:
+        number = operator.index(value)
+    except TypeError:
+        raise TypeError(f"{name} must be an integer, got {value!r}") from None
+    if isinstance(value, (bool, np.bool_)):
+        raise TypeError(f"{name} must be an integer, got {value!r}")
+    if not least <= number <= most:
+        raise ValueError(f"{name} must be between {least} and {most}, got {number}")
+    return number
+
+
+def real(name: str, value: Any, *, positive: bool = False, least: float = -math.inf, most: float = math.inf) -> float:
+    """A finite real number, optionally positive or within [``least``, ``most``]."""
+    if isinstance(value, (str, bytes)):
+        raise TypeError(f"{name} must be a real number, got {value!r}")
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        raise TypeError(f"{name} must be a real number, got {value!r}") from None
+    if not math.isfinite(number):
+        raise ValueError(f"{name} must be finite, got {number}")
+    if positive and number <= 0:
+        raise ValueError(f"{name} must be positive, got {number}")
+    if not least <= number <= most:
+        raise ValueError(f"{name} must be within [{least}, {most}], got {number}")
+    return number
+
+
+def array(name: str, value: Any, *, shape: tuple[int | None, ...] | None = None) -> np.ndarray:
+    """A finite float64 array, optionally of a given shape (None matches any length)."""
+    try:
+        result = np.asarray(value, dtype=np.float64)
+    except (TypeError, ValueError):
+        raise TypeError(f"{name} must be an array of real numbers, got {value!r}") from None
+    if shape is not None and not (
+        result.ndim == len(shape)
+        and all(want in (None, have) for want, have in zip(shape, result.shape, strict=True))
+    ):
+        wanted = "(" + ", ".join("any" if n is None else str(n) for n in shape) + ")"
+        raise ValueError(f"{name} must have shape {wanted}, got {result.shape}")
+    if not np.isfinite(result).all():
+        raise ValueError(f"{name} must be finite, got {value!r}")
+    return result
+
+
+def choice(name: str, value: Any, allowed: Iterable[str]) -> str:
+    """One of ``allowed``; the error suggests the nearest."""
+    names = sorted(allowed)
+    if isinstance(value, str) and value in names:
+        return value
+    near = difflib.get_close_matches(value, names, n=1) if isinstance(value, str) else []
+    hint = f"; did you mean {near[0]!r}?" if near else ""
+    raise ValueError(f"{name} must be one of {', '.join(map(repr, names))}, got {value!r}{hint}")
+
+
+def dtype(name: str, value: DTypeLike) -> np.dtype:
+    """float32 or float64, as a string, a numpy type or a numpy dtype."""
+    if isinstance(value, str) and value in _DTYPES:
+        return _DTYPES[value]
+    try:
+        result = None if value is None else np.dtype(value)
+    except TypeError:
+        result = None
+    if result is None or result.name not in _DTYPES or not result.isnative:
+        raise TypeError(f"{name} must be 'float32' or 'float64', got {value!r}")
+    return result
+
+
+def seed(name: str, value: Any) -> int:
+    """An integer in [0, 2**64)."""
+    return count(name, value, least=0, most=2**64 - 1)
+
+
+def increasing(name: str, value: Any, *, at_least: int = 1) -> np.ndarray:
+    """A finite, strictly increasing one-dimensional float64 array."""
+    times = array(name, value, shape=(None,))
+    if len(times) < at_least:
+        raise ValueError(f"{name} must hold at least {at_least} times, got {len(times)}")
+    if (np.diff(times) <= 0).any():
+        first = int(np.argmax(np.diff(times) <= 0))
+        raise ValueError(
+            f"{name} must be strictly increasing, got {times[first]} followed by {times[first + 1]} at index {first + 1}"
+        )
+    return times

@@ -1,0 +1,49 @@
+"""What this installation is and what it runs on."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import platform
+from typing import Any
+
+import numpy as np
+
+from . import _core
+from .engine import resources
+
+
+def config() -> dict[str, Any]:
+    """Version, compiler, instruction set and resources, by name."""
+    return {
+        "sdefast": importlib.metadata.version("sdefast"),
+        "python": platform.python_version(),
+        "numpy": np.__version__,
+        "compiler": _core.compiler,
+        "machine": platform.machine(),
+        "instruction set": _core.isa,
+        "instruction sets available": ", ".join(_core.isas),
+        "threads": resources.available_threads(),
+        "memory available": _gibibytes(resources.available_memory()),
+        "compiled steps": ", ".join(_core.steps),
+    }
+
+
+def show_config() -> None:
+    """Print version, compiler, the instruction set in use and the resources that runs take by default.
+
+    The instruction set is the widest that the machine supports; the environment variable ``SDEFAST_ISA``
+    (``baseline``, ``x86-64-v3`` or ``x86-64-v4``), read at import, forces one. Results do not depend on it.
+
+    Examples
+    --------
+    >>> import sdefast as sf
+    >>> sf.show_config()  # doctest: +ELLIPSIS
+    sdefast ...
+    """
+    width = max(map(len, config()))
+    for name, value in config().items():
+        print(f"{name:{width}}  {value}")
+
+
+def _gibibytes(n: int | None) -> str:
+    return "unknown" if n is None else f"{n / 2**30:.1f} GiB"

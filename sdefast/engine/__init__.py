@@ -1,0 +1,1 @@
+"""The engine: plans, tiles, executors and statistics. It knows no model."""

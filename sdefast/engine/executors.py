@@ -1,0 +1,94 @@
+"""Handing tiles to workers: inline, to the default thread pool, or to any `concurrent.futures.Executor`."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from concurrent.futures import FIRST_COMPLETED, Executor, Future, ThreadPoolExecutor, wait
+from itertools import islice
+
+import numpy as np
+
+from . import tiles
+from .tiles import Tile, TileResult, run_tile
+
+_pools: dict[int, ThreadPoolExecutor] = {}
+
+# Threads do not survive a fork; a child makes its own pool when it first needs one.
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_pools.clear)
+
+Progress = Callable[[int], object]
+
+
+def default_pool(threads: int) -> ThreadPoolExecutor:
+    """The library's pool of that many threads, made on first use."""
+    if threads not in _pools:
+        _pools[threads] = ThreadPoolExecutor(threads, thread_name_prefix="sdefast")
+    return _pools[threads]
+
+
+def run(
+    whole: Tile, saved: np.ndarray | None, executor: Executor | None, threads: int, progress: Progress | None
+) -> Iterator[TileResult]:
+    """Run all tiles of a run and yield their results as they come; states go to ``saved`` (n_saves, dim, n_chains)."""
+    if executor is None and (threads == 1 or whole.n_chains * whole.n_steps < tiles.CALL // 16):
+        yield from _run_inline(whole, saved, progress)
+        return
+    shares_memory = executor is None or isinstance(executor, ThreadPoolExecutor)
+    pool = executor if executor is not None else default_pool(threads)
+    if shares_memory:
+        yield from _run_pool(pool, _local_jobs(whole, saved, progress), 4 * threads)
+    else:
+        for result in _run_pool(pool, _remote_jobs(whole), max(4 * threads, 16)):
+            if saved is not None:
+                start = result.first_chain - whole.first_chain
+                saved[:, :, start : start + result.n_chains] = result.saved
+            if progress is not None:
+                progress(result.n_chains * whole.n_steps)
+            yield result._replace(saved=None)
+
+
+def _run_inline(whole: Tile, saved: np.ndarray | None, progress: Progress | None) -> Iterator[TileResult]:
+    for tile in tiles.cut(whole, tiles.CALL):
+        yield run_tile(tile, _view(whole, tile, saved), progress=progress)
+
+
+def _view(whole: Tile, tile: Tile, saved: np.ndarray | None) -> np.ndarray | None:
+    if saved is None or tile is whole:
+        return saved
+    start = tile.first_chain - whole.first_chain
+    return saved[:, :, start : start + tile.n_chains]
+
+
+Submit = Callable[[Executor, np.ndarray], "Future[TileResult]"]
+
+
+def _local_jobs(whole: Tile, saved: np.ndarray | None, progress: Progress | None) -> Iterator[Submit]:
+    for tile in tiles.cut(whole, tiles.CALL):
+        view = _view(whole, tile, saved)
+        yield lambda pool, abort, tile=tile, view=view: pool.submit(run_tile, tile, view, abort, progress)  # type: ignore[misc]
+
+
+def _remote_jobs(whole: Tile) -> Iterator[Submit]:
+    for tile in tiles.cut(whole, tiles.REMOTE_TILE):
+        yield lambda pool, abort, tile=tile: pool.submit(run_tile, tile)  # type: ignore[misc]
+
+
+def _run_pool(pool: Executor, jobs: Iterator[Submit], window: int) -> Iterator[TileResult]:
+    """Keep at most ``window`` tiles submitted. Whatever stops the loop, Ctrl-C included, stops the workers too."""
+    abort = np.zeros(1, np.uint8)
+    pending: set[Future[TileResult]] = set()
+    try:
+        pending.update(job(pool, abort) for job in islice(jobs, window))
+        while pending:
+            done, pending = wait(pending, return_when=FIRST_COMPLETED)
+            for future in done:
+                yield future.result()
+            pending.update(job(pool, abort) for job in islice(jobs, len(done)))
+    finally:
+        abort[0] = 1
+        for future in pending:
+            future.cancel()
+        if pending:
+            wait(pending, timeout=0.5)

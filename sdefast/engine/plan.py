@@ -1,0 +1,103 @@
+"""From what a user asks for to what the engine runs: time grid, saved steps, start states, memory."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from .. import checks
+from . import resources
+from .grid import TimeGrid
+
+#: Below this nobody needs to read the machine's limits, which costs more than a small run.
+_SMALL = 64 * 2**20
+
+
+def time_grid(t0: Any, t1: Any, n_steps: Any, times: Any) -> TimeGrid:
+    """A grid of ``n_steps`` equal steps from ``t0`` to ``t1``, or one that steps through ``times``."""
+    if times is not None:
+        if t1 is not None or n_steps is not None or t0 is not None:
+            raise ValueError("times already says where steps begin and end: leave out t0, t1 and n_steps")
+        grid = checks.increasing("times", times, at_least=2)
+        return TimeGrid(float(grid[0]), 0, len(grid) - 1, times=grid)
+    if t1 is None or n_steps is None:
+        raise TypeError("simulate needs t1 and n_steps, or times")
+    start = 0.0 if t0 is None else checks.real("t0", t0)
+    end, n = checks.real("t1", t1), checks.count("n_steps", n_steps)
+    if end <= start:
+        raise ValueError(f"t1 must be greater than t0, got t0={start} and t1={end}")
+    h = (end - start) / n
+    if start + h == start or end + h == end:
+        raise ValueError(f"n_steps is too large: steps of {h} cannot be told apart at t={end}")
+    return TimeGrid(start, 0, n, h=h)
+
+
+def continued_grid(before: TimeGrid, n_steps: Any, times: Any) -> TimeGrid:
+    """The grid that goes on where ``before`` ends."""
+    if before.is_uniform:
+        if times is not None or n_steps is None:
+            raise TypeError("a run on a uniform grid is resumed with n_steps=")
+        return TimeGrid(before.t0, before.last_step, checks.count("n_steps", n_steps), h=before.h)
+    if times is None or n_steps is not None:
+        raise TypeError("a run through given times is resumed with times=, beginning at its last time")
+    grid = checks.increasing("times", times, at_least=2)
+    assert before.times is not None
+    if grid[0] != before.times[-1]:
+        raise ValueError(f"times must begin at the resumed run's last time {before.times[-1]}, got {grid[0]}")
+    return TimeGrid(before.t0, before.last_step, len(grid) - 1, times=grid)
+
+
+def saved_steps(save_at: Any, grid: TimeGrid) -> np.ndarray:
+    """Absolute step indices at which to save."""
+    first, last = grid.first_step, grid.last_step
+    if isinstance(save_at, str):
+        if checks.choice("save_at", save_at, ("all", "final")) == "final":
+            return np.array([last], np.int64)
+        return np.arange(first, last + 1)
+    if isinstance(save_at, (int, np.integer)) and not isinstance(save_at, bool):
+        every = checks.count("save_at", save_at)
+        steps = np.arange(first, last + 1, every)
+        return steps if steps[-1] == last else np.append(steps, last)
+    return grid.steps_at(checks.increasing("save_at", save_at))
+
+
+def start_states(x0: Any, dim: int, n_paths: int, dtype: np.dtype) -> np.ndarray:
+    """Start states as (dim, 1), or (dim, n_paths) where every path has its own."""
+    start = checks.array("x0", x0)
+    if start.ndim == 0 and dim == 1:
+        start = start.reshape(1, 1)
+    elif start.shape == (dim,):
+        start = start.reshape(dim, 1)
+    elif start.shape == (n_paths, dim):
+        start = start.T
+    elif dim == 1 and start.shape == (n_paths,):
+        start = start.reshape(1, n_paths)
+    else:
+        one = "a number, " if dim == 1 else ""
+        raise ValueError(f"x0 must be {one}of shape ({dim},) or ({n_paths}, {dim}), got shape {start.shape}")
+    with np.errstate(over="ignore"):
+        result = start.astype(dtype)
+    if not np.isfinite(result).all():
+        raise ValueError(f"x0 must be finite in {dtype.name}, got {x0!r}")
+    return result
+
+
+def refuse_too_large(n_times: int, dim: int, n_paths: int, itemsize: int, n_steps: int) -> None:
+    """MemoryError, before anything is allocated, if the saved states cannot fit."""
+    needed = n_times * dim * n_paths * itemsize
+    if needed < _SMALL:
+        return
+    room = resources.available_memory()
+    if room is None or needed < 0.9 * room:
+        return
+    options = ["paths=False keeps the statistics alone"]
+    fit = int(0.9 * room) // (dim * n_paths * itemsize)
+    if fit >= 2:
+        options.append(f"save_at={-(-n_steps // (fit - 1))} saves {fit} times at most")
+    if itemsize == 8 and needed < 1.8 * room:
+        options.append("dtype='float32' halves it")
+    raise MemoryError(
+        f"the saved states need {needed / 2**30:.1f} GiB ({n_times} times x {n_paths} paths x {dim} x {itemsize} bytes), "
+        f"{room / 2**30:.1f} GiB are available: {'; '.join(options)}"
+    )

@@ -1,0 +1,55 @@
+"""What this process may use: processors by its affinity, memory by the machine and by its container."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+
+def available_threads() -> int:
+    """Processors that the scheduler gives this process."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def available_memory() -> int | None:
+    """Bytes that can still be allocated, the least of the machine's and the container's; None if neither tells."""
+    candidates = [value for value in (_machine(), _container_v2(), _container_v1()) if value is not None]
+    return min(candidates, default=None)
+
+
+def _machine() -> int | None:
+    for line in _read("/proc/meminfo").splitlines():
+        if line.startswith("MemAvailable:"):
+            return int(line.split()[1]) * 1024
+    return None
+
+
+def _container_v2() -> int | None:
+    """Control groups version 2: the tightest limit on the way from this process's group to the root."""
+    entry = next((line for line in _read("/proc/self/cgroup").splitlines() if line.startswith("0::")), None)
+    if entry is None:
+        return None
+    root = Path("/sys/fs/cgroup")
+    group = root / entry[3:].lstrip("/")
+    rooms = [room for path in (group, *group.parents) if path.is_relative_to(root) and (room := _room(path)) is not None]
+    return min(rooms, default=None)
+
+
+def _room(group: Path) -> int | None:
+    limit, current = _read(group / "memory.max").strip(), _read(group / "memory.current").strip()
+    return max(int(limit) - int(current), 0) if limit.isdigit() and current.isdigit() else None
+
+
+def _container_v1() -> int | None:
+    group = Path("/sys/fs/cgroup/memory")
+    limit, current = _read(group / "memory.limit_in_bytes").strip(), _read(group / "memory.usage_in_bytes").strip()
+    return max(int(limit) - int(current), 0) if limit.isdigit() and current.isdigit() else None
+
+
+def _read(path: str | Path) -> str:
+    try:
+        return Path(path).read_text()
+    except OSError:
+        return ""

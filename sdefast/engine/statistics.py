@@ -1,0 +1,117 @@
+"""Merging the blocks' statistics: the same bits whatever ran them, in whatever order.
+
+The kernels leave, per block of chains and saved time, a count, means, sums of central powers, extremes and sums of
+products. Two neighbours merge by the formulas of Chan, Golub and LeVeque (1983) and Pebay (Sandia report 2008-6212).
+Which neighbours merge is fixed by the binary tree over absolute block numbers: node (level, i) covers the blocks
+i 2^level to (i + 1) 2^level - 1. A range of blocks always ends as the same set of largest nodes inside it, however it
+was cut into tiles, so shards of whole blocks merge to the bits of one run.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import combinations
+
+import numpy as np
+
+Nodes = dict[tuple[int, int], np.ndarray]
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Where the numbers of a block lie along the last axis; the C++ side of it is ``statistics_size`` in job.hpp."""
+
+    dim: int
+    moments: int
+    extremes: bool
+    covariance: bool
+
+    @cached_property
+    def per_component(self) -> int:
+        return self.moments + (2 if self.extremes else 0)
+
+    @cached_property
+    def pairs(self) -> list[tuple[int, int]]:
+        return list(combinations(range(self.dim), 2)) if self.covariance else []
+
+    @cached_property
+    def size(self) -> int:
+        return 1 + self.dim * self.per_component + len(self.pairs)
+
+    def component(self, offset: int) -> slice:
+        """Number ``offset`` of every component: 0 mean, 1 to 3 central powers 2 to 4, then minimum and maximum."""
+        return slice(1 + offset, 1 + self.dim * self.per_component, self.per_component)
+
+    @cached_property
+    def products(self) -> slice:
+        return slice(1 + self.dim * self.per_component, self.size)
+
+    def merge(self, a: np.ndarray, b: np.ndarray) -> np.ndarray:
+        """Statistics of two neighbouring ranges of chains from those of each; arrays of shape (..., size)."""
+        out = np.empty_like(a)
+        na, nb = a[..., :1], b[..., :1]
+        n = na + nb
+        safe = np.where(n > 0, n, 1.0)
+        out[..., :1] = n
+        mean, m2 = self.component(0), self.component(1)
+        delta = b[..., mean] - a[..., mean]
+        step = delta * (nb / safe)
+        out[..., mean] = a[..., mean] + step
+        out[..., m2] = a[..., m2] + b[..., m2] + delta * step * na
+        if self.moments == 4:
+            self._merge_powers(a, b, out, delta, safe)
+        if self.extremes:
+            low, high = self.component(self.moments), self.component(self.moments + 1)
+            out[..., low] = np.minimum(a[..., low], b[..., low])
+            out[..., high] = np.maximum(a[..., high], b[..., high])
+        if self.pairs:
+            i, j = np.array(self.pairs).T
+            out[..., self.products] = a[..., self.products] + b[..., self.products] + delta[..., i] * step[..., j] * na
+        return out
+
+    def _merge_powers(self, a: np.ndarray, b: np.ndarray, out: np.ndarray, delta: np.ndarray, n: np.ndarray) -> None:
+        """Sums of third and fourth central powers, Pebay (2008), equations 2.1 and 2.2."""
+        m2, m3, m4 = (self.component(k) for k in (1, 2, 3))
+        na, nb, d = a[..., :1], b[..., :1], delta / n
+        out[..., m3] = (
+            a[..., m3] + b[..., m3] + delta * d * d * na * nb * (na - nb) + 3 * d * (na * b[..., m2] - nb * a[..., m2])
+        )
+        out[..., m4] = (
+            a[..., m4]
+            + b[..., m4]
+            + delta * d * d * d * na * nb * (na * na - na * nb + nb * nb)
+            + 6 * d * d * (na * na * b[..., m2] + nb * nb * a[..., m2])
+            + 4 * d * (na * b[..., m3] - nb * a[..., m3])
+        )
+
+    def nodes(self, blocks: np.ndarray, first_block: int) -> Nodes:
+        """The largest tree nodes inside a run of blocks; ``blocks`` has shape (n_blocks, n_times, size)."""
+        nodes: Nodes = {}
+        level, start = 0, first_block
+        while len(blocks):
+            if start % 2:
+                nodes[level, start] = blocks[0]
+                blocks, start = blocks[1:], start + 1
+            if len(blocks) % 2:
+                nodes[level, start + len(blocks) - 1] = blocks[-1]
+                blocks = blocks[:-1]
+            blocks, start, level = (self.merge(blocks[0::2], blocks[1::2]) if len(blocks) else blocks), start // 2, level + 1
+        return nodes
+
+    def add(self, nodes: Nodes, new: Nodes) -> None:
+        """Put ``new`` into ``nodes``, merging every pair of siblings that becomes complete."""
+        for (level, i), node in new.items():
+            while (level, i ^ 1) in nodes:
+                sibling = nodes.pop((level, i ^ 1))
+                node = self.merge(sibling, node) if i % 2 else self.merge(node, sibling)
+                level, i = level + 1, i // 2
+            nodes[level, i] = node
+
+    def total(self, nodes: Nodes) -> np.ndarray:
+        """All nodes merged from left to right, of shape (n_times, size)."""
+        ordered = [nodes[key] for key in sorted(nodes, key=lambda key: key[1] << key[0])]
+        result = ordered[0]
+        for node in ordered[1:]:
+            result = self.merge(result, node)
+        return result

@@ -1,0 +1,60 @@
+"""What a model is: parameters, a compiled step per scheme with its coefficients, and closed forms where they exist."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Any, ClassVar, NamedTuple
+
+import numpy as np
+
+
+class Step(NamedTuple):
+    """A compiled step and its coefficients.
+
+    ``kernel`` names a step in ``csrc/models``; ``coefficients`` is a float64 array of shape (n, c) with one row per
+    step size, in the order that the kernel's header lists.
+    """
+
+    kernel: str
+    coefficients: np.ndarray
+
+
+@dataclass(frozen=True)
+class Model:
+    """Base class of the built-in models: an Ito SDE dX = a(t, X) dt + b(t, X) dW.
+
+    A model gives, for each scheme it supports, a method that turns step sizes into a `Step`; ``schemes`` lists them.
+    Subclasses are frozen dataclasses whose fields are the parameters, checked in ``__post_init__``.
+    """
+
+    #: scheme name -> name of the method that returns its `Step` for an array of step sizes
+    schemes: ClassVar[Mapping[str, str]]
+    #: whether b does not depend on the state (Euler-Maruyama then has strong order 1)
+    additive_noise: ClassVar[bool] = False
+
+    @property
+    def dim(self) -> int:
+        """Number of components of the state."""
+        return 1
+
+    @property
+    def noise_dim(self) -> int:
+        """Number of independent Brownian motions, which is the number of normals drawn per step."""
+        return 1
+
+    def noise_dim_of(self, scheme: str) -> int:
+        """Number of normals that a step of ``scheme`` draws; `noise_dim` unless a model says otherwise."""
+        return self.noise_dim
+
+    def step(self, scheme: str, h: np.ndarray) -> Step:
+        """The compiled step of ``scheme`` for step sizes ``h`` of shape (n,)."""
+        step: Step = getattr(self, self.schemes[scheme])(h)
+        return step
+
+    def check_start(self, x0: np.ndarray) -> None:
+        """Raise ValueError if a start value lies outside the state space; ``x0`` has shape (dim,) or (n, dim)."""
+
+    def parameters(self) -> dict[str, Any]:
+        """The parameters by name."""
+        return {field.name: getattr(self, field.name) for field in fields(self)}

@@ -1,0 +1,157 @@
+"""The noise as arrays: exactly the numbers that simulations use.
+
+Draw n of chain i in a stream is a pure function of (seed, stream, i, n): xoshiro128++ words, keyed for every chain and
+every 1024 words by Philox4x32-10 and turned into normals by Box-Muller. The layout is written down in
+``csrc/noise/stream.hpp``. Arrays have shape (n_draws, n_chains), chains contiguous, as the kernels use them.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import ArrayLike, DTypeLike
+
+from . import _core, checks
+
+__all__ = ["brownian", "normals", "uniforms", "words"]
+
+_MOST = 2**40  # draws of a chain: segments are counted in 32 bits
+
+
+def _empty(
+    seed: int, n_draws: int, n_chains: int, first_draw: int, first_chain: int, dtype: np.dtype
+) -> tuple[int, int, int, np.ndarray]:
+    seed = checks.seed("seed", seed)
+    first_chain = checks.count("first_chain", first_chain, least=0)
+    first_draw = checks.count("first_draw", first_draw, least=0, most=_MOST)
+    shape = checks.count("n_draws", n_draws, least=0, most=_MOST), checks.count("n_chains", n_chains, least=0)
+    return seed, first_chain, first_draw, np.empty(shape, dtype)
+
+
+def normals(
+    seed: int, n_draws: int, n_chains: int = 1, *, first_draw: int = 0, first_chain: int = 0, dtype: DTypeLike = "float64"
+) -> np.ndarray:
+    """Standard normal draws of a range of chains.
+
+    Parameters
+    ----------
+    seed : int
+        In [0, 2**64).
+    n_draws, n_chains : int
+        How many draws of how many chains.
+    first_draw, first_chain : int
+        Where the range begins. Step k of a simulation whose model has m noises uses the draws k m to k m + m - 1.
+    dtype : {"float64", "float32"}
+        Type of the draws. The two types use the words differently and are different numbers.
+
+    Returns
+    -------
+    ndarray of shape (n_draws, n_chains)
+
+    Raises
+    ------
+    ValueError, TypeError
+        If an argument is out of range or of the wrong type.
+
+    Examples
+    --------
+    >>> import sdefast as sf
+    >>> sf.noise.normals(7, 1000, 4)[500, 2] == sf.noise.normals(7, 1, first_draw=500, first_chain=2)[0, 0]
+    np.True_
+    """
+    kind = checks.dtype("dtype", dtype)
+    seed, first_chain, first_draw, out = _empty(seed, n_draws, n_chains, first_draw, first_chain, kind)
+    _core.normals(seed, first_chain, first_draw, out)
+    return out
+
+
+def uniforms(
+    seed: int, n_draws: int, n_chains: int = 1, *, first_draw: int = 0, first_chain: int = 0, dtype: DTypeLike = "float64"
+) -> np.ndarray:
+    """Uniform draws in the open interval (0, 1), from a stream of their own; arguments as for `normals`.
+
+    Examples
+    --------
+    >>> import sdefast as sf
+    >>> sf.noise.uniforms(7, 3, 2).shape
+    (3, 2)
+    """
+    kind = checks.dtype("dtype", dtype)
+    seed, first_chain, first_draw, out = _empty(seed, n_draws, n_chains, first_draw, first_chain, kind)
+    _core.uniforms(seed, first_chain, first_draw, out)
+    return out
+
+
+def words(
+    seed: int, n_words: int, n_chains: int = 1, *, stream: int = 0, first_word: int = 0, first_chain: int = 0
+) -> np.ndarray:
+    """The generator's 32-bit words; ``stream`` is 0 for normals, 1 for uniforms, 2 for integers and random bits.
+
+    Examples
+    --------
+    >>> import sdefast as sf
+    >>> sf.noise.words(7, 2).dtype
+    dtype('uint32')
+    """
+    stream = checks.count("stream", stream, least=0, most=2**32 - 1)
+    seed, first_chain, first_word, out = _empty(seed, n_words, n_chains, first_word, first_chain, np.dtype(np.uint32))
+    _core.words(seed, stream, first_chain, first_word, out)
+    return out
+
+
+def brownian(
+    seed: int,
+    times: ArrayLike,
+    n_chains: int = 1,
+    *,
+    dim: int = 1,
+    first_step: int = 0,
+    first_chain: int = 0,
+    dtype: DTypeLike = "float64",
+    increments: bool = False,
+) -> np.ndarray:
+    """Brownian paths at given times, made of the normals that a simulation on the same time grid uses.
+
+    Parameters
+    ----------
+    seed : int
+        In [0, 2**64).
+    times : array_like of shape (n_times,)
+        Strictly increasing; the path starts with 0 at ``times[0]``.
+    n_chains : int
+        Number of paths.
+    dim : int
+        Independent components; a simulation's ``model.noise_dim``.
+    first_step, first_chain : int
+        The step that begins at ``times[0]`` and the first path.
+    dtype : {"float64", "float32"}
+        Type of draws and result.
+    increments : bool
+        Return W(times[k + 1]) - W(times[k]) instead of W.
+
+    Returns
+    -------
+    ndarray of shape (n_times, n_chains, dim), or (n_times - 1, n_chains, dim) for increments
+
+    Raises
+    ------
+    ValueError, TypeError
+        If an argument is out of range or of the wrong type.
+
+    Examples
+    --------
+    >>> import sdefast as sf
+    >>> sf.noise.brownian(7, [0.0, 0.5, 1.0], n_chains=4).shape
+    (3, 4, 1)
+    """
+    grid = checks.increasing("times", times, at_least=2)
+    dim = checks.count("dim", dim)
+    n_steps = len(grid) - 1
+    first_step = checks.count("first_step", first_step, least=0, most=_MOST // dim)
+    z = normals(seed, n_steps * dim, n_chains, first_draw=first_step * dim, first_chain=first_chain, dtype=dtype)
+    z *= np.repeat(np.sqrt(np.diff(grid)), dim)[:, None].astype(z.dtype)
+    steps = z.reshape(n_steps, dim, -1).transpose(0, 2, 1)
+    if increments:
+        return steps
+    path = np.zeros((n_steps + 1, *steps.shape[1:]), z.dtype)
+    np.cumsum(steps, axis=0, out=path[1:])
+    return path
