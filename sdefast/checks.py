@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike
 
-_DTYPES = {"float32": np.dtype(np.float32), "float64": np.dtype(np.float64)}
+_DTYPES: dict[str, np.dtype] = {"float32": np.dtype(np.float32), "float64": np.dtype(np.float64)}
 
 
 def count(name: str, value: Any, *, least: int = 1, most: int = 2**62) -> int:
@@ -51,8 +51,7 @@ def array(name: str, value: Any, *, shape: tuple[int | None, ...] | None = None)
     except (TypeError, ValueError):
         raise TypeError(f"{name} must be an array of real numbers, got {value!r}") from None
     if shape is not None and not (
-        result.ndim == len(shape)
-        and all(want in (None, have) for want, have in zip(shape, result.shape, strict=True))
+        result.ndim == len(shape) and all(want in (None, have) for want, have in zip(shape, result.shape, strict=True))
     ):
         wanted = "(" + ", ".join("any" if n is None else str(n) for n in shape) + ")"
         raise ValueError(f"{name} must have shape {wanted}, got {result.shape}")
@@ -81,7 +80,7 @@ def dtype(name: str, value: DTypeLike) -> np.dtype:
         result = None
     if result is None or result.name not in _DTYPES or not result.isnative:
         raise TypeError(f"{name} must be 'float32' or 'float64', got {value!r}")
-    return result
+    return _DTYPES[result.name]
 
 
 def seed(name: str, value: Any) -> int:
@@ -95,8 +94,6 @@ def increasing(name: str, value: Any, *, at_least: int = 1) -> np.ndarray:
     if len(times) < at_least:
         raise ValueError(f"{name} must hold at least {at_least} times, got {len(times)}")
     if (np.diff(times) <= 0).any():
-        first = int(np.argmax(np.diff(times) <= 0))
-        raise ValueError(
-            f"{name} must be strictly increasing, got {times[first]} followed by {times[first + 1]} at index {first + 1}"
-        )
+        i = int(np.argmax(np.diff(times) <= 0)) + 1
+        raise ValueError(f"{name} must be strictly increasing, got {times[i - 1]} followed by {times[i]} at index {i}")
     return times

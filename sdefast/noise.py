@@ -28,7 +28,13 @@ def _empty(
 
 
 def normals(
-    seed: int, n_draws: int, n_chains: int = 1, *, first_draw: int = 0, first_chain: int = 0, dtype: DTypeLike = "float64"
+    seed: int,
+    n_draws: int,
+    n_chains: int = 1,
+    *,
+    first_draw: int = 0,
+    first_chain: int = 0,
+    dtype: DTypeLike = "float64",
 ) -> np.ndarray:
     """Standard normal draws of a range of chains.
 
@@ -65,7 +71,13 @@ def normals(
 
 
 def uniforms(
-    seed: int, n_draws: int, n_chains: int = 1, *, first_draw: int = 0, first_chain: int = 0, dtype: DTypeLike = "float64"
+    seed: int,
+    n_draws: int,
+    n_chains: int = 1,
+    *,
+    first_draw: int = 0,
+    first_chain: int = 0,
+    dtype: DTypeLike = "float64",
 ) -> np.ndarray:
     """Uniform draws in the open interval (0, 1), from a stream of their own; arguments as for `normals`.
 

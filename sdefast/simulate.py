@@ -143,10 +143,10 @@ def simulate(
             save_at, paths, _layout_options(moments, extremes, covariance),
         )  # fmt: skip
     else:
-        fixed = dict(
-            x0=x0, t0=t0, t1=t1, n_paths=n_paths, method=method, seed=seed, dtype=dtype,
-            noise_dtype=noise_dtype, first_chain=first_chain,
-        )  # fmt: skip
+        fixed = {
+            "x0": x0, "t0": t0, "t1": t1, "n_paths": n_paths, "method": method, "seed": seed, "dtype": dtype,
+            "noise_dtype": noise_dtype, "first_chain": first_chain,
+        }  # fmt: skip
         settings, start = _continued(
             model, resume, fixed, n_steps, times, save_at, paths, _layout_options(moments, extremes, covariance)
         )

@@ -111,12 +111,14 @@ class Simulation:
     @property
     def standard_deviation(self) -> np.ndarray:
         """Square root of `variance`, of shape (n_times, dim)."""
-        return np.sqrt(self.variance)
+        deviation: np.ndarray = np.sqrt(self.variance)
+        return deviation
 
     @property
     def standard_error(self) -> np.ndarray:
         """Standard error of `mean`, of shape (n_times, dim)."""
-        return np.sqrt(self.variance / self._at_least_one(self._count))
+        error: np.ndarray = np.sqrt(self.variance / self._at_least_one(self._count))
+        return error
 
     @property
     def variance_standard_error(self) -> np.ndarray:
@@ -177,7 +179,8 @@ class Simulation:
 
     @staticmethod
     def _at_least_one(n: np.ndarray) -> np.ndarray:
-        return np.maximum(n, 1.0)
+        positive: np.ndarray = np.maximum(n, 1.0)
+        return positive
 
     def _component(self, offset: int) -> np.ndarray:
         return self._total[:, self.settings.layout.component(offset)]
@@ -206,7 +209,8 @@ class Simulation:
             raise ValueError("resume needs the final states, and this run was made with paths=False")
         if self.settings.saves[-1] != self.settings.grid.last_step:
             raise ValueError("resume needs the final states, and save_at did not include the final time")
-        return self._states[-1]
+        final: np.ndarray = self._states[-1]
+        return final
 
     def to_xarray(self) -> xarray.Dataset:
         """States (if kept), mean, variance and standard error as an `xarray.Dataset` over time, path and component.
@@ -320,7 +324,8 @@ def merge(*runs: Simulation) -> Simulation:
             raise ValueError(f"run {i} begins with path {next_chain}, which is no multiple of {BLOCK}")
         next_chain += run.n_paths
         first.layout.add(nodes, run._nodes)
-    states = np.concatenate([run._states for run in runs if run._states is not None], axis=2) if first.keeps_paths else None
+    kept = [run._states for run in runs if run._states is not None]
+    states = np.concatenate(kept, axis=2) if kept else None
     settings = replace(first, n_paths=next_chain - first.first_chain)
     cost = Cost(sum(r.cost.seconds for r in runs), runs[0].cost.threads, runs[0].cost.isa, f"{len(runs)} shards")
     return Simulation(settings, cost, states, nodes)
@@ -330,4 +335,3 @@ def _identity(s: Settings) -> tuple[Any, ...]:
     times = None if s.grid.times is None else s.grid.times.tobytes()
     grid = (s.grid.t0, s.grid.first_step, s.grid.n_steps, s.grid.h, times)
     return (s.model, s.method, s.seed, s.dtype, s.noise_dtype, grid, s.saves.tobytes(), s.layout, s.keeps_paths)
-

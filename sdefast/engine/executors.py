@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, ThreadPoolExecutor, wait
 from itertools import islice
+from typing import Any
 
 import numpy as np
 
@@ -35,18 +36,19 @@ def run(
     if executor is None and (threads == 1 or whole.n_chains * whole.n_steps < tiles.CALL // 16):
         yield from _run_inline(whole, saved, progress)
         return
-    shares_memory = executor is None or isinstance(executor, ThreadPoolExecutor)
     pool = executor if executor is not None else default_pool(threads)
-    if shares_memory:
-        yield from _run_pool(pool, _local_jobs(whole, saved, progress), 4 * threads)
-    else:
-        for result in _run_pool(pool, _remote_jobs(whole), max(4 * threads, 16)):
-            if saved is not None:
-                start = result.first_chain - whole.first_chain
-                saved[:, :, start : start + result.n_chains] = result.saved
-            if progress is not None:
-                progress(result.n_chains * whole.n_steps)
-            yield result._replace(saved=None)
+    abort = np.zeros(1, np.uint8)
+    if isinstance(pool, ThreadPoolExecutor):
+        calls = ((t, _view(whole, t, saved), abort, progress) for t in tiles.cut(whole, tiles.CALL))
+        yield from _run_pool(pool, calls, 4 * threads, abort)
+        return
+    for result in _run_pool(pool, ((t,) for t in tiles.cut(whole, tiles.REMOTE_TILE)), max(4 * threads, 16), abort):
+        if saved is not None:
+            start = result.first_chain - whole.first_chain
+            saved[:, :, start : start + result.n_chains] = result.saved
+        if progress is not None:
+            progress(result.n_chains * whole.n_steps)
+        yield result._replace(saved=None)
 
 
 def _run_inline(whole: Tile, saved: np.ndarray | None, progress: Progress | None) -> Iterator[TileResult]:
@@ -61,31 +63,16 @@ def _view(whole: Tile, tile: Tile, saved: np.ndarray | None) -> np.ndarray | Non
     return saved[:, :, start : start + tile.n_chains]
 
 
-Submit = Callable[[Executor, np.ndarray], "Future[TileResult]"]
-
-
-def _local_jobs(whole: Tile, saved: np.ndarray | None, progress: Progress | None) -> Iterator[Submit]:
-    for tile in tiles.cut(whole, tiles.CALL):
-        view = _view(whole, tile, saved)
-        yield lambda pool, abort, tile=tile, view=view: pool.submit(run_tile, tile, view, abort, progress)  # type: ignore[misc]
-
-
-def _remote_jobs(whole: Tile) -> Iterator[Submit]:
-    for tile in tiles.cut(whole, tiles.REMOTE_TILE):
-        yield lambda pool, abort, tile=tile: pool.submit(run_tile, tile)  # type: ignore[misc]
-
-
-def _run_pool(pool: Executor, jobs: Iterator[Submit], window: int) -> Iterator[TileResult]:
-    """Keep at most ``window`` tiles submitted. Whatever stops the loop, Ctrl-C included, stops the workers too."""
-    abort = np.zeros(1, np.uint8)
+def _run_pool(pool: Executor, calls: Iterator[tuple[Any, ...]], window: int, abort: np.ndarray) -> Iterator[TileResult]:
+    """Run a tile per call, at most ``window`` of them submitted. Whatever stops the loop stops the workers too."""
     pending: set[Future[TileResult]] = set()
     try:
-        pending.update(job(pool, abort) for job in islice(jobs, window))
+        pending.update(pool.submit(run_tile, *call) for call in islice(calls, window))
         while pending:
             done, pending = wait(pending, return_when=FIRST_COMPLETED)
             for future in done:
                 yield future.result()
-            pending.update(job(pool, abort) for job in islice(jobs, len(done)))
+            pending.update(pool.submit(run_tile, *call) for call in islice(calls, len(done)))
     finally:
         abort[0] = 1
         for future in pending:

@@ -98,6 +98,6 @@ def refuse_too_large(n_times: int, dim: int, n_paths: int, itemsize: int, n_step
     if itemsize == 8 and needed < 1.8 * room:
         options.append("dtype='float32' halves it")
     raise MemoryError(
-        f"the saved states need {needed / 2**30:.1f} GiB ({n_times} times x {n_paths} paths x {dim} x {itemsize} bytes), "
+        f"the saved states need {needed / 2**30:.1f} GiB ({n_times} times x {n_paths} paths x {dim * itemsize} bytes), "
         f"{room / 2**30:.1f} GiB are available: {'; '.join(options)}"
     )

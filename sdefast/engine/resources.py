@@ -33,8 +33,8 @@ def _container_v2() -> int | None:
         return None
     root = Path("/sys/fs/cgroup")
     group = root / entry[3:].lstrip("/")
-    rooms = [room for path in (group, *group.parents) if path.is_relative_to(root) and (room := _room(path)) is not None]
-    return min(rooms, default=None)
+    rooms = [_room(path) for path in (group, *group.parents) if path.is_relative_to(root)]
+    return min((room for room in rooms if room is not None), default=None)
 
 
 def _room(group: Path) -> int | None:

@@ -96,7 +96,9 @@ class Layout:
             if len(blocks) % 2:
                 nodes[level, start + len(blocks) - 1] = blocks[-1]
                 blocks = blocks[:-1]
-            blocks, start, level = (self.merge(blocks[0::2], blocks[1::2]) if len(blocks) else blocks), start // 2, level + 1
+            if len(blocks):
+                blocks = self.merge(blocks[0::2], blocks[1::2])
+            start, level = start // 2, level + 1
         return nodes
 
     def add(self, nodes: Nodes, new: Nodes) -> None:

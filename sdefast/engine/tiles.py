@@ -31,7 +31,8 @@ _NEVER = np.zeros(1, np.uint8)
 class Tile:
     """A range of chains through all steps of a run.
 
-    ``start`` is the start state, (dim, 1) for all chains or (dim, n_chains); ``coefficients`` has one row, or one a step.
+    ``start`` is the start state, (dim, 1) for all chains or (dim, n_chains); ``coefficients`` has one row, or one for
+    every step.
     """
 
     kernel: str

@@ -1,0 +1,7 @@
+"""``python -m sdefast``."""
+
+import sys
+
+from .cli import main
+
+sys.exit(main())

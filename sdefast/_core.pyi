@@ -1,0 +1,40 @@
+"""Types of the compiled extension; a test holds them against the module."""
+
+from typing import Final, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+_Real = TypeVar("_Real", np.float32, np.float64)
+
+isa: Final[str]
+isas: Final[tuple[str, ...]]
+chains_per_block: Final[int]
+compiler: Final[str]
+steps: Final[tuple[str, ...]]
+
+def normals(seed: int, first_chain: int, first_draw: int, out: NDArray[np.floating]) -> None: ...
+def uniforms(seed: int, first_chain: int, first_draw: int, out: NDArray[np.floating]) -> None: ...
+def words(seed: int, stream: int, first_chain: int, first_draw: int, out: NDArray[np.uint32]) -> None: ...
+def exp(x: NDArray[_Real]) -> NDArray[_Real]: ...
+def log(x: NDArray[_Real]) -> NDArray[_Real]: ...
+def pow(x: NDArray[_Real], power: NDArray[_Real]) -> NDArray[_Real]: ...
+def statistics_size(dim: int, moments: int, extremes: bool, covariance: bool) -> int: ...
+def run(
+    step: str,
+    coefficients: NDArray[np.float64],
+    noise_dim: int,
+    seed: int,
+    first_chain: int,
+    first_step: int,
+    n_steps: int,
+    state: NDArray[np.floating],
+    float32_noise: bool,
+    saves: NDArray[np.int64],
+    saved: NDArray[np.floating] | None,
+    statistics: NDArray[np.float64] | None,
+    moments: int,
+    extremes: bool,
+    covariance: bool,
+    abort: NDArray[np.uint8],
+) -> None: ...
