@@ -13,6 +13,9 @@
 namespace sdefast {
 namespace SDEFAST_LEVEL {
 
+// Rows of states that are kept at once where every step is recorded.
+constexpr i64 path_rows = 8;
+
 // Chunks end on batch borders of the noise, so that nothing but state and generators crosses them.
 constexpr i64 long_chunk = 1024, short_chunk = 64;
 
@@ -41,20 +44,21 @@ template <class T, class Z> class ChainLoop {
   private:
     // Where things lie in the scratch memory: per group of lanes its generators and state; one noise buffer; sums.
     struct Layout {
-        i64 groups, state, noise, sums, bytes;
+        i64 groups, state, noise, path, sums, bytes;
 
         Layout(const Job &job, i64 chunk) {
             groups = (min(chains_per_block, job.n_chains) + max_lanes - 1) / max_lanes;
             state = groups * i64(sizeof(Streams));
             noise = state + groups * job.dim * max_lanes * i64(sizeof(T));
-            sums = noise + (job.noise_dim + rows_per_batch<Z>) * max_lanes * i64(sizeof(Z));
+            path = noise + (job.noise_dim + rows_per_batch<Z>) * max_lanes * i64(sizeof(Z));
+            sums = path + path_rows * job.dim * max_lanes * i64(sizeof(T));
             const i64 times = min(job.n_saves, chunk + 1);
             bytes = sums + (job.statistics ? Statistics<T>::doubles(job, times) * i64(sizeof(double)) : 0);
         }
     };
 
     const Job &job;
-    const Stepper<T, Z> stepper;
+    const Stepper<T, Z> stepper;  // of the model
     const i64 chunk;
     const Layout layout;
 
@@ -62,6 +66,7 @@ template <class T, class Z> class ChainLoop {
     char *scratch() const { return static_cast<char *>(job.scratch); }
     Streams &streams(i64 group) const { return reinterpret_cast<Streams *>(scratch())[group]; }
     T *state(i64 group) const { return reinterpret_cast<T *>(scratch() + layout.state) + group * job.dim * max_lanes; }
+    T *path() const { return reinterpret_cast<T *>(scratch() + layout.path); }
     Z *noise() const { return reinterpret_cast<Z *>(scratch() + layout.noise); }
 
     // A row of lanes: which chains, how many of them real, and the lanes that round them up to whole vectors.
@@ -122,12 +127,29 @@ template <class T, class Z> class ChainLoop {
                 if (available == 0) used = 0;
                 available += batch;
             }
-            const i64 until = next < saves_end ? min(end, job.saves[next]) : end, steps = min(available / m, until - k);
-            stepper(job.coefficients + (k - job.first_step) * job.coefficient_stride, job.coefficient_stride, job.dim,
-                    job.noise_dim, g.lanes, steps, x, z + used * max_lanes);
-            k += steps, used += steps * m, available -= steps * m;
-            for (; next < saves_end && job.saves[next] == k; ++next) record(g, x, next, next - save, statistics);
+            const i64 done = advance(g, k, min(available / m, end - k), next, saves_end, save, z + used * max_lanes, statistics);
+            k += done, used += done * m, available -= done * m;
+            while (next < saves_end && job.saves[next] <= k) ++next;
         }
+    }
+
+    // Up to n steps from step k: to the next time to record, or, where every step is recorded, through several of them.
+    i64 advance(const Group &g, i64 k, i64 n, i64 next, i64 saves_end, i64 save, const Z *z, Statistics<T> &statistics) {
+        T *x = state(g.index);
+        i64 recorded = 0;
+        while (recorded < min(n, path_rows) && next + recorded < saves_end && job.saves[next + recorded] == k + recorded + 1)
+            ++recorded;
+        const i64 steps = recorded ? recorded : next < saves_end ? min(n, job.saves[next] - k) : n;
+        const bool several = recorded > 1;
+        stepper(job.coefficients + (k - job.first_step) * job.coefficient_stride, job.coefficient_stride, job.dim,
+                job.noise_dim, g.lanes, steps, x, z, several ? path() : nullptr);
+        if (several) {
+            for (i64 r = 0; r < recorded; ++r)
+                record(g, path() + r * job.dim * max_lanes, next + r, next + r - save, statistics);
+        } else if (next < saves_end && job.saves[next] == k + steps) {
+            record(g, x, next, next - save, statistics);
+        }
+        return steps;
     }
 
     void record(const Group &g, T *x, i64 save, i64 time, Statistics<T> &statistics) {
@@ -136,7 +158,7 @@ template <class T, class Z> class ChainLoop {
             for (int i = 0; i < job.dim; ++i)
                 __builtin_memcpy(out + i * job.saved_dim_stride, x + i * max_lanes, size_t(g.valid) * sizeof(T));
         }
-        if (job.statistics) statistics.add(time, x, g.lanes, g.valid, g.index == 0);
+        if (job.statistics) statistics.add(time, x, g.valid, g.index == 0);
     }
 
     void finish(Statistics<T> &statistics, i64 block, i64 n_chains, i64 save, i64 saves) {

@@ -1,8 +1,8 @@
 // Statistics of the chains at saved times, gathered while they run and never stored path by path.
 //
 // For every block of chains and every time, sums of powers of (x - reference) are kept in 16 float64 columns; the
-// reference is the block's first chain at that time, so the sums lose nothing to a large mean. The powers of a row of
-// float32 lanes are first added in float32 (at most 16 terms a column), which costs a quarter of converting each.
+// reference is the block's first chain at that time, so the sums lose nothing to a large mean. First and second powers of
+// a row of float32 lanes are first added in float32, 16 terms a column, which costs a quarter of converting each.
 // The order of all additions is fixed by the lane numbers alone: any instruction set, tile or thread gives the same bits.
 #pragma once
 
@@ -14,7 +14,13 @@ namespace SDEFAST_LEVEL {
 
 constexpr int columns = 16;
 
+// Partial sums of a row in the state's own type; as many as keep the additions independent of one another.
+constexpr int partials = 64;
+
 using Column = double[columns];
+
+// Before a loop over columns: GCC would unroll 16 iterations first and then not vectorise what is left.
+#define SDEFAST_COLUMNS _Pragma("GCC unroll 1")
 
 // What a row of lanes adds to a time's sums: per component the power sums (and the extremes), then the products.
 template <class T> class Statistics {
@@ -34,13 +40,15 @@ template <class T> class Statistics {
         for (i64 t = 0; t < times; ++t) absent[t] = 0;
     }
 
-    // Add a row: x[i * max_lanes + lane], of which the first `valid` lanes count; the others are overwritten.
-    void add(i64 time, T *x, int lanes, int valid, bool first_of_block) {
+    // Add a row: x[i * max_lanes + lane], of which the first `valid` lanes count; the others are overwritten, so that
+    // every row is a full one.
+    void add(i64 time, T *x, int valid, bool first_of_block) {
         if (first_of_block) set_reference(time, x);
         const double *center = reference + time * job.dim;
         for (int i = 0; i < job.dim; ++i)
-            for (int l = valid; l < lanes; ++l) x[i * max_lanes + l] = T(center[i]);  // adds exactly nothing
-        if (!gather(center, x, lanes)) absent[time] += gather_finite(center, x, valid);
+            for (int l = valid; l < max_lanes; ++l) x[i * max_lanes + l] = T(center[i]);  // adds exactly nothing
+        if (n_rows == 2 && add_two_powers(x, T(center[0]), sums + 2 * time)) return;
+        if (!gather(center, x)) absent[time] += gather_finite(center, x, valid);
         commit(time, first_of_block);
     }
 
@@ -92,76 +100,105 @@ template <class T> class Statistics {
     }
 
     // Fast path into `partial`; false if a sum is not finite (a chain that is not, or an overflow).
-    bool gather(const double *center, const T *x, int lanes) {
+    bool gather(const double *center, const T *x) {
         Column *out = partial;
         bool good = true;
         for (int i = 0; i < job.dim; ++i) {
             const T *row = x + i * max_lanes;
-            good &= job.moments == 2 ? two_powers(row, T(center[i]), lanes, out) : four_powers(row, center[i], lanes, out);
+            good &= job.moments == 2 ? two_powers(row, T(center[i]), out) : four_powers(row, center[i], out);
             out += job.moments;
-            if (job.extremes) extremes(row, lanes, out), out += 2;
+            if (job.extremes) extremes(row, out), out += 2;
         }
         if (job.covariance)
             for (int i = 0; i < job.dim; ++i)
                 for (int j = i + 1; j < job.dim; ++j)
-                    product(x + i * max_lanes, T(center[i]), x + j * max_lanes, T(center[j]), lanes, *out++);
+                    product(x + i * max_lanes, T(center[i]), x + j * max_lanes, T(center[j]), *out++);
         return good;
     }
 
-    static bool two_powers(const T *x, T center, int lanes, Column *out) {
-        T first[lane_step] = {}, second[lane_step] = {};
-        for (int b = 0; b < lanes; b += lane_step) {
-            for (int l = 0; l < lane_step; ++l) {
+    static bool two_powers(const T *x, T center, Column *out) {
+        T first[partials], second[partials];
+        for (int l = 0; l < partials; ++l) {
+            T sum = 0, squares = 0;
+#pragma GCC unroll 4
+            for (int b = 0; b < max_lanes; b += partials) {
                 const T d = x[b + l] - center;
-                first[l] += d;
-                second[l] = fma(d, d, second[l]);
+                sum += d;
+                squares = fma(d, d, squares);
             }
+            first[l] = sum, second[l] = squares;
         }
-        bool good = true;
-        for (int c = 0; c < columns; ++c) {
-            out[0][c] = double(first[c] + first[c + columns]);
-            out[1][c] = double(second[c] + second[c + columns]);
-        }
-        for (int c = 0; c < columns; ++c) good &= finite(out[1][c]);
-        return good;
+        fold(first, out[0]);
+        fold(second, out[1]);
+        return all_finite(out[1]);
+    }
+
+    // The same straight into the sums of a time: the usual case, mean and variance of one component.
+    static bool add_two_powers(const T *x, T center, Column *sum) {
+        Column out[2];
+        if (!two_powers(x, center, out)) return false;
+        SDEFAST_COLUMNS
+        for (int c = 0; c < columns; ++c) sum[0][c] += out[0][c], sum[1][c] += out[1][c];
+        return true;
+    }
+
+    // Partial sums to columns.
+    static void fold(const T (&sums)[partials], Column &out) {
+        constexpr int half = partials / 2;
+        T halves[half];
+        for (int l = 0; l < half; ++l) halves[l] = sums[l] + sums[l + half];
+        SDEFAST_COLUMNS
+        for (int c = 0; c < columns; ++c) out[c] = double(halves[c] + halves[c + columns]);
     }
 
     // In float64 throughout: a fourth power soon leaves the range of float32.
-    static bool four_powers(const T *x, double center, int lanes, Column *out) {
-        Column s1 = {}, s2 = {}, s3 = {}, s4 = {};
-        for (int b = 0; b < lanes; b += columns) {
-            for (int c = 0; c < columns; ++c) {
+    static bool four_powers(const T *x, double center, Column *out) {
+        SDEFAST_COLUMNS
+        for (int c = 0; c < columns; ++c) {
+            double s1 = 0, s2 = 0, s3 = 0, s4 = 0;
+#pragma GCC unroll 16
+            for (int b = 0; b < max_lanes; b += columns) {
                 const double d = double(x[b + c]) - center, square = d * d;
-                s1[c] += d;
-                s2[c] += square;
-                s3[c] = fma(square, d, s3[c]);
-                s4[c] = fma(square, square, s4[c]);
+                s1 += d;
+                s2 += square;
+                s3 = fma(square, d, s3);
+                s4 = fma(square, square, s4);
             }
+            out[0][c] = s1, out[1][c] = s2, out[2][c] = s3, out[3][c] = s4;
         }
-        bool good = true;
-        for (int c = 0; c < columns; ++c) out[0][c] = s1[c], out[1][c] = s2[c], out[2][c] = s3[c], out[3][c] = s4[c];
-        for (int c = 0; c < columns; ++c) good &= finite(s4[c]);
-        return good;
+        return all_finite(out[3]);
+    }
+
+    static bool all_finite(const Column &column) {
+        u64 nan = 0;
+        SDEFAST_COLUMNS
+        for (int c = 0; c < columns; ++c) nan |= bits<u64>(column[c] - column[c]);  // zero, or a NaN
+        return nan == 0;
     }
 
     // Minima of x and of -x.
-    static void extremes(const T *x, int lanes, Column *out) {
-        T low[columns], high[columns];
-        for (int c = 0; c < columns; ++c) low[c] = high[c] = x[c];
-        for (int b = columns; b < lanes; b += columns) {
-            for (int c = 0; c < columns; ++c) {
-                low[c] = x[b + c] < low[c] ? x[b + c] : low[c];
-                high[c] = x[b + c] > high[c] ? x[b + c] : high[c];
+    static void extremes(const T *x, Column *out) {
+        SDEFAST_COLUMNS
+        for (int c = 0; c < columns; ++c) {
+            T low = x[c], high = x[c];
+#pragma GCC unroll 16
+            for (int b = columns; b < max_lanes; b += columns) {
+                low = x[b + c] < low ? x[b + c] : low;
+                high = x[b + c] > high ? x[b + c] : high;
             }
+            out[0][c] = double(low), out[1][c] = -double(high);
         }
-        for (int c = 0; c < columns; ++c) out[0][c] = double(low[c]), out[1][c] = -double(high[c]);
     }
 
-    static void product(const T *x, T x_center, const T *y, T y_center, int lanes, Column &out) {
-        T sum[lane_step] = {};
-        for (int b = 0; b < lanes; b += lane_step)
-            for (int l = 0; l < lane_step; ++l) sum[l] = fma(x[b + l] - x_center, y[b + l] - y_center, sum[l]);
-        for (int c = 0; c < columns; ++c) out[c] = double(sum[c] + sum[c + columns]);
+    static void product(const T *x, T x_center, const T *y, T y_center, Column &out) {
+        T sums[partials];
+        for (int l = 0; l < partials; ++l) {
+            T sum = 0;
+#pragma GCC unroll 4
+            for (int b = 0; b < max_lanes; b += partials) sum = fma(x[b + l] - x_center, y[b + l] - y_center, sum);
+            sums[l] = sum;
+        }
+        fold(sums, out);
     }
 
     // Slow path into `partial`, in float64, over the chains whose components are all finite; returns how many are not.

@@ -9,7 +9,7 @@ namespace SDEFAST_LEVEL {
 
 // Euler-Maruyama, absorbed at zero. c = (mu h, sigma sqrt h, beta).
 struct CEV {
-    static constexpr int dim = 1, noise_dim = 1, n_coefficients = 3;
+    static constexpr int dim = 1, noise_dim = 1, n_coefficients = 3, steps_at_once = 1;
 
     template <class T> SDEFAST_INLINE static void step(const T *c, T *x, const T *z) {
         const T next = fma(c[1] * pow(x[0], c[2]), z[0], fma(c[0], x[0], x[0]));

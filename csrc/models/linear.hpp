@@ -10,7 +10,8 @@ namespace SDEFAST_LEVEL {
 // X += M X + c + L Z with coefficients M (d, d), c (d), L (d, m), row by row. Euler-Maruyama: M = h A, c = h b,
 // L = sqrt h B; exact: M = exp(h A) - 1, c and L the mean and a root of the covariance of what comes in.
 template <class T, class Z>
-void step_linear(const double *coefficients, i64 stride, int d, int m, int lanes, i64 n_steps, T *x, const Z *z) {
+void step_linear(const double *coefficients, i64 stride, int d, int m, int lanes, i64 n_steps, T *x, const Z *z,
+                 T *path) {
     for (i64 s = 0; s < n_steps; ++s, coefficients += stride, z += m * max_lanes) {
         const double *drift = coefficients, *constant = drift + d * d, *noise = constant + d;
         for (int b = 0; b < lanes; b += lane_step) {
@@ -30,6 +31,9 @@ void step_linear(const double *coefficients, i64 stride, int d, int m, int lanes
             }
             for (int i = 0; i < d; ++i)
                 for (int l = 0; l < lane_step; ++l) x[i * max_lanes + b + l] = next[i][l];
+            if (!path) continue;
+            for (int i = 0; i < d; ++i)
+                for (int l = 0; l < lane_step; ++l) path[(s * d + i) * max_lanes + b + l] = next[i][l];
         }
     }
 }

@@ -10,13 +10,13 @@
 #include "linear.hpp"
 #include "ornstein_uhlenbeck.hpp"
 
-#define SDEFAST_STEPS(STEP)                                   \
-    STEP(brownian_motion, (step_rows<BrownianMotion, T, Z>))       \
-    STEP(ornstein_uhlenbeck, (step_rows<OrnsteinUhlenbeck, T, Z>)) \
-    STEP(black_scholes_euler, (step_rows<BlackScholesEuler, T, Z>)) \
-    STEP(black_scholes_exact, (step_rows<BlackScholesExact, T, Z>)) \
-    STEP(cir, (step_rows<CIR, T, Z>))                              \
-    STEP(cev, (step_rows<CEV, T, Z>))                              \
-    STEP(heston, (step_rows<Heston, T, Z>))                        \
+#define SDEFAST_STEPS(STEP)                                        \
+    STEP(brownian_motion, (stepper<BrownianMotion, T, Z>))         \
+    STEP(ornstein_uhlenbeck, (stepper<OrnsteinUhlenbeck, T, Z>))   \
+    STEP(black_scholes_euler, (stepper<BlackScholesEuler, T, Z>))  \
+    STEP(black_scholes_exact, (stepper<BlackScholesExact, T, Z>))  \
+    STEP(cir, (stepper<CIR, T, Z>))                                \
+    STEP(cev, (stepper<CEV, T, Z>))                                \
+    STEP(heston, (stepper<Heston, T, Z>))                          \
     STEP(linear, (step_linear<T, Z>))                              \
-    STEP(double_well, (step_rows<DoubleWell, T, Z>))
+    STEP(double_well, (stepper<DoubleWell, T, Z>))

@@ -11,7 +11,7 @@ namespace SDEFAST_LEVEL {
 // exact: rate = 1 - exp(-kappa h), scale = the transition's standard deviation. Written with the increment, not with
 // 1 - rate, which float32 would round away for small steps.
 struct OrnsteinUhlenbeck {
-    static constexpr int dim = 1, noise_dim = 1, n_coefficients = 3;
+    static constexpr int dim = 1, noise_dim = 1, n_coefficients = 3, steps_at_once = 4;
 
     template <class T> SDEFAST_INLINE static void step(const T *c, T *x, const T *z) {
         const T rate = c[0], theta = c[1], scale = c[2];
