@@ -47,9 +47,12 @@ def real(name: str, value: Any, *, positive: bool = False, least: float = -math.
 def array(name: str, value: Any, *, shape: tuple[int | None, ...] | None = None) -> np.ndarray:
     """A finite float64 array, optionally of a given shape (None matches any length)."""
     try:
-        result = np.asarray(value, dtype=np.float64)
-    except (TypeError, ValueError):
-        raise TypeError(f"{name} must be an array of real numbers, got {value!r}") from None
+        given = np.asarray(value)
+    except ValueError:  # ragged
+        given = np.asarray(None)
+    if given.dtype.kind not in "iuf":
+        raise TypeError(f"{name} must be an array of real numbers, got {value!r}")
+    result = given.astype(np.float64)
     if shape is not None and not (
         result.ndim == len(shape) and all(want in (None, have) for want, have in zip(shape, result.shape, strict=True))
     ):

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike, DTypeLike
 
 from . import _core, checks
+from .engine import resources
 
 __all__ = ["brownian", "normals", "uniforms", "words"]
 
@@ -18,13 +19,19 @@ _MOST = 2**40  # draws of a chain: segments are counted in 32 bits
 
 
 def _empty(
-    seed: int, n_draws: int, n_chains: int, first_draw: int, first_chain: int, dtype: np.dtype
+    seed: int, n_draws: int, n_chains: int, first_draw: int, first_chain: int, dtype: np.dtype, unit: str = "draw"
 ) -> tuple[int, int, int, np.ndarray]:
+    """The checked seed, first chain and first draw, and memory for the draws."""
     seed = checks.seed("seed", seed)
     first_chain = checks.count("first_chain", first_chain, least=0)
-    first_draw = checks.count("first_draw", first_draw, least=0, most=_MOST)
-    shape = checks.count("n_draws", n_draws, least=0, most=_MOST), checks.count("n_chains", n_chains, least=0)
-    return seed, first_chain, first_draw, np.empty(shape, dtype)
+    first_draw = checks.count(f"first_{unit}", first_draw, least=0, most=_MOST)
+    n_draws = checks.count(f"n_{unit}s", n_draws, least=0, most=_MOST)
+    n_chains = checks.count("n_chains", n_chains, least=0)
+    what = f"{n_draws} {unit}s of {n_chains} chains"
+    resources.refuse_too_large(
+        n_draws * n_chains * dtype.itemsize, what, [f"ask for fewer n_{unit}s or n_chains at a time"]
+    )
+    return seed, first_chain, first_draw, np.empty((n_draws, n_chains), dtype)
 
 
 def normals(
@@ -105,7 +112,9 @@ def words(
     dtype('uint32')
     """
     stream = checks.count("stream", stream, least=0, most=2**32 - 1)
-    seed, first_chain, first_word, out = _empty(seed, n_words, n_chains, first_word, first_chain, np.dtype(np.uint32))
+    seed, first_chain, first_word, out = _empty(
+        seed, n_words, n_chains, first_word, first_chain, np.dtype(np.uint32), "word"
+    )
     _core.words(seed, stream, first_chain, first_word, out)
     return out
 

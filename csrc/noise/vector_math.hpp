@@ -1,4 +1,5 @@
-// exp, log and pow on lanes: branch-free, the same bits at every level, good to 2 ulp (pow: 2 ulp times |b log a|).
+// exp, log and pow on lanes: branch-free, the same bits at every level. Errors in ulp, float32 / float64: exp 0.9 / 0.9,
+// log 2.3 / 4.1, pow 3.1 / 5.0 times max(1, |b log a|).
 #pragma once
 
 #include "polynomial.hpp"
@@ -9,14 +10,14 @@ namespace SDEFAST_LEVEL {
 template <class T> SDEFAST_INLINE T clamp(T x, T low, T high) { return x < low ? low : (x > high ? high : x); }
 
 // exp(x) = 2^n (1 + r p(r)), r = x - n log 2 in [-log 2 / 2, log 2 / 2]. Results under the smallest normal number
-// stop there, results over the largest are infinite.
+// stop there, results over the largest are infinite, exp(NaN) is NaN.
 SDEFAST_INLINE float exp(float x) {
     constexpr float expm1_over_r[] = {
         0x1.000000p+0f, 0x1.000000p-1f, 0x1.555554p-3f, 0x1.5554aep-5f, 0x1.1111a6p-7f, 0x1.6d7480p-10f,
         0x1.a019e8p-13f};
-    const float y = clamp(x, -87.0f, 89.0f);
+    const float y = clamp(x, -0x1.5d589ep+6f, 89.0f);
     const float shifted = fma(y, 0x1.715476p+0f, 0x1.8p23f), n = shifted - 0x1.8p23f;
-    const float r = fma(n, -0x1.05c61p-29f, fma(n, -0x1.62e43p-1f, y));
+    const float r = fma(n, 0x1.05c61p-29f, fma(n, -0x1.62e43p-1f, y));
     const float m = fma(r, horner(r, expm1_over_r), 1.0f);
     // 2^n as two factors: 2^128 alone is no float32.
     const i32 e = bits<i32>(shifted) - 0x4b400000, half = e >> 1;
@@ -28,7 +29,7 @@ SDEFAST_INLINE double exp(double x) {
         0x1.000000p+0, 0x1.000000p-1, 0x1.555555555555ap-3, 0x1.555555555553cp-5, 0x1.111111110f25ep-7,
         0x1.6c16c16c1f571p-10, 0x1.a01a01b12e967p-13, 0x1.a01a017bc387bp-16, 0x1.71ddf5a65171fp-19,
         0x1.27e5343c12af4p-22, 0x1.af62ca347a8f4p-26, 0x1.1eed87a785875p-29};
-    const double y = clamp(x, -708.0, 710.0);
+    const double y = clamp(x, -0x1.6232bdd7abcd2p+9, 710.0);
     const double shifted = fma(y, 0x1.71547652b82fep+0, 0x1.8p52), n = shifted - 0x1.8p52;
     const double r = fma(n, -0x1.abc9e3b39803fp-56, fma(n, -0x1.62e42fefa39efp-1, y));
     const double m = fma(r, horner(r, expm1_over_r), 1.0);
@@ -62,9 +63,12 @@ SDEFAST_INLINE double log(double x) {
     return fma(e, 0x1.62e42fefa39efp-1, f * horner(f, log1p_over_f));
 }
 
-// a^b for a >= 0, b > 0; zero and subnormal a give zero.
-SDEFAST_INLINE float pow(float a, float b) { return a < 0x1p-126f ? 0.0f : exp(b * log(a)); }
-SDEFAST_INLINE double pow(double a, double b) { return a < 0x1p-1022 ? 0.0 : exp(b * log(a)); }
+// a^b for a >= 0, b > 0; zero, subnormal and negative a give zero, infinity and NaN stay what they are.
+template <class T> SDEFAST_INLINE T pow(T a, T b) {
+    constexpr T least = sizeof(T) == 4 ? T(0x1p-126f) : T(0x1p-1022), most = sizeof(T) == 4 ? T(0x1.fffffep127f)
+                                                                                            : T(0x1.fffffffffffffp1023);
+    return a < least ? T(0) : a <= most ? exp(b * log(a)) : a;
+}
 
 }  // namespace SDEFAST_LEVEL
 }  // namespace sdefast

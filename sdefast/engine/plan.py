@@ -10,9 +10,6 @@ from .. import checks
 from . import resources
 from .grid import TimeGrid
 
-#: Below this nobody needs to read the machine's limits, which costs more than a small run.
-_SMALL = 64 * 2**20
-
 
 def time_grid(t0: Any, t1: Any, n_steps: Any, times: Any) -> TimeGrid:
     """A grid of ``n_steps`` equal steps from ``t0`` to ``t1``, or one that steps through ``times``."""
@@ -85,19 +82,13 @@ def start_states(x0: Any, dim: int, n_paths: int, dtype: np.dtype) -> np.ndarray
 
 def refuse_too_large(n_times: int, dim: int, n_paths: int, itemsize: int, n_steps: int) -> None:
     """MemoryError, before anything is allocated, if the saved states cannot fit."""
-    needed = n_times * dim * n_paths * itemsize
-    if needed < _SMALL:
-        return
-    room = resources.available_memory()
-    if room is None or needed < 0.9 * room:
-        return
+    one_time = dim * n_paths * itemsize
     options = ["paths=False keeps the statistics alone"]
-    fit = int(0.9 * room) // (dim * n_paths * itemsize)
+    room = resources.available_memory() if n_times > 2 and n_times * one_time > 2**30 else None
+    fit = int(resources.USABLE * room) // one_time if room else 0
     if fit >= 2:
         options.append(f"save_at={-(-n_steps // (fit - 1))} saves {fit} times at most")
-    if itemsize == 8 and needed < 1.8 * room:
+    if itemsize == 8:
         options.append("dtype='float32' halves it")
-    raise MemoryError(
-        f"the saved states need {needed / 2**30:.1f} GiB ({n_times} times x {n_paths} paths x {dim * itemsize} bytes), "
-        f"{room / 2**30:.1f} GiB are available: {'; '.join(options)}"
-    )
+    what = f"the saved states ({n_times} times x {n_paths} paths x {dim * itemsize} bytes)"
+    resources.refuse_too_large(n_times * one_time, what, options)

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
+
+#: The part of the available memory that one result may take.
+USABLE = 0.9
 
 
 def available_threads() -> int:
@@ -17,6 +21,21 @@ def available_memory() -> int | None:
     """Bytes that can still be allocated, the least of the machine's and the container's; None if neither tells."""
     candidates = [value for value in (_machine(), _container_v2(), _container_v1()) if value is not None]
     return min(candidates, default=None)
+
+
+#: Below this nobody needs to read the machine's limits, which costs more than a small run.
+_SMALL = 64 * 2**20
+
+
+def refuse_too_large(needed: int, what: str, options: Sequence[str]) -> None:
+    """MemoryError, before anything is allocated, if ``needed`` bytes cannot fit; it lists the options that would."""
+    if needed < _SMALL:
+        return
+    room = available_memory()
+    if room is not None and needed > USABLE * room:
+        raise MemoryError(
+            f"{what} need {needed / 2**30:.1f} GiB, {room / 2**30:.1f} GiB are available: {'; '.join(options)}"
+        )
 
 
 def _machine() -> int | None:
