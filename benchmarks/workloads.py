@@ -1,7 +1,7 @@
 """The workloads of the benchmarks: the same simulation in sdefast and in the best numpy.
 
 The numpy versions work in place on blocks that fit the cache, draw in the state's own type and use SFC64, numpy's
-fastest bit generator; `naive_ou` is what one writes first. They run fewer paths, since their time is proportional to them.
+fastest bit generator; `naive_ou` is what one writes first. They run fewer paths: their time is proportional to them.
 """
 
 from __future__ import annotations
@@ -187,7 +187,7 @@ PAIRS: list[tuple[Workload, Workload, float]] = [
             save_at="all",
             paths=True,
             n_paths=STORED_PATHS,
-        ),  # fmt: skip
+        ),
         _numpy("numpy float32", "ou-stored", lambda: numpy_stored("float32"), STORED_PATHS),
         12.0,
     ),

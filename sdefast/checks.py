@@ -35,6 +35,8 @@ def real(name: str, value: Any, *, positive: bool = False, least: float = -math.
         number = float(value)
     except (TypeError, ValueError):
         raise TypeError(f"{name} must be a real number, got {value!r}") from None
+    except OverflowError:  # an integer beyond the largest float
+        number = math.inf
     if not math.isfinite(number):
         raise ValueError(f"{name} must be finite, got {number}")
     if positive and number <= 0:
@@ -79,7 +81,7 @@ def dtype(name: str, value: DTypeLike) -> np.dtype:
         return _DTYPES[value]
     try:
         result = None if value is None else np.dtype(value)
-    except TypeError:
+    except (TypeError, ValueError):
         result = None
     if result is None or result.name not in _DTYPES or not result.isnative:
         raise TypeError(f"{name} must be 'float32' or 'float64', got {value!r}")

@@ -135,7 +135,7 @@ def simulate(
         raise TypeError(f"model must be a model such as sdefast.OrnsteinUhlenbeck(), got {model!r}")
     checks.choice("device", device, ("cpu",))
     threads = resources.available_threads() if threads is None else checks.count("threads", threads, most=4096)
-    if executor is not None and not hasattr(executor, "submit"):
+    if executor is not None and (isinstance(executor, type) or not hasattr(executor, "submit")):
         raise TypeError(f"executor must be a concurrent.futures.Executor, got {executor!r}")
     if resume is None:
         settings, start = _fresh(
@@ -162,12 +162,12 @@ _LayoutOptions = tuple["int | None", bool, bool]
 
 
 def _layout_options(moments: Any, extremes: Any, covariance: Any) -> _LayoutOptions:
-    if moments is not None and moments not in (2, 4):
+    if moments is not None and not (isinstance(moments, (int, np.integer)) and moments in (2, 4)):
         raise ValueError(f"moments must be 2 or 4, got {moments!r}")
     for name, value in (("extremes", extremes), ("covariance", covariance)):
         if not isinstance(value, (bool, np.bool_)):
             raise TypeError(f"{name} must be True or False, got {value!r}")
-    return moments, bool(extremes), bool(covariance)
+    return None if moments is None else int(moments), bool(extremes), bool(covariance)
 
 
 def _layout(dim: int, options: _LayoutOptions, n_saves: int, n_steps: int) -> Layout:
@@ -192,15 +192,23 @@ def _fresh(
     if noise_type.itemsize > state_type.itemsize:
         raise ValueError("noise_dtype='float64' needs dtype='float64'")
     n = checks.count("n_paths", n_paths, most=2**52)
+    keeps_paths = _flag("paths", paths)
+    layout = _layout(model.dim, options, plan.count_saves(save_at, grid), grid.n_steps)
+    _refuse_too_large(save_at, grid, n, state_type, layout, keeps_paths)
     saves = plan.saved_steps(save_at, grid)
     start = plan.start_states(x0, model.dim, n, state_type)
     model.check_start(start.T if start.shape[1] > 1 else start[:, 0])
     settings = Settings(
         model, scheme, secrets.randbits(64) if seed is None else checks.seed("seed", seed), state_type, noise_type,
         0 if first_chain is None else checks.count("first_chain", first_chain, least=0, most=2**62), n, grid, saves,
-        _layout(model.dim, options, len(saves), grid.n_steps), _flag("paths", paths),
+        layout, keeps_paths,
     )  # fmt: skip
     return settings, start
+
+
+def _refuse_too_large(save_at: Any, grid: TimeGrid, n_paths: int, dtype: np.dtype, layout: Layout, paths: bool) -> None:
+    n_times = plan.count_saves(save_at, grid)
+    plan.refuse_too_large(n_times, layout.dim, n_paths, dtype.itemsize, grid.n_steps, layout.size, paths)
 
 
 def _continued(
@@ -218,10 +226,13 @@ def _continued(
         raise ValueError(f"resume goes on with the same model: the run was of {old.model!r}, got {model!r}")
     start = before._final_states()
     grid = plan.continued_grid(old.grid, n_steps, times)
+    keeps_paths = _flag("paths", paths)
+    layout = _layout(model.dim, options, plan.count_saves(save_at, grid), grid.n_steps)
+    _refuse_too_large(save_at, grid, old.n_paths, old.dtype, layout, keeps_paths)
     saves = plan.saved_steps(save_at, grid)
     settings = Settings(
-        model, old.method, old.seed, old.dtype, old.noise_dtype, old.first_chain, old.n_paths, grid, saves,
-        _layout(model.dim, options, len(saves), grid.n_steps), _flag("paths", paths),
+        model, old.method, old.seed, old.dtype, old.noise_dtype, old.first_chain, old.n_paths, grid, saves, layout,
+        keeps_paths,
     )  # fmt: skip
     return settings, start
 
@@ -238,7 +249,6 @@ def _run(
     s, grid, dim = settings, settings.grid, settings.model.dim
     states = None
     if s.keeps_paths:
-        plan.refuse_too_large(len(s.saves), dim, s.n_paths, s.dtype.itemsize, grid.n_steps)
         states = np.empty((len(s.saves), dim, s.n_paths), s.dtype)
     kernel, coefficients = s.model.step(s.method, grid.step_sizes())
     noise_dim = s.model.noise_dim_of(s.method)

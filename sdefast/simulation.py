@@ -124,22 +124,22 @@ class Simulation:
     def variance_standard_error(self) -> np.ndarray:
         """Standard error of `variance`, from the fourth central moment, of shape (n_times, dim)."""
         n = self._at_least_one(self._count)
-        m2 = self._component(1) / n
-        m4 = self._powers(3) / n
-        return self._per_path(np.sqrt(np.maximum(m4 - m2**2, 0.0) / n), least=2)
+        with np.errstate(over="ignore", invalid="ignore"):
+            m2, m4 = self._component(1) / n, self._powers(3) / n
+            return self._per_path(np.sqrt(np.maximum(m4 - m2**2, 0.0) / n), least=2)
 
     @property
     def skewness(self) -> np.ndarray:
         """Sample skewness m3 / m2^(3/2), of shape (n_times, dim)."""
         n = self._at_least_one(self._count)
-        with np.errstate(invalid="ignore", divide="ignore"):
+        with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
             return self._per_path((self._powers(2) / n) / (self._component(1) / n) ** 1.5, least=2)
 
     @property
     def kurtosis(self) -> np.ndarray:
         """Sample excess kurtosis m4 / m2^2 - 3, of shape (n_times, dim)."""
         n = self._at_least_one(self._count)
-        with np.errstate(invalid="ignore", divide="ignore"):
+        with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
             return self._per_path((self._powers(3) / n) / (self._component(1) / n) ** 2 - 3.0, least=2)
 
     @property

@@ -24,8 +24,8 @@ const StepEntry &find_step(const std::string &name) {
 }
 
 Precision precision_of(const py::array &state, bool float32_noise) {
-    if (state.dtype().is(py::dtype::of<float>())) return float32;
-    if (!state.dtype().is(py::dtype::of<double>())) throw py::type_error("state must be float32 or float64");
+    if (py::isinstance<py::array_t<float>>(state)) return float32;
+    if (!py::isinstance<py::array_t<double>>(state)) throw py::type_error("state must be float32 or float64");
     return float32_noise ? float64_on_float32_noise : float64;
 }
 
@@ -63,7 +63,7 @@ void run(const std::string &step, const py::array_t<double, py::array::c_style> 
     if (!saved.is_none()) {
         py::array out = py::reinterpret_borrow<py::array>(saved);
         require(out.ndim() == 3 && out.shape(0) == job.n_saves && out.shape(1) == job.dim &&
-                    out.shape(2) == job.n_chains && out.dtype().is(state.dtype()) && out.writeable(),
+                    out.shape(2) == job.n_chains && out.dtype().equal(state.dtype()) && out.writeable(),
                 "saved must be a writeable array of shape (n_saves, dim, n_chains) and of the state's type");
         job.saved = out.mutable_data();
         job.saved_time_stride = stride(out, 0), job.saved_dim_stride = stride(out, 1);

@@ -1,7 +1,7 @@
 // Statistics of the chains at saved times, gathered while they run and never stored path by path.
 //
 // For every block of chains and every time, sums of powers of (x - reference) are kept in 16 float64 columns; the
-// reference is the block's first chain at that time, so the sums lose nothing to a large mean. First and second powers of
+// reference is the first finite chain of the block's first row at that time, so the sums lose nothing to a large mean. First and second powers of
 // a row of float32 lanes are first added in float32, 16 terms a column, which costs a quarter of converting each.
 // The order of all additions is fixed by the lane numbers alone: any instruction set, tile or thread gives the same bits.
 #pragma once
@@ -43,7 +43,7 @@ template <class T> class Statistics {
     // Add a row: x[i * max_lanes + lane], of which the first `valid` lanes count; the others are overwritten, so that
     // every row is a full one.
     void add(i64 time, T *x, int valid, bool first_of_block) {
-        if (first_of_block) set_reference(time, x);
+        if (first_of_block) set_reference(time, x, valid);
         const double *center = reference + time * job.dim;
         for (int i = 0; i < job.dim; ++i)
             for (int l = valid; l < max_lanes; ++l) x[i * max_lanes + l] = T(center[i]);  // adds exactly nothing
@@ -64,7 +64,7 @@ template <class T> class Statistics {
             double s[4];
             for (int k = 0; k < job.moments; ++k) s[k] = total(*sum++);
             const double d = shift[i] = s[0] / divisor;
-            *out++ = center[i] + d;
+            *out++ = shift_of(center[i]) + d;
             *out++ = s[1] - s[0] * d;
             if (job.moments == 4) {
                 *out++ = s[2] - 3 * d * s[1] + 2 * n * d * d * d;
@@ -92,14 +92,18 @@ template <class T> class Statistics {
 
     static bool finite(double x) { return x - x == 0; }
 
-    void set_reference(i64 time, const T *x) {
-        for (int i = 0; i < job.dim; ++i) {
-            const double first = double(x[i * max_lanes]);
-            reference[time * job.dim + i] = finite(first) ? first : 0;
-        }
+    // Not a number if the row has no finite chain: then all rows of the block take the slow path, unshifted.
+    void set_reference(i64 time, const T *x, int valid) {
+        int lane = 0;
+        while (lane < valid && !chain_is_finite(x, lane)) ++lane;
+        for (int i = 0; i < job.dim; ++i)
+            reference[time * job.dim + i] = lane < valid ? double(x[i * max_lanes + lane]) : double(__builtin_nan(""));
     }
 
-    // Fast path into `partial`; false if a sum is not finite (a chain that is not, or an overflow).
+    static double shift_of(double center) { return finite(center) ? center : 0; }
+
+    // Fast path into `partial`; false if a sum is not finite (a chain that is not, or an overflow) or may have lost
+    // squares to underflow.
     bool gather(const double *center, const T *x) {
         Column *out = partial;
         bool good = true;
@@ -112,7 +116,7 @@ template <class T> class Statistics {
         if (job.covariance)
             for (int i = 0; i < job.dim; ++i)
                 for (int j = i + 1; j < job.dim; ++j)
-                    product(x + i * max_lanes, T(center[i]), x + j * max_lanes, T(center[j]), *out++);
+                    good &= product(x + i * max_lanes, T(center[i]), x + j * max_lanes, T(center[j]), *out++);
         return good;
     }
 
@@ -130,7 +134,8 @@ template <class T> class Statistics {
         }
         fold(first, out[0]);
         fold(second, out[1]);
-        return all_finite(out[1]);
+        const bool underflow = sizeof(T) == 4 && out[1][0] < 1e-25 && out[0][0] != 0;
+        return all_finite(out[1]) && !underflow;
     }
 
     // The same straight into the sums of a time: the usual case, mean and variance of one component.
@@ -190,7 +195,7 @@ template <class T> class Statistics {
         }
     }
 
-    static void product(const T *x, T x_center, const T *y, T y_center, Column &out) {
+    static bool product(const T *x, T x_center, const T *y, T y_center, Column &out) {
         T sums[partials];
         for (int l = 0; l < partials; ++l) {
             T sum = 0;
@@ -199,6 +204,7 @@ template <class T> class Statistics {
             sums[l] = sum;
         }
         fold(sums, out);
+        return all_finite(out);
     }
 
     // Slow path into `partial`, in float64, over the chains whose components are all finite; returns how many are not.
@@ -229,7 +235,7 @@ template <class T> class Statistics {
         double d[max_dim];
         for (int i = 0; i < job.dim; ++i) {
             const double value = double(x[i * max_lanes + lane]);
-            d[i] = value - center[i];
+            d[i] = value - shift_of(center[i]);
             double power = 1;
             for (int k = 0; k < job.moments; ++k) (*out++)[c] += power *= d[i];
             if (!job.extremes) continue;

@@ -50,8 +50,8 @@ class TimeGrid:
             tolerance = 1e-9 * np.diff(self.times).min()
         else:
             assert self.h is not None
-            steps = np.rint((times - self.t0) / self.h).astype(np.int64)
-            steps = np.clip(steps, self.first_step, self.last_step)
+            nearest = np.clip((times - self.t0) / self.h, self.first_step, self.last_step)
+            steps = np.rint(nearest).astype(np.int64)
             tolerance = 1e-6 * self.h
         off = np.abs(self.time(steps) - times) > tolerance
         if off.any():
@@ -60,4 +60,7 @@ class TimeGrid:
                 f"save_at must hold times of the grid, got {times[i]}; the nearest is {self.time(steps)[i]}. "
                 "Pass times= to step through times of your own"
             )
+        if (np.diff(steps) == 0).any():
+            i = int(np.argmax(np.diff(steps) == 0))
+            raise ValueError(f"save_at must name a grid time once, got {times[i]} and {times[i + 1]} at index {i + 1}")
         return steps.astype(np.int64)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -25,6 +26,8 @@ def time_grid(t0: Any, t1: Any, n_steps: Any, times: Any) -> TimeGrid:
     if end <= start:
         raise ValueError(f"t1 must be greater than t0, got t0={start} and t1={end}")
     h = (end - start) / n
+    if not math.isfinite(h):
+        raise ValueError(f"t1 - t0 must be finite, got t0={start} and t1={end}")
     if start + h == start or end + h == end:
         raise ValueError(f"n_steps is too large: steps of {h} cannot be told apart at t={end}")
     return TimeGrid(start, 0, n, h=h)
@@ -43,6 +46,15 @@ def continued_grid(before: TimeGrid, n_steps: Any, times: Any) -> TimeGrid:
     if grid[0] != before.times[-1]:
         raise ValueError(f"times must begin at the resumed run's last time {before.times[-1]}, got {grid[0]}")
     return TimeGrid(before.t0, before.last_step, len(grid) - 1, times=grid)
+
+
+def count_saves(save_at: Any, grid: TimeGrid) -> int:
+    """How many times `saved_steps` would name, found without allocating anything."""
+    if isinstance(save_at, str):
+        return 1 if checks.choice("save_at", save_at, ("all", "final")) == "final" else grid.n_steps + 1
+    if isinstance(save_at, (int, np.integer)) and not isinstance(save_at, bool):
+        return -(-grid.n_steps // checks.count("save_at", save_at)) + 1
+    return len(checks.increasing("save_at", save_at))
 
 
 def saved_steps(save_at: Any, grid: TimeGrid) -> np.ndarray:
@@ -80,15 +92,28 @@ def start_states(x0: Any, dim: int, n_paths: int, dtype: np.dtype) -> np.ndarray
     return result
 
 
-def refuse_too_large(n_times: int, dim: int, n_paths: int, itemsize: int, n_steps: int) -> None:
-    """MemoryError, before anything is allocated, if the saved states cannot fit."""
-    one_time = dim * n_paths * itemsize
-    options = ["paths=False keeps the statistics alone"]
-    room = resources.available_memory() if n_times > 2 and n_times * one_time > 2**30 else None
-    fit = int(resources.USABLE * room) // one_time if room else 0
+def refuse_too_large(
+    n_times: int, dim: int, n_paths: int, itemsize: int, n_steps: int, statistics_size: int, paths: bool
+) -> None:
+    """MemoryError, before anything is allocated, if what a run keeps at its saved times cannot fit."""
+    # Statistics: the merged blocks, and those of some tiles in flight.
+    statistics = n_times * statistics_size * 8 * 32
+    one_time = dim * n_paths * itemsize if paths else 0
+    needed = n_times * one_time + statistics
+    if needed < 2**30:
+        return
+    room = resources.USABLE * (resources.available_memory() or needed * 2)
+    options = []
+    if paths and statistics < room:
+        options.append("paths=False keeps the statistics alone")
+    fit = int(room // (one_time + statistics_size * 8 * 32))
     if fit >= 2:
         options.append(f"save_at={-(-n_steps // (fit - 1))} saves {fit} times at most")
-    if itemsize == 8:
+    if itemsize == 8 and paths and needed < 2 * room:
         options.append("dtype='float32' halves it")
-    what = f"the saved states ({n_times} times x {n_paths} paths x {dim * itemsize} bytes)"
-    resources.refuse_too_large(n_times * one_time, what, options)
+    what = (
+        f"the saved states ({n_times} times x {n_paths} paths x {dim * itemsize} bytes)"
+        if paths
+        else (f"the statistics of {n_times} times")
+    )
+    resources.refuse_too_large(needed, what, options)

@@ -49,6 +49,10 @@ class Layout:
 
     def merge(self, a: np.ndarray, b: np.ndarray) -> np.ndarray:
         """Statistics of two neighbouring ranges of chains from those of each; arrays of shape (..., size)."""
+        with np.errstate(over="ignore", invalid="ignore"):  # high moments may leave the range of float64
+            return self._merge(a, b)
+
+    def _merge(self, a: np.ndarray, b: np.ndarray) -> np.ndarray:
         out = np.empty_like(a)
         na, nb = a[..., :1], b[..., :1]
         n = na + nb

@@ -21,8 +21,9 @@ BLOCK = _core.chains_per_block
 #: Path-steps per kernel call, some 5 to 20 ms of work; Ctrl-C, progress and threads come in between calls.
 CALL = 16_000_000
 
-#: Path-steps per tile on an executor whose workers live in other processes, at least 0.3 s of work.
-REMOTE_TILE = 1_000_000_000
+#: Path-steps per tile on an executor whose workers live in other processes: 0.1 to 1 s of work, long against what
+#: handing a tile over takes and short enough for Ctrl-C, which cannot reach a tile that has begun there.
+REMOTE_TILE = 300_000_000
 
 _NEVER = np.zeros(1, np.uint8)
 

@@ -1,0 +1,71 @@
+"""What several test modules share: every model with a start, all outputs of a run, fresh interpreters."""
+
+import os
+import subprocess
+import sys
+
+import numpy as np
+
+import sdefast as sf
+
+#: (state, noise): every combination of types that a run may have
+TYPES = [("float32", "float32"), ("float64", "float64"), ("float64", "float32")]
+
+#: three components on three noises: no batch or pair of normals holds a whole number of steps
+LINEAR = sf.LinearSDE(
+    A=[[-1.0, 0.5, 0.0], [-0.5, -1.0, 0.2], [0.1, 0.0, -0.7]],
+    b=[0.3, -0.2, 0.1],
+    B=[[0.5, 0.1, 0.0], [0.2, 0.4, -0.3], [0.0, 0.1, 0.6]],
+)
+
+#: name -> model and a start at which neither square roots nor absorption are in reach of a path of length 1
+MODELS = {
+    "brownian": (sf.BrownianMotion(mu=0.4, sigma=0.7), 0.5),
+    "ou": (sf.OrnsteinUhlenbeck(kappa=1.3, theta=0.4, sigma=0.8), 1.5),
+    "black-scholes": (sf.BlackScholes(mu=0.1, sigma=0.3), 2.0),
+    "cir": (sf.CIR(kappa=1.2, theta=1.5, sigma=0.3), 1.0),
+    "cev": (sf.CEV(mu=0.1, sigma=0.2, beta=0.7), 2.0),
+    "heston": (sf.Heston(mu=0.1, kappa=1.5, theta=0.5, xi=0.2, rho=-0.6), (2.0, 0.6)),
+    "double-well": (sf.DoubleWell(barrier=0.5, width=1.2, temperature=0.3), -1.0),
+    "linear": (LINEAR, (1.0, -1.0, 0.5)),
+}
+
+#: every model with every method that it has
+MODEL_METHODS = [(name, method) for name, (model, _) in MODELS.items() for method in model.schemes]
+
+#: all statistics that there are
+EVERYTHING = {"moments": 4, "extremes": True, "covariance": True}
+
+OUTPUTS = ("t", "n_nonfinite", "mean", "variance", "skewness", "kurtosis", "minimum", "maximum", "covariance")
+
+
+def outputs(run):
+    """All numbers of a run that was made with `EVERYTHING`, by name."""
+    states = {"x": run.x} if run.settings.keeps_paths else {}
+    return states | {name: getattr(run, name) for name in OUTPUTS}
+
+
+def assert_same_bits(run, expected):
+    have, want = outputs(run), outputs(expected)
+    assert have.keys() == want.keys()
+    for name in want:
+        assert have[name].shape == want[name].shape, name
+        assert have[name].tobytes() == want[name].tobytes(), name
+
+
+def python(code, *arguments, **environment):
+    """What a fresh interpreter prints that runs ``code``."""
+    done = subprocess.run(
+        [sys.executable, "-c", code, *arguments],
+        env={**os.environ, **environment},
+        cwd=os.path.dirname(__file__),
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, f"exit status {done.returncode}\n{done.stdout}\n{done.stderr}"
+    return done.stdout
+
+
+def worst_z(value, expected, standard_error):
+    """The largest distance from what is expected, in standard errors."""
+    return float(np.max(np.abs(np.asarray(value) - expected) / standard_error))
