@@ -8,8 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from . import _core
-from .engine import resources
+from . import _core, resources
 
 
 def config() -> dict[str, Any]:

@@ -10,8 +10,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike
 
-from . import _core, checks
-from .engine import resources
+from . import _core, checks, resources
 
 __all__ = ["brownian", "normals", "uniforms", "words"]
 

@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike
 
-from . import _core, checks
-from .engine import executors, plan, resources
+from . import _core, checks, resources
+from .engine import executors, plan
 from .engine.grid import TimeGrid
 from .engine.statistics import Layout, Nodes
 from .engine.tiles import Tile

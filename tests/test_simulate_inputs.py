@@ -246,7 +246,7 @@ def test_final_states_alone_that_do_not_fit():
 
 
 def test_float32_is_offered_where_it_would_fit(monkeypatch):
-    monkeypatch.setattr("sdefast.engine.resources.available_memory", lambda: 2**30)
+    monkeypatch.setattr("sdefast.resources.available_memory", lambda: 2**30)
     with pytest.raises(MemoryError, match="dtype='float32' halves it"):
         simulate(n_paths=2**27 + 2**26, n_steps=1)
     with pytest.raises(MemoryError) as e:

@@ -7,8 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from .. import checks
-from . import resources
+from .. import checks, resources
 from .grid import TimeGrid
 
 
