@@ -19,9 +19,10 @@ SDEFAST_INLINE float exp(float x) {
     const float shifted = fma(y, 0x1.715476p+0f, 0x1.8p23f), n = shifted - 0x1.8p23f;
     const float r = fma(n, 0x1.05c61p-29f, fma(n, -0x1.62e43p-1f, y));
     const float m = fma(r, horner(r, expm1_over_r), 1.0f);
-    // 2^n as two factors: 2^128 alone is no float32.
-    const i32 e = bits<i32>(shifted) - 0x4b400000, half = e >> 1;
-    return m * bits<float>((half + 127) << 23) * bits<float>((e - half + 127) << 23);
+    // The low bits of `shifted` hold n; 2^n as two factors, since 2^128 alone is no float32. Unsigned, because a NaN
+    // leaves anything there.
+    const u32 e = bits<u32>(shifted) + 254 - 0x4b400000, half = e >> 1;
+    return m * bits<float>(half << 23) * bits<float>((e - half) << 23);
 }
 
 SDEFAST_INLINE double exp(double x) {
@@ -33,7 +34,6 @@ SDEFAST_INLINE double exp(double x) {
     const double shifted = fma(y, 0x1.71547652b82fep+0, 0x1.8p52), n = shifted - 0x1.8p52;
     const double r = fma(n, -0x1.abc9e3b39803fp-56, fma(n, -0x1.62e42fefa39efp-1, y));
     const double m = fma(r, horner(r, expm1_over_r), 1.0);
-    // The low bits of `shifted` hold n; 2^n as two factors, by unsigned shifts alone (AVX2 has no signed 64-bit one).
     const u64 e = bits<u64>(shifted) + 2046 - 0x4338000000000000, half = e >> 1;
     return m * bits<double>(half << 52) * bits<double>((e - half) << 52);
 }
@@ -43,10 +43,10 @@ SDEFAST_INLINE float log(float x) {
     constexpr float log1p_over_f[] = {
         0x1.000000p+0f, -0x1.fffff8p-2f, 0x1.555792p-2f, -0x1.000570p-2f, 0x1.98b748p-3f, -0x1.5332a4p-3f,
         0x1.3238f0p-3f, -0x1.263ba6p-3f, 0x1.654492p-4f};
-    constexpr i32 sqrt_half = 0x3f3504f3;
-    const i32 offset = bits<i32>(x) - sqrt_half;
+    constexpr u32 sqrt_half = 0x3f3504f3;
+    const u32 offset = bits<u32>(x) - sqrt_half;
     const float f = bits<float>((offset & 0x007fffff) + sqrt_half) - 1.0f;
-    return fma(float(offset >> 23), 0x1.62e43p-1f, f * horner(f, log1p_over_f));
+    return fma(float(i32(offset) >> 23), 0x1.62e43p-1f, f * horner(f, log1p_over_f));
 }
 
 SDEFAST_INLINE double log(double x) {
