@@ -17,11 +17,9 @@ _DTYPES: dict[str, np.dtype] = {"float32": np.dtype(np.float32), "float64": np.d
 def count(name: str, value: Any, *, least: int = 1, most: int = 2**62) -> int:
     """An integer between ``least`` and ``most``; numpy integers are welcome, bools and floats are not."""
     try:
-        number = operator.index(value)
+        number = operator.index(None if isinstance(value, (bool, np.bool_)) else value)
     except TypeError:
         raise TypeError(f"{name} must be an integer, got {value!r}") from None
-    if isinstance(value, (bool, np.bool_)):
-        raise TypeError(f"{name} must be an integer, got {value!r}")
     if not least <= number <= most:
         raise ValueError(f"{name} must be between {least} and {most}, got {number}")
     return number
