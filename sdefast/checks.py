@@ -17,7 +17,9 @@ _DTYPES: dict[str, np.dtype] = {"float32": np.dtype(np.float32), "float64": np.d
 def count(name: str, value: Any, *, least: int = 1, most: int = 2**62) -> int:
     """An integer between ``least`` and ``most``; numpy integers are welcome, bools and floats are not."""
     try:
-        number = operator.index(None if isinstance(value, (bool, np.bool_)) else value)
+        if isinstance(value, (bool, np.bool_)):
+            raise TypeError
+        number = operator.index(value)
     except TypeError:
         raise TypeError(f"{name} must be an integer, got {value!r}") from None
     if not least <= number <= most:
@@ -27,7 +29,7 @@ def count(name: str, value: Any, *, least: int = 1, most: int = 2**62) -> int:
 
 def real(name: str, value: Any, *, positive: bool = False, least: float = -math.inf, most: float = math.inf) -> float:
     """A finite real number, optionally positive or within [``least``, ``most``]."""
-    if isinstance(value, (str, bytes)):
+    if isinstance(value, (str, bytes)) or (isinstance(value, np.ndarray) and value.ndim > 0):
         raise TypeError(f"{name} must be a real number, got {value!r}")
     try:
         number = float(value)

@@ -193,9 +193,7 @@ def _fresh(
         raise ValueError("noise_dtype='float64' needs dtype='float64'")
     n = checks.count("n_paths", n_paths, most=2**52)
     keeps_paths = _flag("paths", paths)
-    layout = _layout(model.dim, options, plan.count_saves(save_at, grid), grid.n_steps)
-    _refuse_too_large(save_at, grid, n, state_type, layout, keeps_paths)
-    saves = plan.saved_steps(save_at, grid)
+    saves, layout = _saves(save_at, grid, n, model.dim, state_type, options, keeps_paths)
     start = plan.start_states(x0, model.dim, n, state_type)
     model.check_start(start.T if start.shape[1] > 1 else start[:, 0])
     settings = Settings(
@@ -206,9 +204,14 @@ def _fresh(
     return settings, start
 
 
-def _refuse_too_large(save_at: Any, grid: TimeGrid, n_paths: int, dtype: np.dtype, layout: Layout, paths: bool) -> None:
+def _saves(
+    save_at: Any, grid: TimeGrid, n_paths: int, dim: int, dtype: np.dtype, options: _LayoutOptions, keeps_paths: bool
+) -> tuple[np.ndarray, Layout]:
+    """The steps to save and what to gather there, once it is known that it fits."""
     n_times = plan.count_saves(save_at, grid)
-    plan.refuse_too_large(n_times, layout.dim, n_paths, dtype.itemsize, grid.n_steps, layout.size, paths)
+    layout = _layout(dim, options, n_times, grid.n_steps)
+    plan.refuse_too_large(n_times, dim, n_paths, dtype.itemsize, grid.n_steps, layout.size, keeps_paths)
+    return plan.saved_steps(save_at, grid), layout
 
 
 def _continued(
@@ -227,9 +230,7 @@ def _continued(
     start = before._final_states()
     grid = plan.continued_grid(old.grid, n_steps, times)
     keeps_paths = _flag("paths", paths)
-    layout = _layout(model.dim, options, plan.count_saves(save_at, grid), grid.n_steps)
-    _refuse_too_large(save_at, grid, old.n_paths, old.dtype, layout, keeps_paths)
-    saves = plan.saved_steps(save_at, grid)
+    saves, layout = _saves(save_at, grid, old.n_paths, model.dim, old.dtype, options, keeps_paths)
     settings = Settings(
         model, old.method, old.seed, old.dtype, old.noise_dtype, old.first_chain, old.n_paths, grid, saves, layout,
         keeps_paths,
