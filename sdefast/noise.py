@@ -7,6 +7,8 @@ every 1024 words by Philox4x32-10 and turned into normals by Box-Muller. The lay
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike
 
@@ -33,6 +35,16 @@ def _empty(
     return seed, first_chain, first_draw, np.empty((n_draws, n_chains), dtype)
 
 
+def _fill(
+    kernel: Callable[[int, int, int, np.ndarray], None], seed: int, chain: int, draw: int, out: np.ndarray
+) -> None:
+    """Fill ``out`` (n_draws, n_chains) piece by piece, so that Ctrl-C comes in between."""
+    n_draws, n_chains = out.shape
+    for c in range(0, n_chains, 4096):
+        for d in range(0, n_draws, 4096):
+            kernel(seed, chain + c, draw + d, out[d : d + 4096, c : c + 4096])
+
+
 def normals(
     seed: int,
     n_draws: int,
@@ -51,7 +63,8 @@ def normals(
     n_draws, n_chains : int
         How many draws of how many chains.
     first_draw, first_chain : int
-        Where the range begins. Step k of a simulation whose model has m noises uses the draws k m to k m + m - 1.
+        Where the range begins. Step k of a simulation uses the draws k m to k m + m - 1, m being
+        ``model.noise_dim_of(method)``.
     dtype : {"float64", "float32"}
         Type of the draws. The two types use the words differently and are different numbers.
 
@@ -72,7 +85,7 @@ def normals(
     """
     kind = checks.dtype("dtype", dtype)
     seed, first_chain, first_draw, out = _empty(seed, n_draws, n_chains, first_draw, first_chain, kind)
-    _core.normals(seed, first_chain, first_draw, out)
+    _fill(_core.normals, seed, first_chain, first_draw, out)
     return out
 
 
@@ -95,7 +108,7 @@ def uniforms(
     """
     kind = checks.dtype("dtype", dtype)
     seed, first_chain, first_draw, out = _empty(seed, n_draws, n_chains, first_draw, first_chain, kind)
-    _core.uniforms(seed, first_chain, first_draw, out)
+    _fill(_core.uniforms, seed, first_chain, first_draw, out)
     return out
 
 
@@ -114,7 +127,11 @@ def words(
     seed, first_chain, first_word, out = _empty(
         seed, n_words, n_chains, first_word, first_chain, np.dtype(np.uint32), "word"
     )
-    _core.words(seed, stream, first_chain, first_word, out)
+
+    def kernel(seed: int, chain: int, word: int, part: np.ndarray) -> None:
+        _core.words(seed, stream, chain, word, part)
+
+    _fill(kernel, seed, first_chain, first_word, out)
     return out
 
 
@@ -140,7 +157,8 @@ def brownian(
     n_chains : int
         Number of paths.
     dim : int
-        Independent components; a simulation's ``model.noise_dim``.
+        Independent components; for a simulation ``model.noise_dim_of(method)``. (Exact steps use the same normals
+        without being functions of the Brownian increments.)
     first_step, first_chain : int
         The step that begins at ``times[0]`` and the first path.
     dtype : {"float64", "float32"}
@@ -167,11 +185,15 @@ def brownian(
     dim = checks.count("dim", dim)
     n_steps = len(grid) - 1
     first_step = checks.count("first_step", first_step, least=0, most=_MOST // dim)
-    z = normals(seed, n_steps * dim, n_chains, first_draw=first_step * dim, first_chain=first_chain, dtype=dtype)
-    z *= np.repeat(np.sqrt(np.diff(grid)), dim)[:, None].astype(z.dtype)
-    steps = z.reshape(n_steps, dim, -1).transpose(0, 2, 1)
+    kind = checks.dtype("dtype", dtype)
+    seed, first_chain, first_draw, out = _empty(
+        seed, (n_steps + 1) * dim, n_chains, first_step * dim, first_chain, kind
+    )
+    path = out.reshape(n_steps + 1, dim, -1)
+    path[0] = 0
+    _fill(_core.normals, seed, first_chain, first_draw, out[dim:])
+    path[1:] *= np.sqrt(np.diff(grid))[:, None, None].astype(kind)
     if increments:
-        return steps
-    path = np.zeros((n_steps + 1, *steps.shape[1:]), z.dtype)
-    np.cumsum(steps, axis=0, out=path[1:])
-    return path
+        return path[1:].transpose(0, 2, 1)
+    np.cumsum(path, axis=0, out=path)
+    return path.transpose(0, 2, 1)

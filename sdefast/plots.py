@@ -20,14 +20,16 @@ def simulation(run: Simulation, ax: Axes | None = None, *, component: int = 0, n
     """Sample paths, mean and a band of two standard deviations, beside the exact ones where the model has them."""
     component = checks.count("component", component, least=0, most=run.model.dim - 1)
     n_paths = checks.count("n_paths", n_paths, least=0)
+    if len(run.t) < 2:
+        raise ValueError("plot needs several saved times: simulate with save_at='all' or every so many steps")
     ax = ax if ax is not None else new_axes()
     if run.settings.keeps_paths and n_paths:
         paths(ax, run, component, n_paths)
     t, mean, deviation = run.t, run.mean[:, component], run.standard_deviation[:, component]
     ax.plot(t, mean, color="C0", label=f"mean of {run.n_paths:,} paths")
     ax.fill_between(t, mean - 2 * deviation, mean + 2 * deviation, color="C0", alpha=0.2, label="± 2 std. deviations")
-    if run.settings.keeps_paths and run.settings.saves[0] == 0:
-        exact(ax, run.model, t - run.settings.grid.t0, run.x[0].mean(axis=0), t, component)
+    if run.settings.x0 is not None:
+        exact(ax, run.model, t - run.settings.grid.t0, run.settings.x0, t, component)
     decorate(ax, run, component)
     return ax
 
@@ -39,6 +41,15 @@ def new_axes() -> Axes:
     except ImportError:
         raise ImportError("plots need matplotlib: pip install 'sdefast[plots]'") from None
     return Figure(figsize=(8, 5), layout="constrained").add_subplot()
+
+
+def check_file(file: Path) -> None:
+    """Raise ValueError if a figure cannot be written to that file."""
+    formats = new_axes().figure.canvas.get_supported_filetypes()
+    if file.suffix[1:] not in formats:
+        raise ValueError(f"the plot's file must end in one of {', '.join('.' + name for name in formats)}, got {file}")
+    if not file.absolute().parent.is_dir():
+        raise ValueError(f"the plot's folder {file.absolute().parent} does not exist")
 
 
 def save(ax: Axes, file: str | Path) -> None:

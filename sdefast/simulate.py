@@ -100,6 +100,7 @@ def simulate(
         Worker threads; by default the processors that this process may use.
     executor : concurrent.futures.Executor
         Where to run instead of threads: `ProcessPoolExecutor`, ``dask.distributed.Client().get_executor()``, ...
+        ``threads`` is then the number of its workers to keep busy, by default the executor's own number or 16.
     progress : bool
         Show a progress bar.
     resume : Simulation
@@ -134,9 +135,11 @@ def simulate(
     if not isinstance(model, Model):
         raise TypeError(f"model must be a model such as sdefast.OrnsteinUhlenbeck(), got {model!r}")
     checks.choice("device", device, ("cpu",))
-    threads = resources.available_threads() if threads is None else checks.count("threads", threads, most=4096)
     if executor is not None and (isinstance(executor, type) or not hasattr(executor, "submit")):
         raise TypeError(f"executor must be a concurrent.futures.Executor, got {executor!r}")
+    if threads is None:
+        threads = resources.available_threads() if executor is None else getattr(executor, "_max_workers", 16)
+    threads = checks.count("threads", threads, most=65536)
     if resume is None:
         settings, start = _fresh(
             model, x0, plan.time_grid(t0, t1, n_steps, times), n_paths, method, seed, dtype, noise_dtype, first_chain,
@@ -150,7 +153,7 @@ def simulate(
         settings, start = _continued(
             model, resume, fixed, n_steps, times, save_at, paths, _layout_options(moments, extremes, covariance)
         )
-    states, nodes = _run(settings, start, executor, threads, progress)
+    states, nodes = _run(settings, start, executor, threads, _flag("progress", progress))
     name = type(executor).__name__ if executor is not None else f"{threads} thread{'s' * (threads > 1)}"
     cost = Cost(time.perf_counter() - started, threads, _core.isa, name)
     result = Simulation(settings, cost, states, nodes)
@@ -197,7 +200,8 @@ def _fresh(
     start = plan.start_states(x0, model.dim, n, state_type)
     model.check_start(start.T if start.shape[1] > 1 else start[:, 0])
     settings = Settings(
-        model, scheme, secrets.randbits(64) if seed is None else checks.seed("seed", seed), state_type, noise_type,
+        model, start[:, 0].copy() if start.shape[1] == 1 else None, scheme,
+        secrets.randbits(64) if seed is None else checks.seed("seed", seed), state_type, noise_type,
         0 if first_chain is None else checks.count("first_chain", first_chain, least=0, most=2**62), n, grid, saves,
         layout, keeps_paths,
     )  # fmt: skip
@@ -223,7 +227,10 @@ def _continued(
         raise TypeError(f"resume must be the result of an earlier simulate, got {before!r}")
     given = [name for name, value in fixed.items() if value is not None]
     if given:
-        raise TypeError(f"a resumed run takes these from the run it goes on with: leave out {', '.join(given)}")
+        raise TypeError(
+            f"a resumed run goes on with the earlier run's settings and step size, for n_steps more steps or through "
+            f"more times: leave out {', '.join(given)}"
+        )
     old = before.settings
     if model != old.model:
         raise ValueError(f"resume goes on with the same model: the run was of {old.model!r}, got {model!r}")
@@ -232,8 +239,8 @@ def _continued(
     keeps_paths = _flag("paths", paths)
     saves, layout = _saves(save_at, grid, old.n_paths, model.dim, old.dtype, options, keeps_paths)
     settings = Settings(
-        model, old.method, old.seed, old.dtype, old.noise_dtype, old.first_chain, old.n_paths, grid, saves, layout,
-        keeps_paths,
+        model, None, old.method, old.seed, old.dtype, old.noise_dtype, old.first_chain, old.n_paths, grid, saves,
+        layout, keeps_paths,
     )  # fmt: skip
     return settings, start
 
@@ -251,7 +258,12 @@ def _run(
     states = None
     if s.keeps_paths:
         states = np.empty((len(s.saves), dim, s.n_paths), s.dtype)
-    kernel, coefficients = s.model.step(s.method, grid.step_sizes())
+    step_sizes = grid.step_sizes()
+    if len(step_sizes) > 1:  # a row of coefficients for every step
+        row = s.model.step(s.method, step_sizes[:1]).coefficients.shape[1]
+        what = f"the coefficients of {len(step_sizes)} different steps"
+        resources.refuse_too_large(len(step_sizes) * row * 16, what, ["use a uniform grid or fewer times"])
+    kernel, coefficients = s.model.step(s.method, step_sizes)
     noise_dim = s.model.noise_dim_of(s.method)
     if (grid.last_step * noise_dim) >> 40:
         raise ValueError(f"n_steps is too large: a path has 2**40 draws, {grid.last_step} steps need more")

@@ -17,11 +17,15 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Settings:
-    """Everything that decides a run's numbers; two runs with equal settings are equal to the last bit."""
+    """Everything that decides a run's numbers.
+
+    ``x0`` is the common start of all paths, of shape (dim,), or None where every path has its own, as when resumed.
+    """
 
     model: Model
+    x0: np.ndarray | None
     method: str
     seed: int
     dtype: np.dtype
@@ -240,6 +244,7 @@ class Simulation:
         s, grid = self.settings, self.settings.grid
         return {
             "model": repr(s.model),
+            "x0": "one per path" if s.x0 is None else s.x0.tolist(),
             "method": s.method,
             "seed": s.seed,
             "dtype": s.dtype.name,
@@ -268,6 +273,8 @@ class Simulation:
         ------
         ImportError
             If matplotlib is not installed.
+        ValueError
+            If a single time was saved.
         """
         from . import plots
 
@@ -310,8 +317,8 @@ def merge(*runs: Simulation) -> Simulation:
     >>> sf.merge(*shards).n_paths
     8192
     """
-    if not runs:
-        raise ValueError("merge needs at least one run")
+    if not runs or not all(isinstance(run, Simulation) for run in runs):
+        raise TypeError("merge takes one or more results of simulate: merge(run, run, ...)")
     first = runs[0].settings
     nodes: Nodes = {}
     next_chain = first.first_chain
@@ -334,4 +341,5 @@ def merge(*runs: Simulation) -> Simulation:
 def _identity(s: Settings) -> tuple[Any, ...]:
     times = None if s.grid.times is None else s.grid.times.tobytes()
     grid = (s.grid.t0, s.grid.first_step, s.grid.n_steps, s.grid.h, times)
-    return (s.model, s.method, s.seed, s.dtype, s.noise_dtype, grid, s.saves.tobytes(), s.layout, s.keeps_paths)
+    start = None if s.x0 is None else s.x0.tobytes()
+    return (s.model, start, s.method, s.seed, s.dtype, s.noise_dtype, grid, s.saves.tobytes(), s.layout, s.keeps_paths)

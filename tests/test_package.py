@@ -81,7 +81,9 @@ def test_command_line_plots(tmp_path: Path, capsys: pytest.CaptureFixture[str]) 
     [
         (["simulate", "ou", "--paths", "0"], "n_paths must be between 1"),
         (["simulate", "ou", "--kappa", "-1"], "kappa must be positive"),
-        (["simulate", "ou", "--x0", "1", "2"], "x0 must be"),
+        (["simulate", "ou", "--x0", "1", "2"], "x0 must be 1 number"),
+        (["simulate", "ou", "--plot", "no/folder/x.png"], "folder"),
+        (["simulate", "ou", "--plot", "x.xyz"], "must end in one of"),
         (["simulate", "nonsense"], "invalid choice"),
     ],
 )

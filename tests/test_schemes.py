@@ -358,3 +358,25 @@ def test_every_method_is_a_scheme_with_its_orders():
         assert scheme.is_exact == (name == "exact")
         assert scheme.strong_order <= scheme.strong_order_additive
         assert scheme.strong_order <= scheme.weak_order
+
+
+@pytest.mark.parametrize(
+    ("model", "x0"),
+    [
+        (sf.BrownianMotion(mu=1.0, sigma=0.01), 100.0),
+        (sf.OrnsteinUhlenbeck(kappa=1.0, theta=101.0, sigma=0.1), 100.0),
+        (sf.CIR(kappa=1.0, theta=101.0, sigma=0.01), 100.0),
+        (sf.CEV(mu=0.01, sigma=0.01, beta=0.5), 100.0),
+        (sf.BlackScholes(mu=0.01, sigma=0.001), 100.0),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_small_steps_in_float32(model, x0):
+    """The drift of a step far below the state's last place is not lost, nor rounded the same way every time."""
+    options = {"x0": x0, "t1": 1.0, "n_steps": 100_000, "n_paths": 256, "seed": 2, "noise_dtype": "float32"}
+    single = sf.simulate(model, dtype="float32", **options)
+    double = sf.simulate(model, dtype="float64", **options)
+    error = single.x[-1, :, 0] - double.x[-1, :, 0]
+    # Rounding is a random walk of n steps of at most half a unit in the last place, uniform: its mean over the paths.
+    spread = np.spacing(np.float32(x0)) * np.sqrt(100_000 / 12 / 256)
+    assert abs(error.mean()) < 5 * spread

@@ -7,12 +7,13 @@ namespace {
 
 NoiseJob job(uint64_t seed, int64_t first_chain, int64_t first_draw, const py::array &out) {
     if (out.ndim() != 2) throw py::value_error("out must be two-dimensional");
+    if (out.size() > 0 && out.shape(1) > 1 && out.strides(1) != out.itemsize()) throw py::value_error("the chains of out must be contiguous");
     if (first_chain < 0 || first_draw < 0) throw py::value_error("first_chain and first_draw must not be negative");
-    return {seed, first_chain, out.shape(1), first_draw, out.shape(0), const_cast<void *>(out.data()), out.shape(1)};
+    return {seed, first_chain, out.shape(1), first_draw, out.shape(0), const_cast<void *>(out.data()), out.strides(0) / out.itemsize()};
 }
 
 template <class Z> void fill(NoiseKind kind, uint64_t seed, int64_t first_chain, int64_t first_draw,
-                             py::array_t<Z, py::array::c_style> out) {
+                             py::array_t<Z> out) {
     const NoiseJob work = job(seed, first_chain, first_draw, out);
     (void)out.mutable_data();  // refuses read-only arrays
     py::gil_scoped_release unlocked;
@@ -20,7 +21,7 @@ template <class Z> void fill(NoiseKind kind, uint64_t seed, int64_t first_chain,
 }
 
 void words(uint64_t seed, uint32_t stream, int64_t first_chain, int64_t first_draw,
-           py::array_t<uint32_t, py::array::c_style> out) {
+           py::array_t<uint32_t> out) {
     const NoiseJob work = job(seed, first_chain, first_draw, out);
     (void)out.mutable_data();
     py::gil_scoped_release unlocked;
@@ -50,7 +51,7 @@ void bind_noise(py::module_ &m) {
         using Z = decltype(zero);
         m.def(
             name,
-            [kind](uint64_t seed, int64_t first_chain, int64_t first_draw, py::array_t<Z, py::array::c_style> out) {
+            [kind](uint64_t seed, int64_t first_chain, int64_t first_draw, py::array_t<Z> out) {
                 fill<Z>(kind, seed, first_chain, first_draw, out);
             },
             py::arg("seed"), py::arg("first_chain"), py::arg("first_draw"), py::arg("out").noconvert());

@@ -1,4 +1,6 @@
 // One tile: a range of chains through a range of steps.
+#include <algorithm>
+#include <functional>
 #include <new>
 #include <string>
 
@@ -41,6 +43,22 @@ void require(bool condition, const char *message) {
     if (!condition) throw py::value_error(message);
 }
 
+void check_sizes(const StepEntry &entry, int64_t dim, int64_t noise_dim, int64_t n_coefficients) {
+    require(dim >= 1 && dim <= largest_dim && noise_dim >= 1 && noise_dim <= largest_dim,
+            "state and noise must have 1 to 64 components");
+    require(entry.dim == 0 || (entry.dim == dim && entry.noise_dim == noise_dim),
+            "state and noise must have as many components as the step");
+    require(n_coefficients == (entry.dim ? entry.n_coefficients : dim * (dim + 1 + noise_dim)),
+            "coefficients must have as many columns as the step needs");
+}
+
+void check_saves(const Job &job) {
+    const int64_t *end = job.saves + job.n_saves;
+    require(std::adjacent_find(job.saves, end, std::greater_equal<int64_t>()) == end, "saves must increase");
+    require(!job.n_saves || (job.saves[0] >= job.first_step && end[-1] <= job.first_step + job.n_steps),
+            "saves must lie within the steps");
+}
+
 void run(const std::string &step, const py::array_t<double, py::array::c_style> &coefficients, int noise_dim,
          uint64_t seed, int64_t first_chain, int64_t first_step, int64_t n_steps, py::array state, bool float32_noise,
          const py::array_t<int64_t, py::array::c_style> &saves, const py::object &saved, const py::object &statistics,
@@ -70,6 +88,8 @@ void run(const std::string &step, const py::array_t<double, py::array::c_style> 
     }
     job.moments = moments, job.extremes = extremes, job.covariance = covariance;
     if (!statistics.is_none()) {
+        require(py::isinstance<py::array_t<double, py::array::c_style>>(statistics),
+                "statistics must be a contiguous float64 array");
         auto out = py::reinterpret_borrow<py::array_t<double, py::array::c_style>>(statistics);
         require(out.ndim() == 3 && out.shape(0) == (job.n_chains + chains_per_block - 1) / chains_per_block &&
                     out.shape(1) == job.n_saves &&
@@ -78,11 +98,13 @@ void run(const std::string &step, const py::array_t<double, py::array::c_style> 
         job.statistics = out.mutable_data();
     }
     const StepEntry &entry = find_step(step);
+    check_sizes(entry, job.dim, noise_dim, coefficients.shape(1));
+    check_saves(job);
     const Precision precision = precision_of(state, float32_noise);
     py::gil_scoped_release unlocked;
     const Scratch scratch(active().scratch_bytes[precision](job));
     job.scratch = scratch.memory;
-    active().run[precision](job, entry.steppers[precision]);
+    active().run[precision](job, entry);
 }
 
 py::tuple step_names() {

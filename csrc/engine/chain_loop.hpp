@@ -5,6 +5,7 @@
 // generators of a block in the second. All statistics of a chunk are gathered over the block before the next begins.
 #pragma once
 
+#include "../levels/table.hpp"
 #include "../models/step.hpp"
 #include "../noise/stream.hpp"
 #include "job.hpp"

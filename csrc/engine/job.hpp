@@ -8,6 +8,9 @@ namespace sdefast {
 // Statistics are kept per block of chains, whatever tile or thread runs it, so their bits depend on nothing else.
 constexpr int64_t chains_per_block = 4096;
 
+// The largest dimension of state and noise.
+constexpr int largest_dim = 64;
+
 // A range of chains through a range of steps.
 struct Job {
     uint64_t seed;

@@ -59,7 +59,7 @@ template <class T> class Statistics {
         const double n = double(n_chains) - absent[time], divisor = n > 0 ? n : 1;
         double *pairs = out + 1 + job.dim * statistics_per_component(job.moments, job.extremes);
         *out++ = n;
-        double shift[max_dim];
+        double shift[largest_dim];
         for (int i = 0; i < job.dim; ++i) {
             double s[4];
             for (int k = 0; k < job.moments; ++k) s[k] = total(*sum++);
@@ -232,7 +232,7 @@ template <class T> class Statistics {
     void gather_chain(const double *center, const T *x, int lane) {
         const int c = lane % columns;
         Column *out = partial;
-        double d[max_dim];
+        double d[largest_dim];
         for (int i = 0; i < job.dim; ++i) {
             const double value = double(x[i * max_lanes + lane]);
             d[i] = value - shift_of(center[i]);

@@ -9,9 +9,11 @@ namespace sdefast {
 namespace SDEFAST_LEVEL {
 namespace {
 
-template <class T, class Z> void run(const Job &job, AnyStepper stepper) {
-    ChainLoop<T, Z>(job, reinterpret_cast<Stepper<T, Z>>(stepper)).run();
-}
+template <class T, class Z> void run(const Job &job, Stepper<T, Z> step) { ChainLoop<T, Z>(job, step).run(); }
+
+void run_float32(const Job &job, const StepEntry &entry) { run(job, entry.float32); }
+void run_float64(const Job &job, const StepEntry &entry) { run(job, entry.float64); }
+void run_mixed(const Job &job, const StepEntry &entry) { run(job, entry.float64_on_float32_noise); }
 
 template <class T, class Z> i64 scratch_bytes(const Job &job) { return ChainLoop<T, Z>::scratch_bytes(job); }
 
@@ -60,15 +62,19 @@ template <class T> void elementary(int function, const void *in, const void *pow
     for (i64 i = 0; i < n; ++i) y[i] = function == 0 ? exp(x[i]) : function == 1 ? log(x[i]) : pow(x[i], b[i]);
 }
 
-template <class T, class Z> struct Steppers {
-#define SDEFAST_POINTER(name, stepper) \
-    static AnyStepper name() { return reinterpret_cast<AnyStepper>(static_cast<Stepper<T, Z>>(stepper)); }
-    SDEFAST_STEPS(SDEFAST_POINTER)
-};
+// Known when compiled: nothing of a level may run before the level is chosen.
+template <class Model> constexpr StepEntry entry(const char *name) {
+    return {name,
+            Model::dim,
+            Model::noise_dim,
+            Model::n_coefficients,
+            stepper<Model, float, float>,
+            stepper<Model, double, double>,
+            stepper<Model, double, float>};
+}
 
-#define SDEFAST_ENTRY(name, stepper) \
-    {#name, {Steppers<float, float>::name(), Steppers<double, double>::name(), Steppers<double, float>::name()}},
-const StepEntry steps[] = {SDEFAST_STEPS(SDEFAST_ENTRY)};
+#define SDEFAST_ENTRY(name, Model) entry<Model>(#name),
+constexpr StepEntry steps[] = {SDEFAST_STEPS(SDEFAST_ENTRY)};
 
 }  // namespace
 
@@ -77,7 +83,7 @@ const Kernels kernels = {
     SDEFAST_LEVEL_NAME,
     steps,
     int(sizeof steps / sizeof *steps),
-    {run<float, float>, run<double, double>, run<double, float>},
+    {run_float32, run_float64, run_mixed},
     {scratch_bytes<float, float>, scratch_bytes<double, double>, scratch_bytes<double, float>},
     {{noise<Normals, float>, noise<Normals, double>}, {noise<Uniforms, float>, noise<Uniforms, double>}},
     words,

@@ -11,11 +11,18 @@ constexpr int n_precisions = 3;
 
 enum NoiseKind { normals = 0, uniforms = 1 };
 
-using AnyStepper = void (*)();
+// See models/step.hpp.
+template <class T, class Z>
+using Stepper = void (*)(const double *coefficients, int64_t stride, int dim, int noise_dim, int lanes, int64_t n_steps,
+                         T *x, const Z *z, T *path);
 
+// Sizes of 0 mean any: the coefficients are then those of csrc/models/linear.hpp.
 struct StepEntry {
     const char *name;
-    AnyStepper steppers[n_precisions];
+    int dim, noise_dim, n_coefficients;
+    Stepper<float, float> float32;
+    Stepper<double, double> float64;
+    Stepper<double, float> float64_on_float32_noise;
 };
 
 // A block of one kind of noise as an array: out[d * row + c] is draw first_draw + d of chain first_chain + c.
@@ -30,7 +37,7 @@ struct Kernels {
     const char *level;
     const StepEntry *steps;
     int n_steps;
-    void (*run[n_precisions])(const Job &, AnyStepper);
+    void (*run[n_precisions])(const Job &, const StepEntry &);
     int64_t (*scratch_bytes[n_precisions])(const Job &);
     void (*noise[2][2])(const NoiseJob &);  // [NoiseKind][float32, float64]
     void (*words)(const NoiseJob &, uint32_t stream);

@@ -12,7 +12,7 @@ struct BrownianMotion {
     static constexpr int dim = 1, noise_dim = 1, n_coefficients = 2, steps_at_once = 4;
 
     template <class T> SDEFAST_INLINE static void step(const T *c, T *x, const T *z) {
-        x[0] = fma(c[1], z[0], x[0] + c[0]);
+        x[0] += fma(c[1], z[0], c[0]);
     }
 };
 

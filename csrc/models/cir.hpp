@@ -14,7 +14,7 @@ struct CIR {
 
     template <class T> SDEFAST_INLINE static void step(const T *c, T *x, const T *z) {
         const T positive = x[0] > 0 ? x[0] : T(0);
-        x[0] = fma(c[2] * sqrt(positive), z[0], fma(c[0], c[1] - positive, x[0]));
+        x[0] += fma(c[2] * sqrt(positive), z[0], c[0] * (c[1] - positive));
     }
 };
 

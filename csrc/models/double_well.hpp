@@ -13,7 +13,7 @@ struct DoubleWell {
 
     template <class T> SDEFAST_INLINE static void step(const T *c, T *x, const T *z) {
         const T force = x[0] * fma(-c[1] * x[0], x[0], T(1));
-        x[0] = fma(c[2], z[0], fma(c[0], force, x[0]));
+        x[0] += fma(c[2], z[0], c[0] * force);
     }
 };
 

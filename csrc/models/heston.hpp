@@ -15,7 +15,7 @@ struct Heston {
     template <class T> SDEFAST_INLINE static void step(const T *c, T *x, const T *z) {
         const T positive = x[1] > 0 ? x[1] : T(0), volatility = sqrt(positive);
         x[0] = fma(x[0], fma(c[1] * volatility, z[0], c[0]), x[0]);
-        x[1] = fma(c[4] * volatility, fma(c[6], z[1], c[5] * z[0]), fma(c[2], c[3] - positive, x[1]));
+        x[1] += fma(c[4] * volatility, fma(c[6], z[1], c[5] * z[0]), c[2] * (c[3] - positive));
     }
 };
 

@@ -9,9 +9,7 @@ namespace SDEFAST_LEVEL {
 // A stepper takes rows of lanes through n_steps steps: component i of the state is x[i * max_lanes + lane], normal j of
 // step s is z[(s * noise_dim + j) * max_lanes + lane], the coefficients of step s start at coefficients[s * stride].
 // If `path` is not null, the state after step s is also written to path[(s * dim + i) * max_lanes + lane].
-template <class T, class Z>
-using Stepper = void (*)(const double *coefficients, i64 stride, int dim, int noise_dim, int lanes, i64 n_steps, T *x,
-                         const Z *z, T *path);
+// Its type is Stepper<T, Z> in levels/table.hpp.
 
 // `count` steps of a model whose step is a few lines on one chain; the state of a lane stays in registers.
 template <class Model, int count, bool keep, class T, class Z>
@@ -54,8 +52,11 @@ SDEFAST_INLINE void step_rows(const double *coefficients, i64 stride, int lanes,
 }
 
 template <class Model, class T, class Z>
-void stepper(const double *coefficients, i64 stride, int, int, int lanes, i64 n_steps, T *x, const Z *z, T *path) {
-    if (path)
+void stepper(const double *coefficients, i64 stride, int dim, int noise_dim, int lanes, i64 n_steps, T *x, const Z *z,
+             T *path) {
+    if constexpr (Model::dim == 0)  // any dimension: the model brings its own loop over rows
+        Model::rows(coefficients, stride, dim, noise_dim, lanes, n_steps, x, z, path);
+    else if (path)
         step_rows<Model, true>(coefficients, stride, lanes, n_steps, x, z, path);
     else
         step_rows<Model, false>(coefficients, stride, lanes, n_steps, x, z, path);

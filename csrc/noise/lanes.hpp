@@ -26,9 +26,6 @@ using i64 = int64_t;
 constexpr int lane_step = 32;
 constexpr int max_lanes = 256;
 
-// The largest dimension of state and noise that the engine takes.
-constexpr int max_dim = 64;
-
 SDEFAST_INLINE float fma(float a, float b, float c) { return __builtin_fmaf(a, b, c); }
 SDEFAST_INLINE double fma(double a, double b, double c) { return __builtin_fma(a, b, c); }
 SDEFAST_INLINE float sqrt(float a) { return __builtin_sqrtf(a); }

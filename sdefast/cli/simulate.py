@@ -15,17 +15,6 @@ from ..schemes import SCHEMES
 from ..simulate import simulate
 from ..simulation import Simulation
 
-#: Where a model starts if --x0 does not say.
-STARTS = {
-    "brownian": [0.0],
-    "ou": [1.0],
-    "black-scholes": [100.0],
-    "cir": [1.0],
-    "cev": [100.0],
-    "heston": [100.0, 0.04],
-    "double-well": [0.0],
-}
-
 _TABLE_TIMES, _PLOT_TIMES, _PLOT_PATHS = 5, 200, 20
 
 
@@ -38,14 +27,14 @@ def register(commands: Any) -> None:
         parser = models.add_parser(name, help=_plain(about), formatter_class=argparse.ArgumentDefaultsHelpFormatter)
         for parameter in fields(model):
             parser.add_argument(f"--{parameter.name}", type=float, default=parameter.default, help="model parameter")
-        parser.add_argument("--x0", type=float, nargs="+", default=STARTS[name], help="start")
+        parser.add_argument("--x0", type=float, nargs="+", default=list(model.example_start), help="start")
         _add_run_options(parser, sorted(model.schemes))
         parser.set_defaults(run=run)
 
 
 def _plain(text: str) -> str:
     """A docstring's first line without its formula markup."""
-    return text.split(":math:")[0].split(", with the state")[0].rstrip(" .:")
+    return text.split(":math:")[0].split(", with the state")[0].rstrip(" .:,")
 
 
 def _add_run_options(parser: argparse.ArgumentParser, methods: list[str]) -> None:
@@ -64,18 +53,18 @@ def run(options: argparse.Namespace) -> None:
     """Simulate, print the table, draw the plot."""
     model_type = MODELS[options.model]
     model = model_type(**{parameter.name: getattr(options, parameter.name) for parameter in fields(model_type)})
+    if len(options.x0) != model.dim:
+        raise ValueError(f"x0 must be {model.dim} number{'s' * (model.dim > 1)}, got {options.x0}")
     if options.plot is not None:
-        axes = plots.new_axes()  # says at once if matplotlib is missing
+        plots.check_file(options.plot)
     times = _PLOT_TIMES if options.plot is not None else _TABLE_TIMES
     result = _simulate(model, options, save_at=max(options.steps // times, 1))
     print(report(result, options.x0))
     if options.plot is not None:
         # The first paths of the run once more, this time every step of them kept.
         some = _simulate(model, options, save_at="all", paths=True, n_paths=min(_PLOT_PATHS, options.paths))
+        axes = plots.simulation(result)
         plots.paths(axes, some, 0, _PLOT_PATHS)
-        plots.simulation(result, axes)
-        plots.exact(axes, model, result.t, options.x0, result.t, 0)
-        plots.decorate(axes, result, 0)
         plots.save(axes, options.plot)
         print(f"\nplot: {options.plot}")
 

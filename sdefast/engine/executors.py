@@ -33,27 +33,24 @@ def run(
     whole: Tile, saved: np.ndarray | None, executor: Executor | None, threads: int, progress: Progress | None
 ) -> Iterator[TileResult]:
     """Run all tiles of a run and yield their results as they come; states go to ``saved`` (n_saves, dim, n_chains)."""
-    if executor is None and (threads == 1 or whole.n_chains * whole.n_steps < tiles.CALL // 16):
-        yield from _run_inline(whole, saved, progress)
+    if executor is None and whole.work < tiles.CALL // 16:
+        yield run_tile(whole, saved, progress=progress)
         return
+    # Also a single thread is one of a pool: Ctrl-C reaches the main thread, which then raises the abort flag.
     pool = executor if executor is not None else default_pool(threads)
     abort = np.zeros(1, np.uint8)
     if isinstance(pool, ThreadPoolExecutor):
         calls = ((t, _view(whole, t, saved), abort, progress) for t in tiles.cut(whole, tiles.CALL))
         yield from _run_pool(pool, calls, 4 * threads, abort)
         return
-    for result in _run_pool(pool, ((t,) for t in tiles.cut(whole, tiles.REMOTE_TILE)), max(4 * threads, 16), abort):
+    work = min(tiles.REMOTE_TILE, whole.work // (4 * threads))
+    for result in _run_pool(pool, ((t,) for t in tiles.cut(whole, work)), 4 * threads, abort):
         if saved is not None:
             start = result.first_chain - whole.first_chain
             saved[:, :, start : start + result.n_chains] = result.saved
         if progress is not None:
             progress(result.n_chains * whole.n_steps)
         yield result._replace(saved=None)
-
-
-def _run_inline(whole: Tile, saved: np.ndarray | None, progress: Progress | None) -> Iterator[TileResult]:
-    for tile in tiles.cut(whole, tiles.CALL):
-        yield run_tile(tile, _view(whole, tile, saved), progress=progress)
 
 
 def _view(whole: Tile, tile: Tile, saved: np.ndarray | None) -> np.ndarray | None:

@@ -53,7 +53,13 @@ def count_saves(save_at: Any, grid: TimeGrid) -> int:
         return 1 if checks.choice("save_at", save_at, ("all", "final")) == "final" else grid.n_steps + 1
     if isinstance(save_at, (int, np.integer)) and not isinstance(save_at, bool):
         return -(-grid.n_steps // checks.count("save_at", save_at)) + 1
-    return len(checks.increasing("save_at", save_at))
+    return len(_save_times(save_at))
+
+
+def _save_times(save_at: Any) -> np.ndarray:
+    if save_at is None or np.ndim(save_at) == 0:
+        raise TypeError(f"save_at must be 'final', 'all', a number of steps or an array of times, got {save_at!r}")
+    return checks.increasing("save_at", save_at)
 
 
 def saved_steps(save_at: Any, grid: TimeGrid) -> np.ndarray:
@@ -67,7 +73,7 @@ def saved_steps(save_at: Any, grid: TimeGrid) -> np.ndarray:
         every = checks.count("save_at", save_at)
         steps = np.arange(first, last + 1, every)
         return steps if steps[-1] == last else np.append(steps, last)
-    return grid.steps_at(checks.increasing("save_at", save_at))
+    return grid.steps_at(_save_times(save_at))
 
 
 def start_states(x0: Any, dim: int, n_paths: int, dtype: np.dtype) -> np.ndarray:

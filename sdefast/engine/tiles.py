@@ -18,10 +18,10 @@ from .statistics import Layout, Nodes
 #: Chains per block: statistics are kept per block, and only whole blocks can be merged.
 BLOCK = _core.chains_per_block
 
-#: Path-steps per kernel call, some 5 to 20 ms of work; Ctrl-C, progress and threads come in between calls.
+#: Work per kernel call in path-steps of a scalar model, 5 to 50 ms; Ctrl-C, progress and threads come in between calls.
 CALL = 16_000_000
 
-#: Path-steps per tile on an executor whose workers live in other processes: 0.1 to 1 s of work, long against what
+#: Work per tile on an executor whose workers live in other processes: 0.1 to 1 s of work, long against what
 #: handing a tile over takes and short enough for Ctrl-C, which cannot reach a tile that has begun there.
 REMOTE_TILE = 300_000_000
 
@@ -49,7 +49,17 @@ class Tile:
     saves: np.ndarray
     keep_paths: bool
     layout: Layout
-    path_steps_per_call: int = CALL
+
+    @property
+    def cost(self) -> int:
+        """What a path-step costs, in steps of a scalar model: a linear step is a matrix product."""
+        dim = self.layout.dim
+        return max(dim * (dim + self.noise_dim) // 4, 1)
+
+    @property
+    def work(self) -> int:
+        """The tile's cost; kernels work off at least one row of 32 lanes."""
+        return max(self.n_chains, 32) * self.n_steps * self.cost
 
 
 class TileResult(NamedTuple):
@@ -95,12 +105,12 @@ class _Chunk(NamedTuple):
 
 
 def _chunks(tile: Tile) -> Iterator[_Chunk]:
-    """Cut a tile's steps where the noise begins new segments, into calls of about ``path_steps_per_call``."""
+    """Cut a tile's steps into calls of about `CALL`; long ones end where the noise begins a new segment."""
     last = tile.first_step + tile.n_steps
-    if tile.n_chains * tile.n_steps <= tile.path_steps_per_call:
+    if tile.work <= CALL:
         yield _Chunk(tile.first_step, last, slice(0, len(tile.saves)))
         return
-    length = max(tile.path_steps_per_call // tile.n_chains // 1024, 1) * 1024
+    length = max(CALL * tile.n_steps // tile.work // 1024, 1) * 1024
     start = tile.first_step
     while start < last:
         end = min((start // length + 1) * length, last)
@@ -140,9 +150,9 @@ def _run_chunk(
         statistics[:, chunk.saves] = part
 
 
-def cut(run: Tile, path_steps_per_tile: int) -> Iterator[Tile]:
-    """Cut a whole run into tiles of whole blocks with about ``path_steps_per_tile`` each."""
-    blocks = max(path_steps_per_tile // max(BLOCK * run.n_steps, 1), 1)
+def cut(run: Tile, work: int) -> Iterator[Tile]:
+    """Cut a whole run into tiles of whole blocks with about that much ``work`` each."""
+    blocks = max(work // (BLOCK * run.n_steps * run.cost), 1)
     if run.n_chains <= blocks * BLOCK:
         yield run
         return

@@ -30,6 +30,8 @@ class Model:
 
     #: scheme name -> name of the method that returns its `Step` for an array of step sizes
     schemes: ClassVar[Mapping[str, str]]
+    #: where the command line starts it, one number per component
+    example_start: ClassVar[tuple[float, ...]] = (1.0,)
     #: whether b does not depend on the state (Euler-Maruyama then has strong order 1)
     additive_noise: ClassVar[bool] = False
 

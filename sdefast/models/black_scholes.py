@@ -40,6 +40,7 @@ class BlackScholes(Model):
     mu: float = 0.05
     sigma: float = 0.2
 
+    example_start: ClassVar[tuple[float, ...]] = (100.0,)
     schemes: ClassVar[Mapping[str, str]] = {"euler-maruyama": "_euler_maruyama", "exact": "_exact"}
 
     def __post_init__(self) -> None:

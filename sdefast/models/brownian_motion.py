@@ -40,6 +40,7 @@ class BrownianMotion(Model):
     sigma: float = 1.0
 
     # The increments are normal whatever the step, so Euler-Maruyama is exact here.
+    example_start: ClassVar[tuple[float, ...]] = (0.0,)
     schemes: ClassVar[Mapping[str, str]] = {"euler-maruyama": "_increment", "exact": "_increment"}
     additive_noise: ClassVar[bool] = True
 

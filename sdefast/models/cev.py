@@ -53,6 +53,7 @@ class CEV(Model):
     sigma: float = 0.2
     beta: float = 0.5
 
+    example_start: ClassVar[tuple[float, ...]] = (100.0,)
     schemes: ClassVar[Mapping[str, str]] = {"euler-maruyama": "_euler_maruyama"}
 
     def __post_init__(self) -> None:

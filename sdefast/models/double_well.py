@@ -44,6 +44,7 @@ class DoubleWell(Model):
     width: float = 1.0
     temperature: float = 0.25
 
+    example_start: ClassVar[tuple[float, ...]] = (0.0,)
     schemes: ClassVar[Mapping[str, str]] = {"euler-maruyama": "_euler_maruyama"}
     additive_noise: ClassVar[bool] = True
 

@@ -65,6 +65,7 @@ class Heston(Model):
     xi: float = 0.3
     rho: float = -0.7
 
+    example_start: ClassVar[tuple[float, ...]] = (100.0, 0.04)
     schemes: ClassVar[Mapping[str, str]] = {"euler-maruyama": "_euler_maruyama"}
 
     def __post_init__(self) -> None:

@@ -182,13 +182,21 @@ def test_what_are_no_shards():
     def shard(first, n, **options):
         return simulate(first_chain=first, n_paths=n, n_steps=4, save_at="final", **options)
 
-    with pytest.raises(ValueError, match="at least one run"):
-        sf.merge()
+    for runs in ((), ([shard(0, BLOCK), shard(BLOCK, 10)],)):
+        with pytest.raises(TypeError, match="merge takes one or more"):
+            sf.merge(*runs)
     with pytest.raises(ValueError, match=f"begins with path {2 * BLOCK}, expected {BLOCK}"):
         sf.merge(shard(0, BLOCK), shard(2 * BLOCK, 10))
     with pytest.raises(ValueError, match="no multiple of"):
         sf.merge(shard(0, 100), shard(100, 10))
-    for other in ({"seed": 12}, {"dtype": "float64"}, {"paths": False}, {"moments": 2}, {"t1": 2.0}):
+    for other in (
+        {"seed": 12},
+        {"dtype": "float64"},
+        {"paths": False},
+        {"moments": 2},
+        {"t1": 2.0},
+        {"x0": (2.5, 0.7)},
+    ):
         with pytest.raises(ValueError, match="other settings"):
             sf.merge(shard(0, BLOCK), shard(BLOCK, 10, **other))
 
