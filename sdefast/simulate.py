@@ -89,7 +89,7 @@ def simulate(
         Keep the states at the saved times; without them memory does not grow with ``n_paths``.
     moments : {2, 4}
         4 gathers third and fourth moments too, for the variance's standard error; by default 2 where most steps are
-        saved and 4 otherwise.
+        saved and 4 otherwise. The two add up differently, so mean and variance can differ in their last bits.
     extremes, covariance : bool
         Gather minimum and maximum, the covariance of the components.
     first_chain : int, default 0
