@@ -7,9 +7,11 @@ namespace {
 
 NoiseJob job(uint64_t seed, int64_t first_chain, int64_t first_draw, const py::array &out) {
     if (out.ndim() != 2) throw py::value_error("out must be two-dimensional");
-    if (out.size() > 0 && out.shape(1) > 1 && out.strides(1) != out.itemsize()) throw py::value_error("the chains of out must be contiguous");
+    if (out.size() > 0 && out.shape(1) > 1 && out.strides(1) != out.itemsize())
+        throw py::value_error("the chains of out must be contiguous");
     if (first_chain < 0 || first_draw < 0) throw py::value_error("first_chain and first_draw must not be negative");
-    return {seed, first_chain, out.shape(1), first_draw, out.shape(0), const_cast<void *>(out.data()), out.strides(0) / out.itemsize()};
+    const int64_t row = out.strides(0) / out.itemsize();
+    return {seed, first_chain, out.shape(1), first_draw, out.shape(0), const_cast<void *>(out.data()), row};
 }
 
 template <class Z> void fill(NoiseKind kind, uint64_t seed, int64_t first_chain, int64_t first_draw,

@@ -31,7 +31,8 @@ inline i64 steps_per_chunk(const Job &job, i64 doubles_per_time) {
 template <class T, class Z> class ChainLoop {
   public:
     ChainLoop(const Job &job, Stepper<T, Z> stepper)
-        : job(job), stepper(stepper), chunk(steps_per_chunk(job, Statistics<T>::doubles_per_time(job))), layout(job, chunk) {}
+        : job(job), stepper(stepper), chunk(steps_per_chunk(job, Statistics<T>::doubles_per_time(job))),
+          layout(job, chunk) {}
 
     static i64 scratch_bytes(const Job &job) {
         return Layout(job, steps_per_chunk(job, Statistics<T>::doubles_per_time(job))).bytes;
@@ -110,8 +111,9 @@ template <class T, class Z> class ChainLoop {
         const i64 m = job.noise_dim, batch = rows_per_batch<Z>, saves_end = save + saves;
         T *x = state(g.index);
         Z *z = noise();
-        i64 draw = k * m, filled = draw - draw % batch;     // next draw to use, next draw to fill
-        i64 used = draw - filled, available = -used;        // rows of the buffer: used ones, then available ones
+        const i64 draw = k * m;
+        i64 filled = draw - draw % batch;             // the next draw to fill
+        i64 used = draw - filled, available = -used;  // rows of the buffer: used ones, then available ones
         if (k == job.first_step) source.open(streams(g.index), g.lanes, draw);
 
         i64 next = save;
@@ -128,18 +130,20 @@ template <class T, class Z> class ChainLoop {
                 if (available == 0) used = 0;
                 available += batch;
             }
-            const i64 done = advance(g, k, min(available / m, end - k), next, saves_end, save, z + used * max_lanes, statistics);
+            const i64 n = min(available / m, end - k);
+            const i64 done = advance(g, k, n, next, saves_end, save, z + used * max_lanes, statistics);
             k += done, used += done * m, available -= done * m;
             while (next < saves_end && job.saves[next] <= k) ++next;
         }
     }
 
     // Up to n steps from step k: to the next time to record, or, where every step is recorded, through several of them.
-    i64 advance(const Group &g, i64 k, i64 n, i64 next, i64 saves_end, i64 save, const Z *z, Statistics<T> &statistics) {
+    i64 advance(const Group &g, i64 k, i64 n, i64 next, i64 saves_end, i64 save, const Z *z,
+                Statistics<T> &statistics) {
         T *x = state(g.index);
         i64 recorded = 0;
-        while (recorded < min(n, path_rows) && next + recorded < saves_end && job.saves[next + recorded] == k + recorded + 1)
-            ++recorded;
+        const i64 most = min(min(n, path_rows), saves_end - next);
+        while (recorded < most && job.saves[next + recorded] == k + recorded + 1) ++recorded;
         const i64 steps = recorded ? recorded : next < saves_end ? min(n, job.saves[next] - k) : n;
         const bool several = recorded > 1;
         stepper(job.coefficients + (k - job.first_step) * job.coefficient_stride, job.coefficient_stride, job.dim,

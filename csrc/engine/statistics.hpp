@@ -1,8 +1,9 @@
 // Statistics of the chains at saved times, gathered while they run and never stored path by path.
 //
 // For every block of chains and every time, sums of powers of (x - reference) are kept in 16 float64 columns; the
-// reference is the first finite chain of the block's first row at that time, so the sums lose nothing to a large mean. First and second powers of
-// a row of float32 lanes are first added in float32, 16 terms a column, which costs a quarter of converting each.
+// reference is the first finite chain of the block's first row at that time, so the sums lose nothing to a large mean.
+// First and second powers of a row of float32 lanes are first added in float32, 16 terms a column, which costs a quarter
+// of converting each.
 // The order of all additions is fixed by the lane numbers alone: any instruction set, tile or thread gives the same bits.
 #pragma once
 
@@ -267,7 +268,9 @@ template <class T> class Statistics {
         for (i64 r = 0; r < n_rows; ++r) {
             const bool is_power = r >= job.dim * per_component || r % per_component < job.moments;
             for (int c = 0; c < columns; ++c)
-                sum[r][c] = is_power ? sum[r][c] + partial[r][c] : (partial[r][c] < sum[r][c] ? partial[r][c] : sum[r][c]);
+                sum[r][c] = is_power                     ? sum[r][c] + partial[r][c]
+                            : partial[r][c] < sum[r][c] ? partial[r][c]
+                                                        : sum[r][c];
         }
     }
 

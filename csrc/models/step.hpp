@@ -39,7 +39,8 @@ SDEFAST_INLINE void step_lanes(const double *coefficients, i64 stride, int lanes
 // The stepper of such a model: some steps at a time while there are enough, then one at a time. Several at a time save
 // loads and stores where a step is a few instructions; longer ones would only run out of registers.
 template <class Model, bool keep, class T, class Z>
-SDEFAST_INLINE void step_rows(const double *coefficients, i64 stride, int lanes, i64 n_steps, T *x, const Z *z, T *path) {
+SDEFAST_INLINE void step_rows(const double *coefficients, i64 stride, int lanes, i64 n_steps, T *x, const Z *z,
+                              T *path) {
     constexpr int several = Model::steps_at_once, row = Model::noise_dim * max_lanes, path_row = Model::dim * max_lanes;
     for (; n_steps >= several; n_steps -= several, coefficients += several * stride, z += several * row) {
         step_lanes<Model, several, keep>(coefficients, stride, lanes, x, z, path);
