@@ -1,6 +1,24 @@
 """Euler-Maruyama: X[k+1] = X[k] + a(t[k], X[k]) h + b(t[k], X[k]) (W[k+1] - W[k])."""
 
-from .base import Scheme
+from ..trace import Expr
+from .base import Interval, Scheme
+from .equation import Equation, Vector
+
+
+def noise_term(b_row: Vector, dw: Vector) -> Expr:
+    """One component of b dW."""
+    total = b_row[0] * dw[0]
+    for b, increment in zip(b_row[1:], dw[1:], strict=True):
+        total = total + b * increment
+    return total
+
+
+def step(equation: Equation, interval: Interval, x: Vector, z: Vector, c: Vector) -> Vector:
+    t, h, root = interval
+    dw = tuple(root * n for n in z)
+    a, b = equation.drift(t, x), equation.diffusion(t, x)
+    return tuple(x[i] + (a[i] * h + noise_term(b[i], dw)) for i in range(equation.dim))
+
 
 EULER_MARUYAMA = Scheme(
     name="euler-maruyama",
@@ -8,5 +26,7 @@ EULER_MARUYAMA = Scheme(
     strong_order=0.5,
     weak_order=1.0,
     strong_order_additive=1.0,
+    strong_order_general=0.5,
+    step=step,
     reference="Kloeden and Platen, Numerical Solution of Stochastic Differential Equations, 1992, section 10.2",
 )

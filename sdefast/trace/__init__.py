@@ -1,0 +1,22 @@
+"""Scalar Python code turned into expressions: what it computes, its derivatives, and its source for a compiler."""
+
+from .evaluate import evaluate, substitute
+from .expression import Expr, as_expr, constant, depends_on, derivative, make, maximum, minimum, select, symbol
+from .tracing import TraceError, trace
+
+__all__ = [
+    "Expr",
+    "TraceError",
+    "as_expr",
+    "constant",
+    "depends_on",
+    "derivative",
+    "evaluate",
+    "make",
+    "maximum",
+    "minimum",
+    "select",
+    "substitute",
+    "symbol",
+    "trace",
+]

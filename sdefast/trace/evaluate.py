@@ -1,0 +1,53 @@
+"""Putting values in place of symbols: other expressions, or numpy arrays."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+
+from .expression import Expr, make, select
+
+
+def substitute(expr: Expr, values: Mapping[Expr, Expr], known: dict[Expr, Expr] | None = None) -> Expr:
+    """The expression with every symbol in ``values`` replaced; ``known`` keeps what was done for other expressions."""
+    known = {} if known is None else known
+    if expr not in known:
+        if expr.op == "symbol":
+            known[expr] = values.get(expr, expr)
+        elif expr.op == "constant":
+            known[expr] = expr
+        else:
+            args = [substitute(a, values, known) for a in expr.args]
+            known[expr] = select(*args) if expr.op == "select" else make(expr.op, *args)
+    return known[expr]
+
+
+def evaluate(expr: Expr, values: Mapping[Expr, Any], known: dict[Expr, Any] | None = None) -> Any:
+    """The expression in plain numpy, float64: slow and obvious, for checks."""
+    known = {} if known is None else known
+    if expr not in known:
+        if expr.op == "symbol":
+            known[expr] = values[expr]
+        elif expr.op == "constant":
+            known[expr] = expr.value
+        else:
+            with np.errstate(all="ignore"):
+                known[expr] = _NUMPY[expr.op](*(np.asarray(evaluate(a, values, known)) for a in expr.args))
+    return known[expr]
+
+
+def _erf(x: np.ndarray) -> Any:
+    from scipy.special import erf  # optional, and only for checks
+
+    return erf(x)
+
+
+_NUMPY: dict[str, Callable[..., Any]] = {
+    "add": np.add, "sub": np.subtract, "mul": np.multiply, "div": np.divide, "neg": np.negative, "abs": np.abs,
+    "min": np.minimum, "max": np.maximum, "lt": np.less, "le": np.less_equal, "eq": np.equal, "and": np.logical_and,
+    "or": np.logical_or, "not": np.logical_not, "select": np.where, "pow": np.power, "floor": np.floor,
+    "exp": np.exp, "log": np.log, "sqrt": np.sqrt, "sin": np.sin, "cos": np.cos, "tan": np.tan, "tanh": np.tanh,
+    "erf": _erf, "expm1": np.expm1, "log1p": np.log1p, "sinh": np.sinh, "cosh": np.cosh, "atan": np.arctan,
+}  # fmt: skip

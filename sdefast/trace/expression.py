@@ -1,0 +1,496 @@
+"""Expressions: immutable nodes of arithmetic on real numbers, shared where they are equal.
+
+Arithmetic on an `Expr` builds another one, and equal expressions are one object, so that "the same subexpression" is
+"the same object" for the emitter and for derivatives. Arithmetic with constants is done on the way (0 x = 0 even where
+x might turn out infinite).
+"""
+
+from __future__ import annotations
+
+import math
+import operator
+from collections.abc import Callable, Sequence
+from typing import Any, ClassVar
+from weakref import WeakValueDictionary
+
+import numpy as np
+
+#: comparisons and logic; every other operation gives a real number
+BOOLEAN = frozenset({"lt", "le", "eq", "and", "or", "not"})
+
+#: numpy's universal functions by what they are called here
+_UFUNCS = {
+    "add": "add", "subtract": "sub", "multiply": "mul", "divide": "div", "true_divide": "div", "negative": "neg",
+    "power": "pow", "float_power": "pow", "absolute": "abs", "fabs": "abs", "maximum": "max", "minimum": "min",
+    "fmax": "max", "fmin": "min", "less": "lt", "less_equal": "le", "equal": "eq", "logical_and": "and",
+    "logical_or": "or", "logical_not": "not", "bitwise_and": "and", "bitwise_or": "or", "invert": "not", "exp": "exp",
+    "log": "log", "sqrt": "sqrt", "sin": "sin", "cos": "cos", "tan": "tan", "tanh": "tanh", "erf": "erf",
+    "floor": "floor", "expm1": "expm1", "log1p": "log1p", "sinh": "sinh", "cosh": "cosh", "arctan": "atan",
+}  # fmt: skip
+
+#: what may be called on an expression, as users know it
+FUNCTIONS = (
+    "exp", "log", "sqrt", "sin", "cos", "tan", "tanh", "pow", "abs", "min", "max", "erf", "floor", "expm1", "log1p",
+    "sinh", "cosh", "atan",
+)  # fmt: skip
+
+_ON_NUMBERS: dict[str, Callable[..., Any]] = {
+    "add": operator.add, "sub": operator.sub, "mul": operator.mul, "div": operator.truediv, "neg": operator.neg,
+    "abs": abs, "min": min, "max": max, "lt": operator.lt, "le": operator.le, "eq": operator.eq, "pow": math.pow,
+    "floor": lambda x: float(math.floor(x)), "and": lambda a, b: a and b, "or": lambda a, b: a or b,
+    "not": operator.not_, "exp": math.exp, "log": math.log, "sqrt": math.sqrt, "sin": math.sin, "cos": math.cos,
+    "tan": math.tan, "tanh": math.tanh, "erf": math.erf, "expm1": math.expm1, "log1p": math.log1p, "sinh": math.sinh,
+    "cosh": math.cosh, "atan": math.atan,
+}  # fmt: skip
+
+_nodes: WeakValueDictionary[tuple[Any, ...], Expr] = WeakValueDictionary()
+
+
+class Expr:
+    """One operation on other expressions, a constant (op "constant") or a named input (op "symbol")."""
+
+    __slots__ = ("__weakref__", "args", "op", "value")
+    __hash__ = object.__hash__
+
+    #: called with a condition that Python wants as True or False; set while a function is traced
+    decide: ClassVar[Callable[[Expr], bool] | None] = None
+
+    def __init__(self, op: str, args: tuple[Expr, ...], value: Any = None) -> None:
+        self.op, self.args, self.value = op, args, value
+
+    @property
+    def is_boolean(self) -> bool:
+        return isinstance(self.value, bool) if self.op == "constant" else self.op in BOOLEAN
+
+    def is_constant(self, value: float) -> bool:
+        """Whether this is that constant."""
+        return self.op == "constant" and bool(self.value == value)
+
+    # Arithmetic --------------------------------------------------------------------------------------------------
+
+    def __add__(self, other: Any) -> Any:
+        return _binary("add", self, other)
+
+    def __radd__(self, other: Any) -> Any:
+        return _binary("add", other, self)
+
+    def __sub__(self, other: Any) -> Any:
+        return _binary("sub", self, other)
+
+    def __rsub__(self, other: Any) -> Any:
+        return _binary("sub", other, self)
+
+    def __mul__(self, other: Any) -> Any:
+        return _binary("mul", self, other)
+
+    def __rmul__(self, other: Any) -> Any:
+        return _binary("mul", other, self)
+
+    def __truediv__(self, other: Any) -> Any:
+        return _binary("div", self, other)
+
+    def __rtruediv__(self, other: Any) -> Any:
+        return _binary("div", other, self)
+
+    def __pow__(self, other: Any) -> Any:
+        return _binary("pow", self, other)
+
+    def __rpow__(self, other: Any) -> Any:
+        return _binary("pow", other, self)
+
+    def __floordiv__(self, other: Any) -> Any:
+        return make("floor", self / other)
+
+    def __rfloordiv__(self, other: Any) -> Any:
+        return make("floor", other / self)
+
+    def __mod__(self, other: Any) -> Any:
+        return self - other * (self // other)
+
+    def __rmod__(self, other: Any) -> Any:
+        return other - self * (other // self)
+
+    def __neg__(self) -> Expr:
+        return make("neg", self)
+
+    def __pos__(self) -> Expr:
+        return self
+
+    def __abs__(self) -> Expr:
+        return make("abs", self)
+
+    # Comparisons -------------------------------------------------------------------------------------------------
+
+    def __lt__(self, other: Any) -> Any:
+        return _binary("lt", self, other)
+
+    def __le__(self, other: Any) -> Any:
+        return _binary("le", self, other)
+
+    def __gt__(self, other: Any) -> Any:
+        return _binary("lt", other, self)
+
+    def __ge__(self, other: Any) -> Any:
+        return _binary("le", other, self)
+
+    def __eq__(self, other: object) -> Any:
+        return _binary("eq", self, other)
+
+    def __ne__(self, other: object) -> Any:
+        equal = _binary("eq", self, other)
+        return NotImplemented if equal is NotImplemented else make("not", equal)
+
+    def __and__(self, other: Any) -> Any:
+        return _binary("and", self, other)
+
+    def __rand__(self, other: Any) -> Any:
+        return _binary("and", other, self)
+
+    def __or__(self, other: Any) -> Any:
+        return _binary("or", self, other)
+
+    def __ror__(self, other: Any) -> Any:
+        return _binary("or", other, self)
+
+    def __invert__(self) -> Expr:
+        return make("not", self)
+
+    def __bool__(self) -> bool:
+        if self.op == "constant":
+            return bool(self.value)
+        condition = self if self.is_boolean else make("not", make("eq", self, constant(0)))
+        if Expr.decide is None:
+            raise TypeError("the truth of an expression is known only when paths are simulated")
+        return Expr.decide(condition)
+
+    # What cannot be an expression --------------------------------------------------------------------------------
+
+    def __float__(self) -> float:
+        if self.op == "constant":
+            return float(self.value)
+        raise TypeError(
+            "a value that is known only when paths are simulated was passed to something that needs a number now; "
+            f"functions that work on it are those of sdefast.math: {', '.join(FUNCTIONS)}"
+        )
+
+    def __index__(self) -> int:
+        raise TypeError(
+            "a value that is known only when paths are simulated cannot be an index or the length of a range; close "
+            "over an integer instead"
+        )
+
+    __int__ = __index__
+
+    def __iter__(self) -> Any:
+        raise TypeError("a number cannot be unpacked")
+
+    # Functions ---------------------------------------------------------------------------------------------------
+
+    def __sdefast_trace__(self, name: str, *args: Any) -> Expr:
+        """What `sdefast.math` calls."""
+        return make(name, *(as_expr(a) for a in args))
+
+    def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **options: Any) -> Any:
+        if any(isinstance(i, np.ndarray) and i.ndim for i in inputs):
+            if method != "__call__" or options:
+                return NotImplemented
+            return _over_arrays(ufunc, inputs)
+        name = ufunc.__name__
+        if method != "__call__" or options:
+            return NotImplemented
+        if name == "square":
+            return inputs[0] * inputs[0]
+        if name in ("greater", "greater_equal"):
+            return make("lt" if name == "greater" else "le", as_expr(inputs[1]), as_expr(inputs[0]))
+        if name == "sign":
+            return sign(as_expr(inputs[0]))
+        if name not in _UFUNCS:
+            raise TypeError(f"numpy.{name} cannot be compiled; the functions that can are {', '.join(FUNCTIONS)}")
+        return make(_UFUNCS[name], *(as_expr(i) for i in inputs))
+
+    def __array_function__(self, function: Any, types: Any, args: Any, kwargs: Any) -> Any:
+        name = function.__name__
+        if name == "where" and len(args) == 3:
+            return select(*args)
+        if name == "clip" and len(args) == 3:
+            return minimum(maximum(args[0], args[1]), args[2])
+        raise TypeError(f"numpy.{name} cannot be compiled; the functions that can are {', '.join(FUNCTIONS)}")
+
+    def __repr__(self) -> str:
+        if self.op in ("constant", "symbol"):
+            return str(self.value)
+        return f"{self.op}({', '.join(map(repr, self.args))})"
+
+    def __reduce__(self) -> Any:
+        raise TypeError("expressions are not pickled: pickle the function that was traced")
+
+
+def constant(value: Any) -> Expr:
+    """A number or truth value as an expression."""
+    value = bool(value) if isinstance(value, (bool, np.bool_)) else float(value)
+    return _node("constant", (), value)
+
+
+def symbol(name: str) -> Expr:
+    """A named input."""
+    return _node("symbol", (), name)
+
+
+def as_expr(value: Any) -> Expr:
+    """An expression as it is, a number as a constant."""
+    if isinstance(value, Expr):
+        return value
+    if isinstance(value, (int, float, np.number, np.bool_)) or (isinstance(value, np.ndarray) and value.ndim == 0):
+        return constant(value)
+    raise TypeError(f"expected a real number, got {value!r}")
+
+
+def make(op: str, *args: Expr) -> Expr:
+    """The node of an operation, simplified where it has constants."""
+    if all(a.op == "constant" for a in args):
+        folded = _fold(op, *(a.value for a in args))
+        if folded is not None:
+            return constant(folded)
+    simpler = _SIMPLIFY[op](*args) if op in _SIMPLIFY else None
+    return _node(op, args) if simpler is None else simpler
+
+
+def select(condition: Any, yes: Any, no: Any) -> Any:
+    """``yes`` where the condition holds, else ``no``; both are computed."""
+    condition, yes, no = as_expr(condition), as_expr(yes), as_expr(no)
+    if condition.op == "constant":
+        return yes if condition.value else no
+    if yes is no:
+        return yes
+    if yes.is_boolean and no.is_boolean:
+        return (condition & yes) | (~condition & no)
+    return _node("select", (condition, yes, no))
+
+
+def maximum(a: Any, b: Any) -> Expr:
+    """The larger of two."""
+    return make("max", as_expr(a), as_expr(b))
+
+
+def minimum(a: Any, b: Any) -> Expr:
+    """The smaller of two."""
+    return make("min", as_expr(a), as_expr(b))
+
+
+def sign(x: Expr) -> Expr:
+    """-1, 0 or 1."""
+    return as_expr(select(x < 0, -1.0, select(x > 0, 1.0, 0.0)))
+
+
+def _node(op: str, args: tuple[Expr, ...], value: Any = None) -> Expr:
+    # repr tells -0.0 from 0.0 and True from 1.0
+    key = (op, *map(id, args), repr(value))
+    node = _nodes.get(key)
+    if node is None:
+        node = Expr(op, args, value)
+        _nodes[key] = node
+    return node
+
+
+def _binary(op: str, a: Any, b: Any) -> Any:
+    try:
+        return make(op, as_expr(a), as_expr(b))
+    except TypeError:
+        return NotImplemented
+
+
+def _over_arrays(ufunc: Any, inputs: Sequence[Any]) -> Any:
+    """Object arrays of expressions, element by element."""
+    boxed = []
+    for i in inputs:
+        if isinstance(i, Expr):
+            box = np.empty((), object)
+            box[()] = i
+            i = box
+        boxed.append(i)
+    arrays = np.broadcast_arrays(*boxed)
+    out = np.empty(arrays[0].shape, object)
+    for index in np.ndindex(*out.shape):
+        out[index] = ufunc(*(a[index] if isinstance(a[index], Expr) else constant(a[index]) for a in arrays))
+    return out
+
+
+# Simplification ------------------------------------------------------------------------------------------------------
+
+
+def _fold(op: str, *values: Any) -> Any:
+    if op not in _ON_NUMBERS:
+        return None
+    try:
+        result = _ON_NUMBERS[op](*values)
+    except (ArithmeticError, ValueError):  # left to the run: IEEE says what 1 / 0 is
+        return None
+    return None if isinstance(result, complex) else result
+
+
+def _add(a: Expr, b: Expr) -> Expr | None:
+    if a.is_constant(0):
+        return b
+    if b.is_constant(0):
+        return a
+    if b.op == "neg":
+        return make("sub", a, b.args[0])
+    return make("sub", b, a.args[0]) if a.op == "neg" else None
+
+
+def _sub(a: Expr, b: Expr) -> Expr | None:
+    if b.is_constant(0):
+        return a
+    if a.is_constant(0):
+        return make("neg", b)
+    return make("add", a, b.args[0]) if b.op == "neg" else None
+
+
+def _mul(a: Expr, b: Expr) -> Expr | None:
+    for x, y in ((a, b), (b, a)):
+        if x.is_constant(0):
+            return constant(0.0)
+        if x.is_constant(1):
+            return y
+        if x.is_constant(-1):
+            return make("neg", y)
+        if x.op == "neg":
+            return make("neg", make("mul", x.args[0], y))
+    return None
+
+
+def _div(a: Expr, b: Expr) -> Expr | None:
+    if a.is_constant(0):
+        return constant(0.0)
+    return a if b.is_constant(1) else None
+
+
+def _neg(a: Expr) -> Expr | None:
+    if a.op == "neg":
+        return a.args[0]
+    return make("sub", a.args[1], a.args[0]) if a.op == "sub" else None
+
+
+def _pow(a: Expr, b: Expr) -> Expr | None:
+    """Whole and half powers as products and roots."""
+    if b.op != "constant" or abs(b.value) > 64 or not (2 * b.value).is_integer():
+        return None
+    n = abs(b.value)
+    result = make("sqrt", a) if n == 0.5 else _whole_power(a, int(n)) if n.is_integer() else None
+    if result is None:
+        return None
+    return result if b.value >= 0 else make("div", constant(1), result)
+
+
+def _whole_power(a: Expr, n: int) -> Expr:
+    if n == 0:
+        return constant(1)
+    half = _whole_power(a, n // 2)
+    square = half * half
+    return as_expr(square * a if n % 2 else square)
+
+
+def _and(a: Expr, b: Expr) -> Expr | None:
+    for x, y in ((a, b), (b, a)):
+        if x.op == "constant":
+            return y if x.value else constant(False)
+    return a if a is b else None
+
+
+def _or(a: Expr, b: Expr) -> Expr | None:
+    for x, y in ((a, b), (b, a)):
+        if x.op == "constant":
+            return constant(True) if x.value else y
+    return a if a is b else None
+
+
+def _not(a: Expr) -> Expr | None:
+    return a.args[0] if a.op == "not" else None
+
+
+def _same(a: Expr, b: Expr) -> Expr | None:
+    return a if a is b else None
+
+
+_SIMPLIFY: dict[str, Callable[..., Expr | None]] = {
+    "add": _add, "sub": _sub, "mul": _mul, "div": _div, "neg": _neg, "pow": _pow, "and": _and, "or": _or, "not": _not,
+    "min": _same, "max": _same,
+}  # fmt: skip
+
+
+# Derivatives ---------------------------------------------------------------------------------------------------------
+
+
+def derivative(of: Expr, by: Expr, known: dict[Expr, Expr] | None = None) -> Expr:
+    """The partial derivative of an expression by a symbol; one-sided where it has a kink.
+
+    At the zero of a square root or of a power below 1, where it is infinite, the derivative is taken as 0: there a
+    coefficient such as sqrt(max(x, 0)) has stopped to move.
+    """
+    known = {} if known is None else known
+    if of not in known:
+        parts = [derivative(a, by, known) for a in of.args]
+        if of is by:
+            known[of] = constant(1)
+        elif all(p.is_constant(0) for p in parts):
+            known[of] = constant(0)
+        else:
+            known[of] = as_expr(_RULES[of.op](of, *of.args, *parts))
+    return known[of]
+
+
+def _d_mul(of: Expr, a: Expr, b: Expr, da: Expr, db: Expr) -> Any:
+    return da * b + a * db
+
+
+def _d_pow(of: Expr, a: Expr, b: Expr, da: Expr, db: Expr) -> Any:
+    by_base = select(a == 0, 0, b * make("pow", a, as_expr(b - 1))) * da
+    if db.is_constant(0):
+        return by_base
+    return by_base + select(a == 0, 0, of * make("log", a)) * db
+
+
+def _d_sqrt(of: Expr, a: Expr, da: Expr) -> Any:
+    return select(a > 0, 0.5 / of, 0) * da
+
+
+_RULES: dict[str, Callable[..., Any]] = {
+    "add": lambda of, a, b, da, db: da + db,
+    "sub": lambda of, a, b, da, db: da - db,
+    "mul": _d_mul,
+    "div": lambda of, a, b, da, db: (da - of * db) / b,
+    "neg": lambda of, a, da: -da,
+    "abs": lambda of, a, da: select(a < 0, -da, da),
+    "min": lambda of, a, b, da, db: select(a < b, da, db),
+    "max": lambda of, a, b, da, db: select(a > b, da, db),
+    "select": lambda of, c, a, b, dc, da, db: select(c, da, db),
+    "pow": _d_pow,
+    "sqrt": _d_sqrt,
+    "exp": lambda of, a, da: of * da,
+    "log": lambda of, a, da: da / a,
+    "sin": lambda of, a, da: make("cos", a) * da,
+    "cos": lambda of, a, da: -make("sin", a) * da,
+    "tan": lambda of, a, da: (1 + of * of) * da,
+    "tanh": lambda of, a, da: (1 - of * of) * da,
+    "erf": lambda of, a, da: (2 / math.sqrt(math.pi)) * make("exp", -(a * a)) * da,
+    "floor": lambda of, a, da: constant(0),
+    "expm1": lambda of, a, da: (of + 1) * da,
+    "log1p": lambda of, a, da: da / (1 + a),
+    "sinh": lambda of, a, da: make("cosh", a) * da,
+    "cosh": lambda of, a, da: make("sinh", a) * da,
+    "atan": lambda of, a, da: da / (1 + a * a),
+}
+_RULES |= {op: lambda of, *rest: constant(0) for op in BOOLEAN}  # conditions have no slope
+
+
+def depends_on(expr: Expr, symbols: Sequence[Expr]) -> bool:
+    """Whether any of the symbols occurs in an expression."""
+    wanted, seen, todo = set(map(id, symbols)), set(), [expr]
+    while todo:
+        node = todo.pop()
+        if id(node) in wanted:
+            return True
+        if id(node) not in seen:
+            seen.add(id(node))
+            todo.extend(node.args)
+    return False

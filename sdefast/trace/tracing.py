@@ -1,0 +1,256 @@
+"""Calling a user's function on symbols, through all its branches, to learn what it computes.
+
+A traced function is ordinary scalar Python: any operator, `if`, loops of known length, helper functions, closures over
+numbers and arrays, and the functions of `math`, `numpy` and `sdefast.math`. No source text is needed. Where a
+condition depends on the state, the function is called once for every way through, and the results are joined by
+selections.
+"""
+
+from __future__ import annotations
+
+import builtins
+import functools
+import linecache
+import math
+import threading
+import traceback
+import types
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from .expression import FUNCTIONS, Expr, as_expr, constant, make, select
+
+_MOST_WAYS = 512
+
+_tracing = threading.RLock()
+
+
+class TraceError(TypeError):
+    """A function that cannot be compiled; the message shows its line and what is not allowed."""
+
+
+def trace(function: Callable[..., Any], *args: Any, what: str = "function") -> Any:
+    """What ``function(*args)`` returns, as (nested tuples of) expressions.
+
+    Raises
+    ------
+    TraceError
+        If something in the function cannot be compiled.
+    """
+    rebound = _rebind(function, {})
+    with _tracing:
+        return _Ways(rebound, args, what).join(())
+
+
+class _Ways:
+    """All ways through a function."""
+
+    def __init__(self, function: Callable[..., Any], args: tuple[Any, ...], what: str) -> None:
+        self.function, self.args, self.what, self.n = function, args, what, 0
+
+    def join(self, start: tuple[bool, ...]) -> Any:
+        """The result given the first decisions: that of the first way, joined with those that turn off it."""
+        result, conditions, decisions = self.run(start)
+        for i in reversed(range(len(start), len(decisions))):
+            other = self.join((*decisions[:i], not decisions[i]))
+            result = _select(conditions[i], result, other, self.what)
+        return result
+
+    def run(self, start: tuple[bool, ...]) -> tuple[Any, list[Expr], tuple[bool, ...]]:
+        self.n += 1
+        if self.n > _MOST_WAYS:
+            raise TraceError(
+                f"the {self.what} has more than {_MOST_WAYS} ways through its branches, or a loop whose end depends on "
+                "the state; use sdefast.math.min, max, abs or numpy.where instead of branches"
+            )
+        conditions: list[Expr] = []
+        decisions: list[bool] = []
+
+        def decide(condition: Expr) -> bool:
+            known, value = (condition.args[0], False) if condition.op == "not" else (condition, True)
+            for seen, decision in zip(conditions, decisions, strict=True):
+                if seen is known:
+                    return decision is value
+            if len(conditions) > 10_000:
+                raise TypeError("a loop does not end: how often it runs depends on the state")
+            decision = start[len(decisions)] if len(decisions) < len(start) else True
+            conditions.append(known)
+            decisions.append(decision)
+            return decision is value
+
+        with _deciding(decide):
+            result = self.call()
+        return result, conditions, tuple(decisions)
+
+    def call(self) -> Any:
+        try:
+            return _plain(self.function(*self.args), self.what)
+        except TraceError:
+            raise
+        except Exception as error:
+            raise TraceError(_explain(error, self.function, self.what)) from error
+
+
+@contextmanager
+def _deciding(decide: Callable[[Expr], bool]) -> Iterator[None]:
+    before = Expr.decide
+    Expr.decide = staticmethod(decide)
+    try:
+        yield
+    finally:
+        Expr.decide = before
+
+
+def _plain(result: Any, what: str) -> Any:
+    """Numbers as expressions; lists and arrays as tuples."""
+    if hasattr(result, "tolist") and not isinstance(result, Expr):
+        result = result.tolist()
+    if isinstance(result, (tuple, list)):
+        return tuple(_plain(part, what) for part in result)
+    if isinstance(result, (bool, int, float, Expr)):
+        return as_expr(result)
+    raise TraceError(f"the {what} must return numbers or tuples of numbers, got {type(result).__name__}")
+
+
+def _select(condition: Expr, yes: Any, no: Any, what: str) -> Any:
+    if isinstance(yes, tuple) != isinstance(no, tuple) or (isinstance(yes, tuple) and len(yes) != len(no)):
+        raise TraceError(f"the {what} returns tuples of different lengths from different branches")
+    if isinstance(yes, tuple):
+        return tuple(_select(condition, y, n, what) for y, n in zip(yes, no, strict=True))
+    return select(condition, yes, no)
+
+
+def _explain(error: Exception, function: Any, what: str) -> str:
+    """The line of the user's own code that an error comes from."""
+    here = __file__.rsplit("tracing.py", 1)[0]
+    frames = [f for f in traceback.extract_tb(error.__traceback__) if not f.filename.startswith(here)]
+    if not frames:
+        return f"the {what} cannot be compiled: {error}"
+    own = [f for f in frames if "sdefast/" not in f.filename.replace("\\", "/")] or frames
+    last = own[-1]
+    line = (last.line or linecache.getline(last.filename, last.lineno or 0)).strip()
+    shown = f"\n    {line}" if line else ""
+    return f"the {what} cannot be compiled, at {last.filename}, line {last.lineno}:{shown}\n{error}"
+
+
+# Rebinding -----------------------------------------------------------------------------------------------------------
+
+
+def _traced(name: str, original: Callable[..., Any]) -> Callable[..., Any]:
+    """A function that builds an expression if an argument is one."""
+
+    @functools.wraps(original)
+    def call(*args: Any, **options: Any) -> Any:
+        if any(isinstance(a, Expr) for a in args) and not options:
+            return make(name, *(as_expr(a) for a in args))
+        return original(*args, **options)
+
+    return call
+
+
+def _extreme(name: str, original: Callable[..., Any]) -> Callable[..., Any]:
+    """`min` and `max` of any number of arguments, or of one that holds them."""
+
+    @functools.wraps(original)
+    def call(*args: Any, **options: Any) -> Any:
+        values = list(args[0]) if len(args) == 1 else list(args)
+        if options or not any(isinstance(v, Expr) for v in values):
+            return original(*args, **options)
+        return functools.reduce(lambda a, b: make(name, as_expr(a), as_expr(b)), values)
+
+    return call
+
+
+def _logarithm(*args: Any) -> Any:
+    if not any(isinstance(a, Expr) for a in args):
+        return math.log(*args)
+    result = make("log", as_expr(args[0]))
+    return result if len(args) == 1 else result / _logarithm(args[1])
+
+
+_MATH: dict[str, Callable[..., Any]] = {
+    **{name: _traced(name, getattr(math, name)) for name in FUNCTIONS if hasattr(math, name)},
+    "fabs": _traced("abs", math.fabs),
+    "log": _logarithm,
+}
+
+#: id of a function of `math` -> what takes its place, for ``from math import exp``
+_REPLACED = {id(getattr(math, name)): function for name, function in _MATH.items()}
+
+_BUILTINS: dict[str, Callable[..., Any]] = {
+    "min": _extreme("min", min),
+    "max": _extreme("max", max),
+}
+
+
+class _Math:
+    """Stands in for the module `math`."""
+
+    def __getattr__(self, name: str) -> Any:
+        if name in _MATH:
+            return _MATH[name]
+        original = getattr(math, name)
+        return _only_numbers(name, original) if callable(original) else original
+
+
+def _only_numbers(name: str, original: Callable[..., Any]) -> Callable[..., Any]:
+    def call(*args: Any) -> Any:
+        if any(isinstance(a, Expr) and a.op != "constant" for a in args):
+            raise TypeError(f"math.{name} cannot be compiled; the functions that can are {', '.join(FUNCTIONS)}")
+        return original(*args)
+
+    return call
+
+
+_MATH_MODULE = _Math()
+
+
+def _rebind(value: Any, seen: dict[int, Any]) -> Any:
+    """A function with `math`, `min` and `max` replaced in everything it refers to; other values as they are."""
+    value = getattr(value, "py_func", value)  # a numba function
+    if value is math:
+        return _MATH_MODULE
+    if id(value) in _REPLACED:
+        return _REPLACED[id(value)]
+    if isinstance(value, functools.partial):
+        return functools.partial(_rebind(value.func, seen), *value.args, **value.keywords)
+    if isinstance(value, types.MethodType):
+        return types.MethodType(_rebind(value.__func__, seen), value.__self__)
+    if not isinstance(value, types.FunctionType) or value.__module__ in ("sdefast.math", "numpy"):
+        return value
+    if id(value) not in seen:
+        seen[id(value)] = _rebound_function(value, seen)
+    return seen[id(value)]
+
+
+def _rebound_function(function: types.FunctionType, seen: dict[int, Any]) -> types.FunctionType:
+    names: set[str] = _names(function.__code__)
+    space = dict(function.__globals__)
+    cells = tuple(types.CellType() for _ in function.__closure__ or ())
+    result = types.FunctionType(function.__code__, space, function.__name__, function.__defaults__, cells)
+    result.__kwdefaults__ = function.__kwdefaults__
+    seen[id(function)] = result  # before its names: it may call itself
+    for name in names:
+        if name in space:
+            space[name] = _rebind(space[name], seen)
+        elif name in _BUILTINS and getattr(builtins, name, None) is not None:
+            space[name] = _BUILTINS[name]
+    for old, new in zip(function.__closure__ or (), cells, strict=True):
+        try:
+            new.cell_contents = _rebind(old.cell_contents, seen)
+        except ValueError:  # an empty cell: a name that is not bound yet
+            continue
+    return result
+
+
+def _names(code: types.CodeType) -> set[str]:
+    """Global names that a function or a function inside it may use."""
+    names = set(code.co_names)
+    for part in code.co_consts:
+        if isinstance(part, types.CodeType):
+            names |= _names(part)
+    return names
+
+
+__all__ = ["TraceError", "constant", "trace"]
