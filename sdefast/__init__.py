@@ -1,6 +1,6 @@
 """Stochastic differential equations for machine learning at the speed of compiled kernels."""
 
-from . import noise
+from . import boundaries, functionals, noise
 from .config import show_config
 from .models import (
     CEV,
@@ -14,12 +14,17 @@ from .models import (
     Model,
     OrnsteinUhlenbeck,
 )
+from .schemes import SCHEMES
+from .sde import SDE
 from .simulate import simulate
 from .simulation import Simulation, merge
+from .trace import TraceError
 
 __all__ = [
     "CEV",
     "CIR",
+    "SCHEMES",
+    "SDE",
     "BlackScholes",
     "BrownianMotion",
     "DoubleWell",
@@ -29,6 +34,9 @@ __all__ = [
     "Model",
     "OrnsteinUhlenbeck",
     "Simulation",
+    "TraceError",
+    "boundaries",
+    "functionals",
     "merge",
     "noise",
     "show_config",

@@ -21,9 +21,11 @@ def log(x: NDArray[_Real]) -> NDArray[_Real]: ...
 def pow(x: NDArray[_Real], power: NDArray[_Real]) -> NDArray[_Real]: ...
 def statistics_size(dim: int, moments: int, extremes: bool, covariance: bool) -> int: ...
 def run(
-    step: str,
+    step: str | int,
     coefficients: NDArray[np.float64],
     noise_dim: int,
+    uniform_dim: int,
+    signs: bool,
     seed: int,
     first_chain: int,
     first_step: int,
@@ -32,9 +34,9 @@ def run(
     float32_noise: bool,
     saves: NDArray[np.int64],
     saved: NDArray[np.floating] | None,
-    statistics: NDArray[np.float64] | None,
-    moments: int,
-    extremes: bool,
-    covariance: bool,
+    statistics: tuple[tuple[bool, int, int, int, bool, bool, NDArray[np.float64]], ...],
+    observer: tuple[int, int, NDArray[np.float64], NDArray[np.float64]] | None,
+    histogram: tuple[float, float, NDArray[np.int64]] | None,
+    normals: NDArray[np.floating] | None,
     abort: NDArray[np.uint8],
 ) -> None: ...

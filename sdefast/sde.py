@@ -151,7 +151,7 @@ class SDE(Model):
     def equation(self) -> Equation:
         """The coefficients as expressions."""
         t, x = time_symbol(), state_symbols(self.dim)
-        p = self._parameter_tuple()
+        p = self.parameter_tuple()
         a = _vector("drift", trace(self.drift, t, x, p, what="drift"), self.dim)
         b = self._matrix(trace(self.diffusion, t, x, p, what="diffusion"))
         slope = None
@@ -166,7 +166,7 @@ class SDE(Model):
                 )
         return Equation(t, x, a, b, self.noise, self.calculus, slope)
 
-    def _parameter_tuple(self) -> tuple[Any, ...]:
+    def parameter_tuple(self) -> tuple[Any, ...]:
         names = tuple(self.params or ())
         return namedtuple("Parameters", names)(*map(parameter_symbol, names))  # type: ignore[misc]
 

@@ -5,18 +5,22 @@ from __future__ import annotations
 import secrets
 import time
 import warnings
+from collections.abc import Callable, Mapping
 from concurrent.futures import Executor
 from contextlib import nullcontext
-from typing import Any
+from dataclasses import replace
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike
 
 from . import _core, checks, resources
+from .boundaries import Boundary
 from .engine import executors, plan
 from .engine.grid import TimeGrid
-from .engine.statistics import Layout, Nodes
-from .engine.tiles import Tile
+from .engine.statistics import Histogram, Layout, Nodes
+from .functionals import Functional
+from .jit import setup
 from .models.base import Model
 from .schemes import SCHEMES
 from .simulation import Cost, Settings, Simulation
@@ -42,6 +46,14 @@ def simulate(
     moments: int | None = None,
     extremes: bool = False,
     covariance: bool = False,
+    histogram: tuple[float, float, int] | None = None,
+    expectations: Mapping[str, Callable[..., Any]] | None = None,
+    controls: Mapping[str, tuple[Callable[..., Any], Any]] | None = None,
+    functionals: Mapping[str, Functional] | None = None,
+    boundary: Boundary | list[Boundary] | None = None,
+    stop_when: Callable[..., Any] | None = None,
+    antithetic: bool | None = None,
+    normals: ArrayLike | None = None,
     first_chain: int | None = None,
     device: str = "cpu",
     threads: int | None = None,
@@ -74,8 +86,9 @@ def simulate(
         Start of the time interval.
     times : array_like of shape (n,)
         Strictly increasing times to step through, instead of ``t0``, ``t1`` and ``n_steps``.
-    method : {"euler-maruyama", "exact"}
-        Scheme; the model's ``schemes`` lists those it has.
+    method : str
+        Scheme, one of `sdefast.SCHEMES`; by default ``"euler-maruyama"``. ``"exact"`` is for the models that have an
+        exact transition.
     seed : int
         In [0, 2**64); a random one by default, recorded in the result.
     dtype : {"float64", "float32"}
@@ -92,6 +105,27 @@ def simulate(
         saved and 4 otherwise. The two add up differently, so mean and variance can differ in their last bits.
     extremes, covariance : bool
         Gather minimum and maximum, the covariance of the components.
+    histogram : (float, float, int)
+        ``(low, high, bins)``: count the values of every component in equal bins, for ``run.histogram`` and
+        ``run.quantile``.
+    expectations : mapping of str to callable
+        Functions ``f(t, x)``, ``f(t, x, p)`` or ``f(t, x, p, y)`` of time, state, parameters and functionals, scalar
+        code as for `SDE`; ``run.expectations[name]`` has their means and standard errors at every saved time.
+    controls : mapping of str to (callable, float or array_like)
+        Functions like ``expectations`` whose expected values (at every saved time, or a function of it) are known: the
+        expectations are corrected by regression on them, which lowers their standard errors.
+    functionals : mapping of str to Functional
+        Numbers that depend on the whole path, see `sdefast.functionals`.
+    boundary : Boundary or list of Boundary
+        See `sdefast.boundaries`.
+    stop_when : callable
+        A condition ``f(t, x)``, ``f(t, x, p)`` or ``f(t, x, p, y)``: a path for which it holds after a step stays as
+        it is; ``run.stop_time`` says when that was.
+    antithetic : bool
+        Simulate paths in pairs driven by opposite noise: path i + n_paths / 2 mirrors path i. Standard errors are
+        those of the pairs.
+    normals : array_like of shape (n_steps, n_paths, n_draws)
+        Standard normals to use instead of the generator's.
     first_chain : int, default 0
         Number of the first path: shards of one large run, or one path of it.
     device : {"cpu"}
@@ -140,25 +174,37 @@ def simulate(
     if threads is None:
         threads = resources.available_threads() if executor is None else getattr(executor, "_max_workers", 16)
     threads = checks.count("threads", threads, most=65536)
+    wanted = _Wanted(
+        save_at, _flag("paths", paths), _layout_options(moments, extremes, covariance), _histogram(histogram),
+        setup.named_functions("expectations", expectations), setup.checked_controls(controls),
+    )  # fmt: skip
+    chain = {
+        "method": method, "functionals": functionals, "boundary": boundary, "stop_when": stop_when,
+        "antithetic": antithetic,
+    }  # fmt: skip
+    numbers = {
+        "x0": x0, "n_paths": n_paths, "seed": seed, "dtype": dtype, "noise_dtype": noise_dtype,
+        "first_chain": first_chain,
+    }  # fmt: skip
     if resume is None:
-        settings, start = _fresh(
-            model, x0, plan.time_grid(t0, t1, n_steps, times), n_paths, method, seed, dtype, noise_dtype, first_chain,
-            save_at, paths, _layout_options(moments, extremes, covariance),
-        )  # fmt: skip
+        settings, start = _fresh(model, plan.time_grid(t0, t1, n_steps, times), numbers, chain, wanted)
     else:
-        fixed = {
-            "x0": x0, "t0": t0, "t1": t1, "n_paths": n_paths, "method": method, "seed": seed, "dtype": dtype,
-            "noise_dtype": noise_dtype, "first_chain": first_chain,
-        }  # fmt: skip
-        settings, start = _continued(
-            model, resume, fixed, n_steps, times, save_at, paths, _layout_options(moments, extremes, covariance)
-        )
-    states, nodes = _run(settings, start, executor, threads, _flag("progress", progress))
-    name = type(executor).__name__ if executor is not None else f"{threads} thread{'s' * (threads > 1)}"
-    cost = Cost(time.perf_counter() - started, threads, _core.isa, name)
-    result = Simulation(settings, cost, states, nodes)
-    _warn_of_nonfinite(nodes, result)
+        settings, start = _continued(model, resume, {**numbers, **chain, "t0": t0, "t1": t1}, n_steps, times, wanted)
+    draws = None if normals is None else _given(normals, settings)
+    result = _run(settings, start, draws, executor, threads, _flag("progress", progress), started)
+    _warn_of_nonfinite(result)
     return result
+
+
+class _Wanted(NamedTuple):
+    """What to keep and to gather, as asked for."""
+
+    save_at: Any
+    paths: bool
+    layout: _LayoutOptions
+    histogram: Histogram | None
+    expectations: tuple[tuple[str, Callable[..., Any]], ...]
+    controls: tuple[tuple[str, Callable[..., Any], Any], ...]
 
 
 _LayoutOptions = tuple["int | None", bool, bool]
@@ -180,48 +226,64 @@ def _layout(dim: int, options: _LayoutOptions, n_saves: int, n_steps: int) -> La
     return Layout(dim, moments, extremes, covariance)
 
 
+def _histogram(histogram: Any) -> Histogram | None:
+    if histogram is None:
+        return None
+    if not isinstance(histogram, (tuple, list)) or len(histogram) != 3:
+        raise TypeError(f"histogram must be (low, high, bins), got {histogram!r}")
+    low, high = (checks.real(f"histogram[{i}]", histogram[i]) for i in range(2))
+    if low >= high:
+        raise ValueError(f"histogram must have low < high, got {low} and {high}")
+    return Histogram(low, high, checks.count("histogram[2]", histogram[2], most=2**24))
+
+
 def _fresh(
-    model: Model, x0: Any, grid: TimeGrid, n_paths: Any, method: Any, seed: Any, dtype: Any, noise_dtype: Any,
-    first_chain: Any, save_at: Any, paths: Any, options: _LayoutOptions,
-) -> tuple[Settings, np.ndarray]:  # fmt: skip
+    model: Model, grid: TimeGrid, numbers: dict[str, Any], chain: dict[str, Any], wanted: _Wanted
+) -> tuple[Settings, np.ndarray]:
     """Check everything a new run needs."""
+    x0, n_paths, dtype, noise_dtype = (numbers[name] for name in ("x0", "n_paths", "dtype", "noise_dtype"))
     if x0 is None or n_paths is None:
         raise TypeError("simulate needs x0 and n_paths")
-    scheme = "euler-maruyama" if method is None else checks.choice("method", method, SCHEMES)
-    if scheme not in model.schemes:
-        raise ValueError(f"{type(model).__name__} has no method {scheme!r}; it has {', '.join(model.schemes)}")
+    scheme = "euler-maruyama" if chain["method"] is None else checks.choice("method", chain["method"], SCHEMES)
+    if scheme not in model.methods:
+        raise ValueError(f"{type(model).__name__} has no method {scheme!r}; it has {', '.join(model.methods)}")
     state_type = checks.dtype("dtype", "float64" if dtype is None else dtype)
     noise_type = state_type if noise_dtype is None else checks.dtype("noise_dtype", noise_dtype)
     if noise_type.itemsize > state_type.itemsize:
         raise ValueError("noise_dtype='float64' needs dtype='float64'")
     n = checks.count("n_paths", n_paths, most=2**52)
-    keeps_paths = _flag("paths", paths)
-    saves, layout = _saves(save_at, grid, n, model.dim, state_type, options, keeps_paths)
+    extras = setup.checked_extras(model, chain, wanted.expectations, wanted.controls)
+    if extras.antithetic and n % 2:
+        raise ValueError(f"n_paths must be even for antithetic pairs, got {n}")
     start = plan.start_states(x0, model.dim, n, state_type)
     model.check_start(start.T if start.shape[1] > 1 else start[:, 0])
+    saves, layout = _saves(wanted, grid, n, model.dim + len(extras.functionals), model.dim, state_type)
+    seed, first = numbers["seed"], numbers["first_chain"]
     settings = Settings(
         model, start[:, 0].copy() if start.shape[1] == 1 else None, scheme,
         secrets.randbits(64) if seed is None else checks.seed("seed", seed), state_type, noise_type,
-        0 if first_chain is None else checks.count("first_chain", first_chain, least=0, most=2**62), n, grid, saves,
-        layout, keeps_paths,
+        0 if first is None else checks.count("first_chain", first, least=0, most=2**62), n, grid, saves,
+        layout, wanted.paths, extras, wanted.histogram,
     )  # fmt: skip
-    return settings, start
+    return settings, setup.start_rows(settings, start)
 
 
 def _saves(
-    save_at: Any, grid: TimeGrid, n_paths: int, dim: int, dtype: np.dtype, options: _LayoutOptions, keeps_paths: bool
+    wanted: _Wanted, grid: TimeGrid, n_paths: int, n_rows: int, dim: int, dtype: np.dtype
 ) -> tuple[np.ndarray, Layout]:
     """The steps to save and what to gather there, once it is known that it fits."""
-    n_times = plan.count_saves(save_at, grid)
-    layout = _layout(dim, options, n_times, grid.n_steps)
-    plan.refuse_too_large(n_times, dim, n_paths, dtype.itemsize, grid.n_steps, layout.size, keeps_paths)
-    return plan.saved_steps(save_at, grid), layout
+    n_times = plan.count_saves(wanted.save_at, grid)
+    layout = _layout(dim, wanted.layout, n_times, grid.n_steps)
+    size = layout.size + 3 * (n_rows - dim + len(wanted.expectations))
+    if wanted.histogram is not None:
+        size += dim * (wanted.histogram.bins + 2)
+    plan.refuse_too_large(n_times, n_rows, n_paths, dtype.itemsize, grid.n_steps, size, wanted.paths)
+    return plan.saved_steps(wanted.save_at, grid), layout
 
 
 def _continued(
-    model: Model, before: Simulation, fixed: dict[str, Any], n_steps: Any, times: Any, save_at: Any, paths: Any,
-    options: _LayoutOptions,
-) -> tuple[Settings, np.ndarray]:  # fmt: skip
+    model: Model, before: Simulation, fixed: dict[str, Any], n_steps: Any, times: Any, wanted: _Wanted
+) -> tuple[Settings, np.ndarray]:
     """Check everything that going on needs: what decides the numbers is the earlier run's."""
     if not isinstance(before, Simulation):
         raise TypeError(f"resume must be the result of an earlier simulate, got {before!r}")
@@ -234,15 +296,31 @@ def _continued(
     old = before.settings
     if model != old.model:
         raise ValueError(f"resume goes on with the same model: the run was of {old.model!r}, got {model!r}")
-    start = before._final_states()
+    start = before._final_rows()
     grid = plan.continued_grid(old.grid, n_steps, times)
-    keeps_paths = _flag("paths", paths)
-    saves, layout = _saves(save_at, grid, old.n_paths, model.dim, old.dtype, options, keeps_paths)
-    settings = Settings(
-        model, None, old.method, old.seed, old.dtype, old.noise_dtype, old.first_chain, old.n_paths, grid, saves,
-        layout, keeps_paths,
+    extras = setup.with_expectations(old.extras, wanted.expectations, wanted.controls)
+    n_rows = model.dim + len(extras.functionals)
+    saves, layout = _saves(wanted, grid, old.n_paths, n_rows, model.dim, old.dtype)
+    settings = replace(
+        old, x0=None, grid=grid, saves=saves, layout=layout, keeps_paths=wanted.paths, extras=extras,
+        histogram=wanted.histogram,
     )  # fmt: skip
+    setup.check_observed(settings)
     return settings, start
+
+
+def _given(normals: Any, s: Settings) -> np.ndarray:
+    """Normals of shape (n_steps, n_paths, n_draws) as the kernels take them, (draws, n_paths)."""
+    n_draws = setup.draws(s).noise_dim
+    if setup.draws(s).signs:
+        raise ValueError(f"normals are for methods that draw normals, not for {s.method!r}")
+    z = checks.array("normals", normals)
+    if z.ndim == 2 and n_draws == 1:
+        z = z[:, :, None]
+    shape = (s.grid.n_steps, s.n_chains, n_draws)
+    if z.shape != shape:
+        raise ValueError(f"normals must have shape {shape}, got {z.shape}")
+    return np.ascontiguousarray(z.transpose(0, 2, 1).reshape(-1, s.n_chains), s.noise_dtype)
 
 
 def _flag(name: str, value: Any) -> bool:
@@ -252,30 +330,24 @@ def _flag(name: str, value: Any) -> bool:
 
 
 def _run(
-    settings: Settings, start: np.ndarray, executor: Executor | None, threads: int, progress: bool
-) -> tuple[np.ndarray | None, Nodes]:
-    s, grid, dim = settings, settings.grid, settings.model.dim
-    states = None
-    if s.keeps_paths:
-        states = np.empty((len(s.saves), dim, s.n_paths), s.dtype)
-    step_sizes = grid.step_sizes()
-    if len(step_sizes) > 1:  # a row of coefficients for every step
-        row = s.model.step(s.method, step_sizes[:1]).coefficients.shape[1]
-        what = f"the coefficients of {len(step_sizes)} different steps"
-        resources.refuse_too_large(len(step_sizes) * row * 16, what, ["use a uniform grid or fewer times"])
-    kernel, coefficients = s.model.step(s.method, step_sizes)
-    noise_dim = s.model.noise_dim_of(s.method)
-    if (grid.last_step * noise_dim) >> 40:
-        raise ValueError(f"n_steps is too large: a path has 2**40 draws, {grid.last_step} steps need more")
-    whole = Tile(
-        kernel, np.ascontiguousarray(coefficients, np.float64), noise_dim, s.seed, s.first_chain, s.n_paths,
-        grid.first_step, grid.n_steps, start, s.noise_dtype.itemsize == 4, s.saves, s.keeps_paths, s.layout,
-    )  # fmt: skip
-    nodes: Nodes = {}
+    s: Settings, start: np.ndarray, normals: np.ndarray | None, executor: Executor | None, threads: int,
+    progress: bool, started: float,
+) -> Simulation:  # fmt: skip
+    states = np.empty((len(s.saves), len(start), s.n_chains), s.dtype) if s.keeps_paths else None
+    whole = setup.tile(s, start, normals)
+    if (s.grid.last_step * max(whole.draws.noise_dim, whole.draws.uniform_dim)) >> 40:
+        raise ValueError(f"n_steps is too large: a path has 2**40 draws, {s.grid.last_step} steps need more")
+    nodes: tuple[Nodes, ...] = tuple({} for _ in whole.gathered)
+    counts = None if s.histogram is None else s.histogram.empty(len(s.saves), len(start))
     with _progress_bar(progress, s) as bar:
         for result in executors.run(whole, states, executor, threads, None if bar is None else bar.update):
-            s.layout.add(nodes, result.nodes)
-    return states, nodes
+            for gathered, all_nodes, new in zip(whole.gathered, nodes, result.nodes, strict=True):
+                gathered.layout.add(all_nodes, new)
+            if counts is not None:
+                counts += result.counts
+    name = type(executor).__name__ if executor is not None else f"{threads} thread{'s' * (threads > 1)}"
+    cost = Cost(time.perf_counter() - started, threads, _core.isa, name)
+    return Simulation(s, cost, states, nodes, counts)
 
 
 def _progress_bar(wanted: bool, s: Settings) -> Any:
@@ -284,13 +356,12 @@ def _progress_bar(wanted: bool, s: Settings) -> Any:
     from tqdm.auto import tqdm
 
     name = type(s.model).__name__
-    return tqdm(total=s.n_paths * s.grid.n_steps, unit="path-step", unit_scale=True, desc=name)
+    return tqdm(total=s.n_chains * s.grid.n_steps, unit="path-step", unit_scale=True, desc=name)
 
 
-def _warn_of_nonfinite(nodes: Nodes, result: Simulation) -> None:
-    finite = sum(node[-1, 0] for node in nodes.values())
-    if finite < result.n_paths:
-        gone = result.n_paths - int(finite)
+def _warn_of_nonfinite(result: Simulation) -> None:
+    gone = int(result.n_nonfinite[-1])
+    if gone:
         warnings.warn(
             f"{gone} of {result.n_paths} paths are no longer finite at t={result.t[-1]:g}; the statistics are over the "
             "others. A smaller step or another method may help",

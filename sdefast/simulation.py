@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from .engine.grid import TimeGrid
-from .engine.statistics import Layout, Nodes
+from .engine.statistics import Histogram, Layout, Nodes
 from .engine.tiles import BLOCK
+from .jit import setup
+from .jit.chain import Extras
 from .models.base import Model
 
 if TYPE_CHECKING:
@@ -36,6 +39,13 @@ class Settings:
     saves: np.ndarray
     layout: Layout
     keeps_paths: bool
+    extras: Extras = Extras()
+    histogram: Histogram | None = None
+
+    @property
+    def n_chains(self) -> int:
+        """Chains that are run: one a path, or one a pair of antithetic paths."""
+        return self.n_paths // 2 if self.extras.antithetic else self.n_paths
 
 
 @dataclass(frozen=True)
@@ -48,6 +58,39 @@ class Cost:
     executor: str
 
 
+@dataclass(frozen=True)
+class Expectation:
+    """Mean of a user function at every saved time: ``value`` and ``standard_error`` of shape (n_times,).
+
+    ``n_nonfinite`` counts the paths (or antithetic pairs) that are left out because the function is not finite there.
+    """
+
+    value: np.ndarray
+    standard_error: np.ndarray
+    n_nonfinite: np.ndarray
+
+
+@dataclass(frozen=True)
+class FunctionalResult:
+    """A functional of the paths at every saved time: statistics of shape (n_times,) over the paths where it is finite.
+
+    ``values`` are those of all paths, of shape (n_times, n_paths), where states were kept; else None.
+    """
+
+    mean: np.ndarray
+    standard_error: np.ndarray
+    variance: np.ndarray
+    n_nonfinite: np.ndarray
+    values: np.ndarray | None
+
+
+def _mean_error(total: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and its standard error from statistics of one number."""
+    n, mean, squares = total[:, 0], total[:, 1], total[:, 2]
+    error = np.sqrt(squares / np.maximum(n - 1, 1) / np.maximum(n, 1))
+    return np.where(n >= 1, mean, np.nan), np.where(n >= 2, error, np.nan)
+
+
 @dataclass(frozen=True, eq=False)
 class Simulation:
     """Result of `simulate`: saved states, and statistics over all paths at every saved time.
@@ -58,8 +101,8 @@ class Simulation:
     settings: Settings
     cost: Cost
     _states: np.ndarray | None = field(repr=False)
-    _nodes: Nodes = field(repr=False)
-    _cache: dict[str, np.ndarray] = field(default_factory=dict, init=False, repr=False)
+    _nodes: tuple[Nodes, ...] = field(repr=False)
+    _counts: np.ndarray | None = field(default=None, repr=False)
 
     # What was simulated ------------------------------------------------------------------------------------------
 
@@ -88,7 +131,16 @@ class Simulation:
         """Saved states, a view of shape (n_times, n_paths, dim) in whose memory the paths are contiguous."""
         if self._states is None:
             raise AttributeError("no states were kept: this run was made with paths=False")
-        return self._states.transpose(0, 2, 1)
+        return self._paths(0, self.model.dim)
+
+    def _paths(self, first: int, n: int) -> np.ndarray:
+        """Rows ``first`` to ``first + n - 1`` of all paths, (n_times, n_paths, n); of pairs, all first ones lead."""
+        assert self._states is not None
+        if not self.settings.extras.antithetic:
+            return self._states[:, first : first + n].transpose(0, 2, 1)
+        second = first + self._states.shape[1] // 2
+        both = [self._states[:, start : start + n].transpose(0, 2, 1) for start in (first, second)]
+        return np.concatenate(both, axis=1)
 
     @property
     def path_steps_per_second(self) -> float:
@@ -121,6 +173,8 @@ class Simulation:
     @property
     def standard_error(self) -> np.ndarray:
         """Standard error of `mean`, of shape (n_times, dim)."""
+        if self.settings.extras.antithetic:
+            return np.column_stack([_mean_error(self._totals[i])[1] for i in self._parts.pairs[: self.model.dim]])
         error: np.ndarray = np.sqrt(self.variance / self._at_least_one(self._count))
         return error
 
@@ -172,10 +226,122 @@ class Simulation:
         return result
 
     @property
+    def expectations(self) -> dict[str, Expectation]:
+        """Means of user functions with their standard errors, by the names given to `simulate`."""
+        e = self.settings.extras
+        if not e.expectations:
+            return {}
+        names = [name for name, _ in e.expectations]
+        totals = [self._totals[i] for i in self._parts.expectations]
+        n_averaged = self.settings.n_chains
+        if e.controls:
+            return dict(zip(names, self._controlled(totals[0], len(names)), strict=True))
+        return {
+            name: Expectation(*_mean_error(total), n_averaged - total[:, 0].astype(np.int64))
+            for name, total in zip(names, totals, strict=True)
+        }
+
+    def _controlled(self, total: np.ndarray, n: int) -> list[Expectation]:
+        """Expectations less what the controls are off by, times their regression coefficients."""
+        known = setup.known_values(self.settings)
+        size = n + known.shape[1]
+        layout = Layout(size, 2, False, True)
+        mean, products = total[:, layout.component(0)], np.empty((len(total), size, size))
+        products[:, range(size), range(size)] = total[:, layout.component(1)]
+        i, j = np.array(layout.pairs).T
+        products[:, i, j] = products[:, j, i] = total[:, layout.products]
+        between, across = products[:, n:, n:], products[:, n:, :n]
+        slopes = np.linalg.pinv(between) @ across  # a control that does not vary, as at the start, corrects nothing
+        value = mean[:, :n] - ((mean[:, n:] - known)[:, None] @ slopes)[:, 0]
+        left = products[:, range(n), range(n)] - (across * slopes).sum(1)
+        count = total[:, :1]
+        freedom = np.maximum(count - 1 - known.shape[1], 1)
+        error = np.sqrt(np.maximum(left, 0) / freedom / np.maximum(count, 1))
+        missing = self.settings.n_chains - total[:, 0].astype(np.int64)
+        return [Expectation(value[:, k], error[:, k], missing) for k in range(n)]
+
+    @property
+    def functionals(self) -> dict[str, FunctionalResult]:
+        """Functionals of the paths, by the names given to `simulate`."""
+        names = [name for name, _ in self.settings.extras.functionals]
+        return {name: self._carried(i) for i, name in enumerate(names)}
+
+    @property
+    def stop_time(self) -> FunctionalResult:
+        """When ``stop_when`` first held for a path; infinite where it has not."""
+        if self.settings.extras.stop_when is None:
+            raise AttributeError("stop_time is that of runs with stop_when")
+        return self._carried(len(self.settings.extras.functionals))
+
+    def _carried(self, i: int) -> FunctionalResult:
+        total = self._merged(self._parts.carried[i], Layout(1, 2, False, False))
+        mean, error = _mean_error(total)
+        pairs = self._parts.pairs[self.model.dim :]
+        if i < len(pairs):
+            error = _mean_error(self._totals[pairs[i]])[1]
+        missing = self.n_paths - total[:, 0].astype(np.int64)
+        variance = total[:, 2] / np.maximum(total[:, 0] - 1, 1)
+        values = None if self._states is None else self._paths(self.model.dim + i, 1)[:, :, 0]
+        return FunctionalResult(mean, error, variance, missing, values)
+
+    @property
+    def histogram(self) -> np.ndarray:
+        """Counts of the values of every component in the bins, of shape (n_times, dim, bins).
+
+        ``histogram_edges`` has the bins' edges; values outside, and those that are not finite, are not in it.
+        """
+        return self._all_counts[:, :, 1:-1]
+
+    @property
+    def histogram_edges(self) -> np.ndarray:
+        """Edges of the bins, of shape (bins + 1,)."""
+        if self.settings.histogram is None:
+            raise AttributeError("no histogram was counted: pass histogram=(low, high, bins) to simulate")
+        return self.settings.histogram.edges
+
+    @property
+    def _all_counts(self) -> np.ndarray:
+        if self._counts is None:
+            raise AttributeError("no histogram was counted: pass histogram=(low, high, bins) to simulate")
+        dim, rows = self.model.dim, self._counts.shape[1]
+        if not self.settings.extras.antithetic:
+            return self._counts[:, :dim]
+        both: np.ndarray = self._counts[:, :dim] + self._counts[:, rows // 2 : rows // 2 + dim]
+        return both
+
+    def quantile(self, q: float | np.ndarray) -> np.ndarray:
+        """Quantiles of the components from the histogram, linear within a bin: of shape ``q.shape + (n_times, dim)``.
+
+        NaN where a quantile lies outside the bins.
+        """
+        wanted = np.asarray(q, float)
+        if not ((wanted >= 0) & (wanted <= 1)).all():
+            raise ValueError(f"q must be within [0, 1], got {q!r}")
+        edges, counts = self.histogram_edges, self._all_counts
+        below = np.cumsum(counts, axis=-1)
+        result = np.full((*wanted.shape, *counts.shape[:2]), np.nan)
+        for at in np.ndindex(*counts.shape[:2]):
+            ranks = below[at]  # of the edges, and of all values
+            if ranks[-1]:
+                inside = np.interp(wanted * ranks[-1], ranks[:-1], edges, left=np.nan, right=np.nan)
+                result[(..., *at)] = inside
+        return result
+
+    @cached_property
+    def _parts(self) -> setup.Parts:
+        return setup.Parts(self.settings)
+
+    @cached_property
+    def _totals(self) -> list[np.ndarray]:
+        return [g.layout.total(nodes) for g, nodes in zip(self._parts.all, self._nodes, strict=True)]
+
+    def _merged(self, part: range, layout: Layout) -> np.ndarray:
+        total = self._totals[part[0]]
+        return total if len(part) == 1 else layout.merge(total, self._totals[part[1]])
+
+    @cached_property
     def _total(self) -> np.ndarray:
-        if "total" not in self._cache:
-            self._cache["total"] = self.settings.layout.total(self._nodes)
-        return self._cache["total"]
+        return self._merged(self._parts.state, self.settings.layout)
 
     @property
     def _count(self) -> np.ndarray:
@@ -207,8 +373,8 @@ class Simulation:
 
     # Going on ----------------------------------------------------------------------------------------------------
 
-    def _final_states(self) -> np.ndarray:
-        """States at the end, (dim, n_paths); ValueError if they were not kept."""
+    def _final_rows(self) -> np.ndarray:
+        """All rows at the end, (n_rows, n_chains); ValueError if they were not kept."""
         if self._states is None:
             raise ValueError("resume needs the final states, and this run was made with paths=False")
         if self.settings.saves[-1] != self.settings.grid.last_step:
@@ -320,7 +486,7 @@ def merge(*runs: Simulation) -> Simulation:
     if not runs or not all(isinstance(run, Simulation) for run in runs):
         raise TypeError("merge takes one or more results of simulate: merge(run, run, ...)")
     first = runs[0].settings
-    nodes: Nodes = {}
+    nodes: tuple[Nodes, ...] = tuple({} for _ in runs[0]._nodes)
     next_chain = first.first_chain
     for i, run in enumerate(runs):
         if _identity(run.settings) != _identity(first):
@@ -329,17 +495,20 @@ def merge(*runs: Simulation) -> Simulation:
             raise ValueError(f"run {i} begins with path {run.settings.first_chain}, expected {next_chain}")
         if next_chain % BLOCK:
             raise ValueError(f"run {i} begins with path {next_chain}, which is no multiple of {BLOCK}")
-        next_chain += run.n_paths
-        first.layout.add(nodes, run._nodes)
+        next_chain += run.settings.n_chains
+        for gathered, all_nodes, new in zip(setup.gathered(first), nodes, run._nodes, strict=True):
+            gathered.layout.add(all_nodes, new)
     kept = [run._states for run in runs if run._states is not None]
     states = np.concatenate(kept, axis=2) if kept else None
-    settings = replace(first, n_paths=next_chain - first.first_chain)
+    counts = None if runs[0]._counts is None else sum(run._counts for run in runs)
+    settings = replace(first, n_paths=sum(run.n_paths for run in runs))
     cost = Cost(sum(r.cost.seconds for r in runs), runs[0].cost.threads, runs[0].cost.isa, f"{len(runs)} shards")
-    return Simulation(settings, cost, states, nodes)
+    return Simulation(settings, cost, states, nodes, counts)
 
 
 def _identity(s: Settings) -> tuple[Any, ...]:
     times = None if s.grid.times is None else s.grid.times.tobytes()
     grid = (s.grid.t0, s.grid.first_step, s.grid.n_steps, s.grid.h, times)
     start = None if s.x0 is None else s.x0.tobytes()
-    return (s.model, start, s.method, s.seed, s.dtype, s.noise_dtype, grid, s.saves.tobytes(), s.layout, s.keeps_paths)
+    what = (s.saves.tobytes(), s.layout, s.keeps_paths, s.extras, s.histogram)
+    return (s.model, start, s.method, s.seed, s.dtype, s.noise_dtype, grid, *what)

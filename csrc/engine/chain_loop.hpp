@@ -28,15 +28,14 @@ inline i64 steps_per_chunk(const Job &job, i64 doubles_per_time) {
     return steps;
 }
 
-template <class T, class Z> class ChainLoop {
+// T is the state's type; Kind and Z what the steps draw (normals, or words of signs) and its type.
+template <class T, class Kind, class Z> class ChainLoop {
   public:
     ChainLoop(const Job &job, Stepper<T, Z> stepper)
-        : job(job), stepper(stepper), chunk(steps_per_chunk(job, Statistics<T>::doubles_per_time(job))),
-          layout(job, chunk) {}
+        : job(job), stepper(stepper), observer(reinterpret_cast<Observer<T>>(job.observer)),
+          chunk(steps_per_chunk(job, doubles_per_time(job))), layout(job, chunk) {}
 
-    static i64 scratch_bytes(const Job &job) {
-        return Layout(job, steps_per_chunk(job, Statistics<T>::doubles_per_time(job))).bytes;
-    }
+    static i64 scratch_bytes(const Job &job) { return Layout(job, steps_per_chunk(job, doubles_per_time(job))).bytes; }
 
     void run() {
         for (i64 start = 0; start < job.n_chains; start += chains_per_block)
@@ -44,32 +43,48 @@ template <class T, class Z> class ChainLoop {
     }
 
   private:
-    // Where things lie in the scratch memory: per group of lanes its generators and state; one noise buffer; sums.
+    static i64 doubles_per_time(const Job &job) {
+        i64 n = 0;
+        for (int g = 0; g < job.n_gathers; ++g) n += Statistics<T>::doubles_per_time(job.gathers[g]);
+        return n;
+    }
+
+    // Where things lie in the scratch memory: per group of lanes its generators and state; the noise of one; sums.
     struct Layout {
-        i64 groups, state, noise, path, sums, bytes;
+        i64 groups, uniform_streams, state, noise, uniforms, path, observed, sums, bytes;
 
         Layout(const Job &job, i64 chunk) {
             groups = (min(chains_per_block, job.n_chains) + max_lanes - 1) / max_lanes;
-            state = groups * i64(sizeof(Streams));
-            noise = state + groups * job.dim * max_lanes * i64(sizeof(T));
-            path = noise + (job.noise_dim + rows_per_batch<Z>) * max_lanes * i64(sizeof(Z));
-            sums = path + path_rows * job.dim * max_lanes * i64(sizeof(T));
-            const i64 times = min(job.n_saves, chunk + 1);
-            bytes = sums + (job.statistics ? Statistics<T>::doubles(job, times) * i64(sizeof(double)) : 0);
+            uniform_streams = groups * i64(sizeof(Streams));
+            state = uniform_streams * (job.uniform_dim ? 2 : 1);
+            noise = state + groups * job.dim * row_bytes<T>;
+            uniforms = noise + Feed<Kind, Z>::rows(job.noise_dim) * row_bytes<Z>;
+            path = uniforms + (job.uniform_dim ? Feed<Uniforms, T>::rows(job.uniform_dim) * row_bytes<T> : 0);
+            observed = path + (job.writes_path ? path_rows * job.dim * row_bytes<T> : 0);
+            sums = observed + job.observer_dim * row_bytes<T>;
+            bytes = sums;
+            for (int g = 0; g < job.n_gathers; ++g)
+                bytes += Statistics<T>::doubles(job.gathers[g], times(job, chunk)) * i64(sizeof(double));
         }
     };
 
     const Job &job;
-    const Stepper<T, Z> stepper;  // of the model
+    const Stepper<T, Z> stepper;
+    const Observer<T> observer;
     const i64 chunk;
     const Layout layout;
+    Statistics<T> statistics[most_gathers];
+
+    template <class Number> static constexpr i64 row_bytes = i64(max_lanes * sizeof(Number));
 
     static i64 min(i64 a, i64 b) { return a < b ? a : b; }
+    static i64 times(const Job &job, i64 chunk) { return min(job.n_saves, chunk + 1); }
+
     char *scratch() const { return static_cast<char *>(job.scratch); }
-    Streams &streams(i64 group) const { return reinterpret_cast<Streams *>(scratch())[group]; }
-    T *state(i64 group) const { return reinterpret_cast<T *>(scratch() + layout.state) + group * job.dim * max_lanes; }
-    T *path() const { return reinterpret_cast<T *>(scratch() + layout.path); }
-    Z *noise() const { return reinterpret_cast<Z *>(scratch() + layout.noise); }
+    template <class Number> Number *at(i64 bytes) const { return reinterpret_cast<Number *>(scratch() + bytes); }
+    Streams &streams(i64 group) const { return at<Streams>(0)[group]; }
+    Streams &uniform_streams(i64 group) const { return at<Streams>(layout.uniform_streams)[group]; }
+    T *state(i64 group) const { return at<T>(layout.state) + group * job.dim * max_lanes; }
 
     // A row of lanes: which chains, how many of them real, and the lanes that round them up to whole vectors.
     struct Group {
@@ -84,7 +99,7 @@ template <class T, class Z> class ChainLoop {
 
     void run_block(i64 start, i64 n_chains) {
         const i64 n_groups = (n_chains + max_lanes - 1) / max_lanes, last = job.first_step + job.n_steps;
-        Statistics<T> statistics(job, reinterpret_cast<double *>(scratch() + layout.sums), min(job.n_saves, chunk + 1));
+        open_statistics();
         for (i64 g = 0; g < n_groups; ++g) load(group(start, n_chains, g));
 
         i64 save = 0;  // the next time to record
@@ -92,12 +107,12 @@ template <class T, class Z> class ChainLoop {
             const i64 end = min(last, (k / chunk + 1) * chunk);
             i64 saves = 0;
             while (save + saves < job.n_saves && job.saves[save + saves] <= end) ++saves;
-            if (job.statistics) statistics.clear(saves);
+            for (int i = 0; i < job.n_gathers; ++i) statistics[i].clear(saves);
             for (i64 g = 0; g < n_groups; ++g) {
                 if (*job.abort) return;
-                run_group(group(start, n_chains, g), k, end, save, saves, statistics);
+                run_group(group(start, n_chains, g), k, end, save, saves);
             }
-            if (job.statistics) finish(statistics, start / chains_per_block, n_chains, save, saves);
+            finish(start / chains_per_block, n_chains, save, saves);
             save += saves;
             k = end;
             if (k == last) break;
@@ -106,70 +121,92 @@ template <class T, class Z> class ChainLoop {
     }
 
     // One row of lanes from step k to step `end`.
-    void run_group(const Group &g, i64 k, i64 end, i64 save, i64 saves, Statistics<T> &statistics) {
-        const Source<Normals, Z> source{job.seed, u64(job.first_chain + g.chain)};
-        const i64 m = job.noise_dim, batch = rows_per_batch<Z>, saves_end = save + saves;
-        T *x = state(g.index);
-        Z *z = noise();
-        const i64 draw = k * m;
-        i64 filled = draw - draw % batch;             // the next draw to fill
-        i64 used = draw - filled, available = -used;  // rows of the buffer: used ones, then available ones
-        if (k == job.first_step) source.open(streams(g.index), g.lanes, draw);
+    void run_group(const Group &g, i64 k, i64 end, i64 save, i64 saves) {
+        const u64 chain = u64(job.first_chain + g.chain);
+        const i64 saves_end = save + saves;
+        Feed<Kind, Z> noise(job.seed, chain, streams(g.index), g.lanes, job.noise_dim, at<Z>(layout.noise));
+        Feed<Uniforms, T> uniforms(job.seed, chain, uniform_streams(g.index), g.lanes, job.uniform_dim,
+                                   at<T>(layout.uniforms));
+        if (job.given) {
+            const Z *given = static_cast<const Z *>(job.given) - job.first_step * job.noise_dim * job.given_stride;
+            const i64 end_of_given = (job.first_step + job.n_steps) * job.noise_dim;
+            noise.replace(given + g.chain, job.given_stride, end_of_given, g.valid);
+        }
+        noise.start(k, k == job.first_step);
+        uniforms.start(k, k == job.first_step);
 
         i64 next = save;
-        for (; next < saves_end && job.saves[next] == k; ++next) record(g, x, next, next - save, statistics);
+        for (; next < saves_end && job.saves[next] == k; ++next) record(g, state(g.index), next, next - save);
         while (k < end) {
-            while (available < m) {
-                if (available > 0) {  // rows left of the last batch, fewer than a step needs
-                    __builtin_memmove(z, z + used * max_lanes, size_t(available * max_lanes) * sizeof(Z));
-                    used = 0;
-                }
-                const i64 row = available > 0 ? available : 0;
-                source.batch(streams(g.index), g.lanes, filled, z + row * max_lanes, max_lanes);
-                filled += batch;
-                if (available == 0) used = 0;
-                available += batch;
-            }
-            const i64 n = min(available / m, end - k);
-            const i64 done = advance(g, k, n, next, saves_end, save, z + used * max_lanes, statistics);
-            k += done, used += done * m, available -= done * m;
+            const i64 n = min(min(noise.steps(), uniforms.steps()), end - k);
+            const i64 done = advance(g, k, n, next, saves_end, save, noise.next(), uniforms.next());
+            k += done;
+            noise.spend(done);
+            uniforms.spend(done);
             while (next < saves_end && job.saves[next] <= k) ++next;
         }
     }
 
     // Up to n steps from step k: to the next time to record, or, where every step is recorded, through several of them.
-    i64 advance(const Group &g, i64 k, i64 n, i64 next, i64 saves_end, i64 save, const Z *z,
-                Statistics<T> &statistics) {
-        T *x = state(g.index);
+    i64 advance(const Group &g, i64 k, i64 n, i64 next, i64 saves_end, i64 save, const Z *z, const T *u) {
+        T *x = state(g.index), *path = at<T>(layout.path);
         i64 recorded = 0;
-        const i64 most = min(min(n, path_rows), saves_end - next);
+        const i64 most = min(min(n, job.writes_path ? path_rows : 1), saves_end - next);
         while (recorded < most && job.saves[next + recorded] == k + recorded + 1) ++recorded;
         const i64 steps = recorded ? recorded : next < saves_end ? min(n, job.saves[next] - k) : n;
         const bool several = recorded > 1;
-        stepper(job.coefficients + (k - job.first_step) * job.coefficient_stride, job.coefficient_stride, job.dim,
-                job.noise_dim, g.lanes, steps, x, z, several ? path() : nullptr);
+        stepper(job.coefficients + (k - job.first_step) * job.coefficient_stride, job.coefficient_stride, k, steps,
+                job.dim, job.noise_dim, g.lanes, x, z, u, several ? path : nullptr);
         if (several) {
-            for (i64 r = 0; r < recorded; ++r)
-                record(g, path() + r * job.dim * max_lanes, next + r, next + r - save, statistics);
+            for (i64 r = 0; r < recorded; ++r) record(g, path + r * job.dim * max_lanes, next + r, next + r - save);
         } else if (next < saves_end && job.saves[next] == k + steps) {
-            record(g, x, next, next - save, statistics);
+            record(g, x, next, next - save);
         }
         return steps;
     }
 
-    void record(const Group &g, T *x, i64 save, i64 time, Statistics<T> &statistics) {
+    void record(const Group &g, T *x, i64 save, i64 time) {
         if (job.saved) {
             T *out = static_cast<T *>(job.saved) + save * job.saved_time_stride + g.chain;
             for (int i = 0; i < job.dim; ++i)
                 __builtin_memcpy(out + i * job.saved_dim_stride, x + i * max_lanes, size_t(g.valid) * sizeof(T));
         }
-        if (job.statistics) statistics.add(time, x, g.valid, g.index == 0);
+        T *observed = at<T>(layout.observed);
+        if (observer) observer(job.observer_parameters, job.save_times[save], g.lanes, x, observed);
+        if (job.histogram) count(g, x, job.histogram + save * job.dim * (job.n_bins + 2));
+        for (int i = 0; i < job.n_gathers; ++i) {
+            const Gather &gather = job.gathers[i];
+            T *rows = (gather.observed ? observed : x) + gather.first_row * max_lanes;
+            statistics[i].add(time, rows, g.valid, g.index == 0);
+        }
     }
 
-    void finish(Statistics<T> &statistics, i64 block, i64 n_chains, i64 save, i64 saves) {
-        const i64 size = statistics_size(job.dim, job.moments, job.extremes, job.covariance);
-        for (i64 t = 0; t < saves; ++t)
-            statistics.finish(t, n_chains, job.statistics + (block * job.n_saves + save + t) * size);
+    // Values that are no number are counted nowhere.
+    void count(const Group &g, const T *x, i64 *counts) const {
+        for (int i = 0; i < job.dim; ++i, x += max_lanes, counts += job.n_bins + 2) {
+            for (int l = 0; l < g.valid; ++l) {
+                const double bin = (double(x[l]) - job.low) * job.bins_per_unit;
+                if (bin != bin) continue;
+                ++counts[bin < 0 ? 0 : bin >= job.n_bins ? job.n_bins + 1 : i64(bin) + 1];
+            }
+        }
+    }
+
+    void open_statistics() {
+        double *sums = at<double>(layout.sums);
+        for (int i = 0; i < job.n_gathers; ++i) {
+            statistics[i].open(job.gathers[i], sums, times(job, chunk));
+            sums += Statistics<T>::doubles(job.gathers[i], times(job, chunk));
+        }
+    }
+
+    void finish(i64 block, i64 n_chains, i64 save, i64 saves) {
+        for (int i = 0; i < job.n_gathers; ++i) {
+            const Gather &gather = job.gathers[i];
+            const i64 size = statistics_size(gather.dim, gather.moments, gather.extremes, gather.covariance);
+            for (i64 t = 0; t < saves; ++t)
+                statistics[i].finish(t, n_chains, gather.out + (block * job.n_saves + save + t) * size);
+        }
     }
 
     void load(const Group &g) {

@@ -11,13 +11,29 @@ constexpr int64_t chains_per_block = 4096;
 // The largest dimension of state and noise.
 constexpr int largest_dim = 64;
 
+// Statistics of some rows of numbers: components of the state, or what the observer makes of it.
+struct Gather {
+    bool observed;
+    int first_row, dim;
+    int moments;      // 2 or 4
+    bool extremes;    // minimum and maximum
+    bool covariance;  // of all pairs of components
+    double *out;      // (n_blocks, n_saves, statistics_size); see statistics.hpp
+};
+
+constexpr int most_gathers = 64;
+
 // A range of chains through a range of steps.
 struct Job {
     uint64_t seed;
-    uint32_t stream;
     int64_t first_chain, n_chains;
     int64_t first_step, n_steps;
-    int dim, noise_dim;
+    int dim;
+    int noise_dim, uniform_dim;  // draws a step
+
+    // Normals to use instead of the generator's, from those of first_step on: (draws, n_chains), or null.
+    const void *given;
+    int64_t given_stride;
 
     // Step s uses coefficients[(s - first_step) * coefficient_stride ...]; the stride is 0 on a uniform grid.
     const double *coefficients;
@@ -35,11 +51,23 @@ struct Job {
     void *saved;
     int64_t saved_time_stride, saved_dim_stride;
 
-    // Statistics, (n_blocks, n_saves, statistics_size), or null; see statistics.hpp.
-    double *statistics;
-    int moments;      // 2 or 4
-    bool extremes;    // minimum and maximum
-    bool covariance;  // of all pairs of components
+    // Whether the stepper can leave the states of several steps behind it.
+    bool writes_path;
+
+    // A function of time and state, evaluated at every saved time: an Observer<T> with observer_dim results, or null.
+    void (*observer)();
+    int observer_dim;
+    const double *observer_parameters;
+    const double *save_times;
+
+    const Gather *gathers;
+    int n_gathers;
+
+    // Counts of every component's values in n_bins equal bins from low on, those below and above in the first and the
+    // last of n_bins + 2 columns: (n_saves, dim, n_bins + 2), or null. Counts are added to what is there.
+    int64_t *histogram;
+    int n_bins;
+    double low, bins_per_unit;
 
     // Set to non-zero by another thread to stop early; the results are then unusable.
     const volatile uint8_t *abort;

@@ -27,13 +27,15 @@ using Column = double[columns];
 template <class T> class Statistics {
   public:
     // Times that are gathered before they are finished; the caller's scratch holds that many.
-    static i64 doubles_per_time(const Job &job) { return columns * rows(job) + job.dim + 1; }
+    static i64 doubles_per_time(const Gather &wanted) { return columns * rows(wanted) + wanted.dim + 1; }
 
-    Statistics(const Job &job, double *scratch, i64 times)
-        : job(job), n_rows(rows(job)), sums(reinterpret_cast<Column *>(scratch)), partial(sums + times * n_rows),
-          reference(scratch + (times + 1) * columns * n_rows), absent(reference + times * job.dim) {}
+    void open(const Gather &gather, double *scratch, i64 times) {
+        wanted = gather, n_rows = rows(gather);
+        sums = reinterpret_cast<Column *>(scratch), partial = sums + times * n_rows;
+        reference = scratch + (times + 1) * columns * n_rows, absent = reference + times * wanted.dim;
+    }
 
-    static i64 doubles(const Job &job, i64 times) { return times * doubles_per_time(job) + columns * rows(job); }
+    static i64 doubles(const Gather &wanted, i64 times) { return times * doubles_per_time(wanted) + columns * rows(wanted); }
 
     void clear(i64 times) {
         for (i64 r = 0; r < times * n_rows; ++r)
@@ -45,8 +47,8 @@ template <class T> class Statistics {
     // every row is a full one.
     void add(i64 time, T *x, int valid, bool first_of_block) {
         if (first_of_block) set_reference(time, x, valid);
-        const double *center = reference + time * job.dim;
-        for (int i = 0; i < job.dim; ++i)
+        const double *center = reference + time * wanted.dim;
+        for (int i = 0; i < wanted.dim; ++i)
             for (int l = valid; l < max_lanes; ++l) x[i * max_lanes + l] = T(center[i]);  // adds exactly nothing
         if (n_rows == 2 && add_two_powers(x, T(center[0]), sums + 2 * time)) return;
         if (!gather(center, x)) absent[time] += gather_finite(center, x, valid);
@@ -56,39 +58,39 @@ template <class T> class Statistics {
     // The block's numbers of one time, in the order of statistics_size().
     void finish(i64 time, i64 n_chains, double *out) {
         const Column *sum = sums + time * n_rows;
-        const double *center = reference + time * job.dim;
+        const double *center = reference + time * wanted.dim;
         const double n = double(n_chains) - absent[time], divisor = n > 0 ? n : 1;
-        double *pairs = out + 1 + job.dim * statistics_per_component(job.moments, job.extremes);
+        double *pairs = out + 1 + wanted.dim * statistics_per_component(wanted.moments, wanted.extremes);
         *out++ = n;
         double shift[largest_dim];
-        for (int i = 0; i < job.dim; ++i) {
+        for (int i = 0; i < wanted.dim; ++i) {
             double s[4];
-            for (int k = 0; k < job.moments; ++k) s[k] = total(*sum++);
+            for (int k = 0; k < wanted.moments; ++k) s[k] = total(*sum++);
             const double d = shift[i] = s[0] / divisor;
             *out++ = shift_of(center[i]) + d;
             *out++ = s[1] - s[0] * d;
-            if (job.moments == 4) {
+            if (wanted.moments == 4) {
                 *out++ = s[2] - 3 * d * s[1] + 2 * n * d * d * d;
                 *out++ = s[3] - 4 * d * s[2] + 6 * d * d * s[1] - 3 * n * d * d * d * d;
             }
-            if (job.extremes) {
+            if (wanted.extremes) {
                 *out++ = least(*sum++);
                 *out++ = -least(*sum++);
             }
         }
-        if (!job.covariance) return;
-        for (int i = 0; i < job.dim; ++i)
-            for (int j = i + 1; j < job.dim; ++j) *pairs++ = total(*sum++) - n * shift[i] * shift[j];
+        if (!wanted.covariance) return;
+        for (int i = 0; i < wanted.dim; ++i)
+            for (int j = i + 1; j < wanted.dim; ++j) *pairs++ = total(*sum++) - n * shift[i] * shift[j];
     }
 
   private:
-    const Job &job;
-    const i64 n_rows;
+    Gather wanted;
+    i64 n_rows;
     Column *sums, *partial;
     double *reference, *absent;
 
-    static i64 rows(const Job &job) {
-        return statistics_size(job.dim, job.moments, job.extremes, job.covariance) - 1;
+    static i64 rows(const Gather &wanted) {
+        return statistics_size(wanted.dim, wanted.moments, wanted.extremes, wanted.covariance) - 1;
     }
 
     static bool finite(double x) { return x - x == 0; }
@@ -97,8 +99,8 @@ template <class T> class Statistics {
     void set_reference(i64 time, const T *x, int valid) {
         int lane = 0;
         while (lane < valid && !chain_is_finite(x, lane)) ++lane;
-        for (int i = 0; i < job.dim; ++i)
-            reference[time * job.dim + i] = lane < valid ? double(x[i * max_lanes + lane]) : double(__builtin_nan(""));
+        for (int i = 0; i < wanted.dim; ++i)
+            reference[time * wanted.dim + i] = lane < valid ? double(x[i * max_lanes + lane]) : double(__builtin_nan(""));
     }
 
     static double shift_of(double center) { return finite(center) ? center : 0; }
@@ -108,15 +110,15 @@ template <class T> class Statistics {
     bool gather(const double *center, const T *x) {
         Column *out = partial;
         bool good = true;
-        for (int i = 0; i < job.dim; ++i) {
+        for (int i = 0; i < wanted.dim; ++i) {
             const T *row = x + i * max_lanes;
-            good &= job.moments == 2 ? two_powers(row, T(center[i]), out) : four_powers(row, center[i], out);
-            out += job.moments;
-            if (job.extremes) extremes(row, out), out += 2;
+            good &= wanted.moments == 2 ? two_powers(row, T(center[i]), out) : four_powers(row, center[i], out);
+            out += wanted.moments;
+            if (wanted.extremes) extremes(row, out), out += 2;
         }
-        if (job.covariance)
-            for (int i = 0; i < job.dim; ++i)
-                for (int j = i + 1; j < job.dim; ++j)
+        if (wanted.covariance)
+            for (int i = 0; i < wanted.dim; ++i)
+                for (int j = i + 1; j < wanted.dim; ++j)
                     good &= product(x + i * max_lanes, T(center[i]), x + j * max_lanes, T(center[j]), *out++);
         return good;
     }
@@ -212,7 +214,7 @@ template <class T> class Statistics {
     i64 gather_finite(const double *center, const T *x, int valid) {
         for (i64 r = 0; r < n_rows; ++r)
             for (int c = 0; c < columns; ++c) partial[r][c] = 0;
-        if (job.extremes) forget_extremes(partial);
+        if (wanted.extremes) forget_extremes(partial);
         i64 missing = 0;
         for (int l = 0; l < valid; ++l) {
             if (!chain_is_finite(x, l)) {
@@ -226,7 +228,7 @@ template <class T> class Statistics {
 
     bool chain_is_finite(const T *x, int lane) const {
         bool good = true;
-        for (int i = 0; i < job.dim; ++i) good &= finite(double(x[i * max_lanes + lane]));
+        for (int i = 0; i < wanted.dim; ++i) good &= finite(double(x[i * max_lanes + lane]));
         return good;
     }
 
@@ -234,39 +236,39 @@ template <class T> class Statistics {
         const int c = lane % columns;
         Column *out = partial;
         double d[largest_dim];
-        for (int i = 0; i < job.dim; ++i) {
+        for (int i = 0; i < wanted.dim; ++i) {
             const double value = double(x[i * max_lanes + lane]);
             d[i] = value - shift_of(center[i]);
             double power = 1;
-            for (int k = 0; k < job.moments; ++k) (*out++)[c] += power *= d[i];
-            if (!job.extremes) continue;
+            for (int k = 0; k < wanted.moments; ++k) (*out++)[c] += power *= d[i];
+            if (!wanted.extremes) continue;
             out[0][c] = value < out[0][c] ? value : out[0][c];
             out[1][c] = -value < out[1][c] ? -value : out[1][c];
             out += 2;
         }
-        if (!job.covariance) return;
-        for (int i = 0; i < job.dim; ++i)
-            for (int j = i + 1; j < job.dim; ++j) (*out++)[c] += d[i] * d[j];
+        if (!wanted.covariance) return;
+        for (int i = 0; i < wanted.dim; ++i)
+            for (int j = i + 1; j < wanted.dim; ++j) (*out++)[c] += d[i] * d[j];
     }
 
     void forget_extremes(Column *rows) const {
-        for (int i = 0; i < job.dim; ++i)
+        for (int i = 0; i < wanted.dim; ++i)
             for (int k = 0; k < 2; ++k)
                 for (int c = 0; c < columns; ++c)
-                    rows[i * (job.moments + 2) + job.moments + k][c] = __builtin_inf();
+                    rows[i * (wanted.moments + 2) + wanted.moments + k][c] = __builtin_inf();
     }
 
     void commit(i64 time, bool first_of_block) {
         Column *sum = sums + time * n_rows;
-        if (first_of_block && job.extremes) forget_extremes(sum);
-        if (!job.extremes) {
+        if (first_of_block && wanted.extremes) forget_extremes(sum);
+        if (!wanted.extremes) {
             for (i64 r = 0; r < n_rows; ++r)
                 for (int c = 0; c < columns; ++c) sum[r][c] += partial[r][c];
             return;
         }
-        const i64 per_component = job.moments + 2;
+        const i64 per_component = wanted.moments + 2;
         for (i64 r = 0; r < n_rows; ++r) {
-            const bool is_power = r >= job.dim * per_component || r % per_component < job.moments;
+            const bool is_power = r >= wanted.dim * per_component || r % per_component < wanted.moments;
             for (int c = 0; c < columns; ++c)
                 sum[r][c] = is_power                     ? sum[r][c] + partial[r][c]
                             : partial[r][c] < sum[r][c] ? partial[r][c]

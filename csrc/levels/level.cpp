@@ -9,13 +9,13 @@ namespace sdefast {
 namespace SDEFAST_LEVEL {
 namespace {
 
-template <class T, class Z> void run(const Job &job, Stepper<T, Z> step) { ChainLoop<T, Z>(job, step).run(); }
+template <class T, class Kind, class Z> void run(const Job &job, Function stepper) {
+    ChainLoop<T, Kind, Z>(job, reinterpret_cast<Stepper<T, Z>>(stepper)).run();
+}
 
-void run_float32(const Job &job, const StepEntry &entry) { run(job, entry.float32); }
-void run_float64(const Job &job, const StepEntry &entry) { run(job, entry.float64); }
-void run_mixed(const Job &job, const StepEntry &entry) { run(job, entry.float64_on_float32_noise); }
-
-template <class T, class Z> i64 scratch_bytes(const Job &job) { return ChainLoop<T, Z>::scratch_bytes(job); }
+template <class T, class Kind, class Z> i64 scratch_bytes(const Job &job) {
+    return ChainLoop<T, Kind, Z>::scratch_bytes(job);
+}
 
 // Rows of lanes, batch by batch, copied to where they belong.
 template <class Kind, class Z> void noise(const NoiseJob &job) {
@@ -83,8 +83,10 @@ const Kernels kernels = {
     SDEFAST_LEVEL_NAME,
     steps,
     int(sizeof steps / sizeof *steps),
-    {run_float32, run_float64, run_mixed},
-    {scratch_bytes<float, float>, scratch_bytes<double, double>, scratch_bytes<double, float>},
+    {run<float, Normals, float>, run<double, Normals, double>, run<double, Normals, float>, run<float, Words, u32>,
+     run<double, Words, u32>},
+    {scratch_bytes<float, Normals, float>, scratch_bytes<double, Normals, double>, scratch_bytes<double, Normals, float>,
+     scratch_bytes<float, Words, u32>, scratch_bytes<double, Words, u32>},
     {{noise<Normals, float>, noise<Normals, double>}, {noise<Uniforms, float>, noise<Uniforms, double>}},
     words,
     {elementary<float>, elementary<double>},

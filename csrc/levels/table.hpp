@@ -6,15 +6,21 @@
 namespace sdefast {
 
 // State and noise types that kernels are compiled for.
-enum Precision { float32 = 0, float64 = 1, float64_on_float32_noise = 2 };
-constexpr int n_precisions = 3;
+enum Precision { float32 = 0, float64 = 1, float64_on_float32_noise = 2, float32_on_signs = 3, float64_on_signs = 4 };
+constexpr int n_precisions = 5;
 
 enum NoiseKind { normals = 0, uniforms = 1 };
 
+// Steppers and observers may come from elsewhere: compiled by numba, they are handed in as addresses.
+using Function = void (*)();
+
 // See models/step.hpp.
 template <class T, class Z>
-using Stepper = void (*)(const double *coefficients, int64_t stride, int dim, int noise_dim, int lanes, int64_t n_steps,
-                         T *x, const Z *z, T *path);
+using Stepper = void (*)(const double *coefficients, int64_t stride, int64_t first_step, int64_t n_steps, int dim,
+                         int noise_dim, int lanes, T *x, const Z *z, const T *u, T *path);
+
+// out[r * max_lanes + lane] = result r at time t of the state x[i * max_lanes + lane].
+template <class T> using Observer = void (*)(const double *parameters, double t, int lanes, const T *x, T *out);
 
 // Sizes of 0 mean any: the coefficients are then those of csrc/models/linear.hpp.
 struct StepEntry {
@@ -37,7 +43,7 @@ struct Kernels {
     const char *level;
     const StepEntry *steps;
     int n_steps;
-    void (*run[n_precisions])(const Job &, const StepEntry &);
+    void (*run[n_precisions])(const Job &, Function stepper);
     int64_t (*scratch_bytes[n_precisions])(const Job &);
     void (*noise[2][2])(const NoiseJob &);  // [NoiseKind][float32, float64]
     void (*words)(const NoiseJob &, uint32_t stream);

@@ -11,6 +11,7 @@
 //             float64: pair j from words 4j .. 4j + 3. No segment border splits a pair.
 //   uniform n, float32: (floor(word / 2^9) + 1/2) 2^-23 from word n
 //              float64: (floor(word / 2^12) + 1/2) 2^-52, word = 2^32 words[2n] + words[2n + 1]; both lie in (0, 1)
+//   sign n: +1 or -1 as bit n % 32 of word n / 32 is 1 or 0
 //   a step that needs m draws takes the next m of its chain: step k, component j is draw k m + j.
 #pragma once
 
@@ -95,6 +96,17 @@ struct Uniforms {
     template <class Z> SDEFAST_INLINE static void finish(Z &, Z &) {}
 };
 
+// 32 random bits a draw.
+struct Words {
+    static constexpr u32 stream = 2;
+
+    SDEFAST_INLINE static void draw(Xoshiro &x, u32 &first, u32 &second) {
+        first = x.next();
+        second = x.next();
+    }
+    SDEFAST_INLINE static void finish(u32 &, u32 &) {}
+};
+
 // The next rows_per_batch<Z> draws of every lane, one row a draw, rows `row` elements apart.
 template <class Kind, class Z> [[gnu::noinline]] void fill(Streams &streams, int lanes, Z *out, i64 row) {
     for (int d = 0; d < rows_per_batch<Z>; d += 2) {
@@ -136,6 +148,82 @@ template <class Kind, class Z> struct Source {
 
     void key(Streams &streams, int lanes, i64 draw) const {
         rekey(streams, lanes, seed, Kind::stream, u32(draw / draws_per_segment), first_chain);
+    }
+};
+
+// What a row of lanes draws step after step: batches in a buffer, of which the first `used` draws are spent and the next
+// `available` are not. A row of words holds 32 signs.
+template <class Kind, class Z> class Feed {
+  public:
+    static constexpr i64 draws_per_row = Kind::stream == 2 ? 32 : 1, batch = rows_per_batch<Z> * draws_per_row;
+
+    // The buffer holds `rows(draws)` rows.
+    static i64 rows(i64 draws) { return draws + 1 + rows_per_batch<Z>; }
+
+    Feed(u64 seed, u64 chain, Streams &streams, int lanes, i64 draws, Z *buffer)
+        : source{seed, chain}, streams(streams), lanes(lanes), draws(draws), buffer(buffer) {}
+
+    // Draws to use instead of the generator's: draw n of lane l is given[n * stride + l], up to draw n_given.
+    void replace(const Z *draws_given, i64 stride, i64 n, int n_lanes) {
+        given = draws_given, given_stride = stride, n_given = n, valid = n_lanes;
+    }
+
+    // Go on at step k; `opening` also readies the generators.
+    void start(i64 k, bool opening) {
+        if (draws == 0) return;
+        const i64 draw = k * draws;
+        filled = draw - draw % batch;
+        used = draw - filled, available = -used;
+        if (opening && !given) source.open(streams, lanes, filled / draws_per_row);
+    }
+
+    // How many steps there is noise for; at least one.
+    i64 steps() {
+        if (draws == 0) return i64(1) << 62;
+        while (available < draws) more();
+        return available / draws;
+    }
+
+    const Z *next() const { return buffer + used / draws_per_row * max_lanes; }
+
+    void spend(i64 steps) { used += steps * draws, available -= steps * draws; }
+
+  private:
+    Source<Kind, Z> source;
+    Streams &streams;
+    const int lanes;
+    const i64 draws;
+    Z *const buffer;
+    i64 filled = 0, used = 0, available = 0;
+
+    const Z *given = nullptr;
+    i64 given_stride = 0, n_given = 0;
+    int valid = 0;
+
+    void copy(Z *out) const {
+        for (i64 r = 0; r < batch; ++r) {
+            const i64 draw = filled + r;
+            for (int l = 0; l < lanes; ++l)
+                out[r * max_lanes + l] = l < valid && draw >= 0 && draw < n_given ? given[draw * given_stride + l] : Z(0);
+        }
+    }
+
+    void more() {
+        i64 left = 0;  // rows of the last batch that a step goes on to need
+        if (available > 0) {
+            const i64 spent = used / draws_per_row;
+            left = (used + available) / draws_per_row - spent;
+            __builtin_memmove(buffer, buffer + spent * max_lanes, size_t(left * max_lanes) * sizeof(Z));
+            used -= spent * draws_per_row;
+        } else if (available == 0) {
+            used = 0;
+        }
+        if (given)
+            copy(buffer + left * max_lanes);
+        else
+            source.batch(streams, lanes, filled / draws_per_row, buffer + left * max_lanes, max_lanes);
+        filled += batch;
+        available += batch;
     }
 };
 

@@ -19,6 +19,27 @@ Nodes = dict[tuple[int, int], np.ndarray]
 
 
 @dataclass(frozen=True)
+class Histogram:
+    """``bins`` equal bins from ``low`` to ``high``; counts have two more columns, for what lies below and above."""
+
+    low: float
+    high: float
+    bins: int
+
+    @property
+    def bins_per_unit(self) -> float:
+        return self.bins / (self.high - self.low)
+
+    @property
+    def edges(self) -> np.ndarray:
+        return np.linspace(self.low, self.high, self.bins + 1)
+
+    def empty(self, n_times: int, dim: int) -> np.ndarray:
+        """Counts of nothing."""
+        return np.zeros((n_times, dim, self.bins + 2), np.int64)
+
+
+@dataclass(frozen=True)
 class Layout:
     """Where the numbers of a block lie along the last axis; the C++ side of it is ``statistics_size`` in job.hpp."""
 

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import numpy as np
 
 from .. import _core
-from .statistics import Layout, Nodes
+from .statistics import Histogram, Layout, Nodes
 
 #: Chains per block: statistics are kept per block, and only whole blocks can be merged.
 BLOCK = _core.chains_per_block
@@ -28,37 +28,77 @@ REMOTE_TILE = 300_000_000
 _NEVER = np.zeros(1, np.uint8)
 
 
+class Compiled(Protocol):
+    """A kernel that is compiled in every process that needs it."""
+
+    def address(self) -> int:
+        """Address of the compiled function."""
+        ...
+
+
+@dataclass(frozen=True)
+class Draws:
+    """What a step draws: ``noise_dim`` normals, or signs +-1, and ``uniform_dim`` uniforms."""
+
+    noise_dim: int
+    uniform_dim: int = 0
+    signs: bool = False
+    float32: bool = False
+
+
+@dataclass(frozen=True)
+class Observer:
+    """Functions of time and state that are evaluated at saved times: ``count`` of them, with these parameters."""
+
+    kernel: Compiled
+    count: int
+    parameters: np.ndarray
+    times: np.ndarray
+
+
+@dataclass(frozen=True)
+class Gathered:
+    """Statistics to gather: of rows from ``first_row`` on, of the state or of what the observer computes."""
+
+    layout: Layout
+    first_row: int = 0
+    observed: bool = False
+
+
 @dataclass(frozen=True)
 class Tile:
     """A range of chains through all steps of a run.
 
-    ``start`` is the start state, (dim, 1) for all chains or (dim, n_chains); ``coefficients`` has one row, or one for
-    every step.
+    ``kernel`` is the name of a built-in step or a compiled one; ``start`` is the start state, (dim, 1) for all chains
+    or (dim, n_chains); ``coefficients`` has one row, or one for every step; ``normals``, (draws, n_chains), take the
+    place of the generator's.
     """
 
-    kernel: str
+    kernel: str | Compiled
     coefficients: np.ndarray
-    noise_dim: int
+    draws: Draws
     seed: int
     first_chain: int
     n_chains: int
     first_step: int
     n_steps: int
     start: np.ndarray
-    float32_noise: bool
     saves: np.ndarray
     keep_paths: bool
-    layout: Layout
+    gathered: tuple[Gathered, ...]
+    cost: int
+    observer: Observer | None = None
+    histogram: Histogram | None = None
+    normals: np.ndarray | None = None
 
     @property
-    def cost(self) -> int:
-        """What a path-step costs, in steps of a scalar model: a linear step is a matrix product."""
-        dim = self.layout.dim
-        return max(dim * (dim + self.noise_dim) // 4, 1)
+    def dim(self) -> int:
+        """Rows of the state."""
+        return len(self.start)
 
     @property
     def work(self) -> int:
-        """The tile's cost; kernels work off at least one row of 32 lanes."""
+        """The tile's cost in steps of a scalar model; kernels work off at least one row of 32 lanes."""
         return max(self.n_chains, 32) * self.n_steps * self.cost
 
 
@@ -68,7 +108,8 @@ class TileResult(NamedTuple):
     first_chain: int
     n_chains: int
     saved: np.ndarray | None
-    nodes: Nodes
+    nodes: tuple[Nodes, ...]
+    counts: np.ndarray | None
 
 
 def run_tile(
@@ -78,22 +119,24 @@ def run_tile(
     progress: Callable[[int], object] | None = None,
 ) -> TileResult:
     """Run a tile, in chunks of steps between which ``abort`` is obeyed and ``progress`` told of the path-steps done."""
-    dim, dtype = tile.layout.dim, tile.start.dtype
-    state = np.empty((dim, tile.n_chains), dtype)
+    n_saves, dtype = len(tile.saves), tile.start.dtype
+    state = np.empty((tile.dim, tile.n_chains), dtype)
     state[...] = tile.start
     shared = saved is not None
     if tile.keep_paths and saved is None:
-        saved = np.empty((len(tile.saves), dim, tile.n_chains), dtype)
+        saved = np.empty((n_saves, tile.dim, tile.n_chains), dtype)
     n_blocks = -(-tile.n_chains // BLOCK)
-    statistics = np.empty((n_blocks, len(tile.saves), tile.layout.size))
+    statistics = [np.empty((n_blocks, n_saves, g.layout.size)) for g in tile.gathered]
+    counts = None if tile.histogram is None else tile.histogram.empty(n_saves, tile.dim)
     for chunk in _chunks(tile):
         if abort[0]:
             break
-        _run_chunk(tile, chunk, state, saved, statistics, abort)
+        _run_chunk(tile, chunk, state, saved, statistics, counts, abort)
         if progress is not None:
             progress(tile.n_chains * (chunk.end - chunk.start))
-    nodes = tile.layout.nodes(statistics, tile.first_chain // BLOCK)
-    return TileResult(tile.first_chain, tile.n_chains, None if shared else saved, nodes)
+    first_block = tile.first_chain // BLOCK
+    nodes = tuple(g.layout.nodes(s, first_block) for g, s in zip(tile.gathered, statistics, strict=True))
+    return TileResult(tile.first_chain, tile.n_chains, None if shared else saved, nodes, counts)
 
 
 class _Chunk(NamedTuple):
@@ -121,33 +164,62 @@ def _chunks(tile: Tile) -> Iterator[_Chunk]:
 
 
 def _run_chunk(
-    tile: Tile, chunk: _Chunk, state: np.ndarray, saved: np.ndarray | None, statistics: np.ndarray, abort: np.ndarray
+    tile: Tile,
+    chunk: _Chunk,
+    state: np.ndarray,
+    saved: np.ndarray | None,
+    statistics: list[np.ndarray],
+    counts: np.ndarray | None,
+    abort: np.ndarray,
 ) -> None:
-    rows = tile.coefficients
+    rows, saves, draws = tile.coefficients, chunk.saves, tile.draws
     if len(rows) > 1:
         rows = rows[chunk.start - tile.first_step : chunk.end - tile.first_step]
-    whole = chunk.saves == slice(0, len(tile.saves))
-    part = statistics if whole else np.empty((len(statistics), chunk.saves.stop - chunk.saves.start, tile.layout.size))
+    whole = saves == slice(0, len(tile.saves))
+    parts = statistics if whole else [np.empty((len(s), saves.stop - saves.start, s.shape[2])) for s in statistics]
+    observer = tile.observer
     _core.run(
-        tile.kernel,
+        tile.kernel if isinstance(tile.kernel, str) else tile.kernel.address(),
         rows,
-        tile.noise_dim,
+        draws.noise_dim,
+        draws.uniform_dim,
+        draws.signs,
         tile.seed,
         tile.first_chain,
         chunk.start,
         chunk.end - chunk.start,
         state,
-        tile.float32_noise,
-        tile.saves[chunk.saves],
-        saved[chunk.saves] if saved is not None else None,
-        part,
-        tile.layout.moments,
-        tile.layout.extremes,
-        tile.layout.covariance,
+        draws.float32,
+        tile.saves[saves],
+        saved[saves] if saved is not None else None,
+        tuple(_request(g, out) for g, out in zip(tile.gathered, parts, strict=True)),
+        observer and (observer.kernel.address(), observer.count, observer.parameters, observer.times[saves]),
+        _bins(tile.histogram, counts, saves),
+        None if tile.normals is None else _steps_of(tile, chunk),
         abort,
     )
     if not whole:
-        statistics[:, chunk.saves] = part
+        for all_times, part in zip(statistics, parts, strict=True):
+            all_times[:, saves] = part
+
+
+def _request(g: Gathered, out: np.ndarray) -> tuple[bool, int, int, int, bool, bool, np.ndarray]:
+    layout = g.layout
+    return g.observed, g.first_row, layout.dim, layout.moments, layout.extremes, layout.covariance, out
+
+
+def _steps_of(tile: Tile, chunk: _Chunk) -> np.ndarray:
+    assert tile.normals is not None
+    first, last = (tile.draws.noise_dim * (k - tile.first_step) for k in (chunk.start, chunk.end))
+    return tile.normals[first:last]
+
+
+def _bins(
+    histogram: Histogram | None, counts: np.ndarray | None, saves: slice
+) -> tuple[float, float, np.ndarray] | None:
+    if histogram is None or counts is None:
+        return None
+    return histogram.low, histogram.bins_per_unit, counts[saves]
 
 
 def cut(run: Tile, work: int) -> Iterator[Tile]:
@@ -159,4 +231,5 @@ def cut(run: Tile, work: int) -> Iterator[Tile]:
     for start in range(0, run.n_chains, blocks * BLOCK):
         n_chains = min(blocks * BLOCK, run.n_chains - start)
         part = run.start if run.start.shape[1] == 1 else run.start[:, start : start + n_chains]
-        yield replace(run, first_chain=run.first_chain + start, n_chains=n_chains, start=part)
+        normals = None if run.normals is None else run.normals[:, start : start + n_chains]
+        yield replace(run, first_chain=run.first_chain + start, n_chains=n_chains, start=part, normals=normals)

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
-from typing import Any, ClassVar, NamedTuple
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 import numpy as np
+
+if TYPE_CHECKING:
+    from ..boundaries import Boundary
+    from ..sde import SDE
 
 
 class Step(NamedTuple):
@@ -24,8 +28,9 @@ class Step(NamedTuple):
 class Model:
     """Base class of the built-in models: an Ito SDE dX = a(t, X) dt + b(t, X) dW.
 
-    A model gives, for each scheme it supports, a method that turns step sizes into a `Step`; ``schemes`` lists them.
-    Subclasses are frozen dataclasses whose fields are the parameters, checked in ``__post_init__``.
+    A model gives, for each scheme that it has a compiled step for, a method that turns step sizes into a `Step`;
+    ``schemes`` lists them. Its coefficients in scalar Python code, ``a(t, x, p)`` and ``b(t, x, p)``, run under all
+    other schemes. Subclasses are frozen dataclasses whose fields are the parameters, checked in ``__post_init__``.
     """
 
     #: scheme name -> name of the method that returns its `Step` for an array of step sizes
@@ -48,6 +53,36 @@ class Model:
     def noise_dim_of(self, scheme: str) -> int:
         """Number of normals that a step of ``scheme`` draws; `noise_dim` unless a model says otherwise."""
         return self.noise_dim
+
+    #: the kind of noise that ``b`` returns, see `sdefast.SDE`
+    noise_kind: ClassVar[str] = "diagonal"
+
+    @staticmethod
+    def a(t: Any, x: Any, p: Any) -> Any:
+        """The drift."""
+        raise NotImplementedError
+
+    @staticmethod
+    def b(t: Any, x: Any, p: Any) -> Any:
+        """The diffusion."""
+        raise NotImplementedError
+
+    def sde(self) -> SDE:
+        """The equation in scalar Python code."""
+        from ..sde import SDE
+
+        return SDE(self.a, self.b, self.dim, self.noise_kind, self.noise_dim, self.parameters())
+
+    @property
+    def methods(self) -> tuple[str, ...]:
+        """Names of the schemes that it runs under."""
+        from ..schemes import SCHEMES
+
+        return tuple(name for name, scheme in SCHEMES.items() if scheme.step is not None or name in self.schemes)
+
+    def boundaries(self) -> tuple[Boundary, ...]:
+        """What keeps the state in its space where a scheme in Python code would leave it."""
+        return ()
 
     def step(self, scheme: str, h: np.ndarray) -> Step:
         """The compiled step of ``scheme`` for step sizes ``h`` of shape (n,)."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -46,6 +46,18 @@ class BlackScholes(Model):
     def __post_init__(self) -> None:
         object.__setattr__(self, "mu", checks.real("mu", self.mu))
         object.__setattr__(self, "sigma", checks.real("sigma", self.sigma, least=0.0))
+
+    # dX = a dt + b dW, for the schemes that are written in Python.
+
+    @staticmethod
+    def a(t: Any, x: Any, p: Any) -> Any:
+        """The drift."""
+        return p.mu * x[0]
+
+    @staticmethod
+    def b(t: Any, x: Any, p: Any) -> Any:
+        """The diffusion."""
+        return p.sigma * x[0]
 
     def _euler_maruyama(self, h: np.ndarray) -> Step:
         """X += X (mu h + sigma sqrt(h) Z)."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -43,10 +43,23 @@ class BrownianMotion(Model):
     example_start: ClassVar[tuple[float, ...]] = (0.0,)
     schemes: ClassVar[Mapping[str, str]] = {"euler-maruyama": "_increment", "exact": "_increment"}
     additive_noise: ClassVar[bool] = True
+    noise_kind: ClassVar[str] = "additive"
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "mu", checks.real("mu", self.mu))
         object.__setattr__(self, "sigma", checks.real("sigma", self.sigma, least=0.0))
+
+    # dX = a dt + b dW, for the schemes that are written in Python.
+
+    @staticmethod
+    def a(t: Any, x: Any, p: Any) -> Any:
+        """The drift."""
+        return p.mu
+
+    @staticmethod
+    def b(t: Any, x: Any, p: Any) -> Any:
+        """The diffusion."""
+        return p.sigma
 
     def _increment(self, h: np.ndarray) -> Step:
         return Step("brownian_motion", np.column_stack([self.mu * h, self.sigma * np.sqrt(h)]))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -13,6 +13,9 @@ from .. import checks
 from . import laws
 from .base import Model, Step
 from .black_scholes import BlackScholes
+
+if TYPE_CHECKING:
+    from ..boundaries import Boundary
 
 _LARGEST_NONCENTRALITY = 1e10  # beyond it scipy's noncentral chi-square law does not converge
 
@@ -62,6 +65,24 @@ class CEV(Model):
         object.__setattr__(self, "beta", checks.real("beta", self.beta, positive=True))
         if self.beta > 1:
             raise ValueError(f"beta must be within (0, 1], got {self.beta}: above 1 exp(-mu t) X is no martingale")
+
+    # dX = a dt + b dW, for the schemes that are written in Python.
+
+    @staticmethod
+    def a(t: Any, x: Any, p: Any) -> Any:
+        """The drift."""
+        return p.mu * x[0]
+
+    @staticmethod
+    def b(t: Any, x: Any, p: Any) -> Any:
+        """The diffusion."""
+        return p.sigma * max(x[0], 0) ** p.beta
+
+    def boundaries(self) -> tuple[Boundary, ...]:
+        """Zero absorbs: there drift and diffusion vanish."""
+        from ..boundaries import positive
+
+        return (positive(),)
 
     def _euler_maruyama(self, h: np.ndarray) -> Step:
         """X = max(X + mu h X + sigma sqrt(h) X^beta Z, 0)."""

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -53,6 +54,18 @@ class CIR(Model):
         object.__setattr__(self, "kappa", checks.real("kappa", self.kappa, positive=True))
         object.__setattr__(self, "theta", checks.real("theta", self.theta, positive=True))
         object.__setattr__(self, "sigma", checks.real("sigma", self.sigma, least=0.0))
+
+    # dX = a dt + b dW, for the schemes that are written in Python.
+
+    @staticmethod
+    def a(t: Any, x: Any, p: Any) -> Any:
+        """The drift."""
+        return p.kappa * (p.theta - max(x[0], 0))
+
+    @staticmethod
+    def b(t: Any, x: Any, p: Any) -> Any:
+        """The diffusion."""
+        return p.sigma * math.sqrt(max(x[0], 0))
 
     def _euler_maruyama(self, h: np.ndarray) -> Step:
         """X += kappa h (theta - X+) + sigma sqrt(h) sqrt(X+) Z."""

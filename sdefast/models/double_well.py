@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -47,10 +48,23 @@ class DoubleWell(Model):
     example_start: ClassVar[tuple[float, ...]] = (0.0,)
     schemes: ClassVar[Mapping[str, str]] = {"euler-maruyama": "_euler_maruyama"}
     additive_noise: ClassVar[bool] = True
+    noise_kind: ClassVar[str] = "additive"
 
     def __post_init__(self) -> None:
         for name in ("barrier", "width", "temperature"):
             object.__setattr__(self, name, checks.real(name, getattr(self, name), positive=True))
+
+    # dX = a dt + b dW, for the schemes that are written in Python.
+
+    @staticmethod
+    def a(t: Any, x: Any, p: Any) -> Any:
+        """The drift."""
+        return 4 * p.barrier / p.width**2 * (x[0] * (1 - (x[0] / p.width) ** 2))
+
+    @staticmethod
+    def b(t: Any, x: Any, p: Any) -> Any:
+        """The diffusion."""
+        return math.sqrt(2 * p.temperature)
 
     def _euler_maruyama(self, h: np.ndarray) -> Step:
         """X += (4 b h / w^2) X (1 - X^2 / w^2) + sqrt(2 T h) Z."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -67,6 +67,7 @@ class Heston(Model):
 
     example_start: ClassVar[tuple[float, ...]] = (100.0, 0.04)
     schemes: ClassVar[Mapping[str, str]] = {"euler-maruyama": "_euler_maruyama"}
+    noise_kind: ClassVar[str] = "general"
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "mu", checks.real("mu", self.mu))
@@ -74,6 +75,20 @@ class Heston(Model):
         object.__setattr__(self, "theta", checks.real("theta", self.theta, positive=True))
         object.__setattr__(self, "xi", checks.real("xi", self.xi, least=0.0))
         object.__setattr__(self, "rho", checks.real("rho", self.rho, least=-1.0, most=1.0))
+
+    # dX = a dt + b dW, for the schemes that are written in Python.
+
+    @staticmethod
+    def a(t: Any, x: Any, p: Any) -> Any:
+        """The drift."""
+        return p.mu * x[0], p.kappa * (p.theta - max(x[1], 0))
+
+    @staticmethod
+    def b(t: Any, x: Any, p: Any) -> Any:
+        """The diffusion."""
+        volatility = math.sqrt(max(x[1], 0))
+        along = p.xi * volatility
+        return (x[0] * volatility, 0), (along * p.rho, along * math.sqrt((1 - p.rho) * (1 + p.rho)))
 
     @property
     def dim(self) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -12,6 +12,9 @@ from numpy.typing import ArrayLike
 from .. import checks
 from . import laws
 from .base import Model, Step
+
+if TYPE_CHECKING:
+    from ..sde import SDE
 
 _MOST_COMPONENTS = 64
 
@@ -89,6 +92,17 @@ class LinearSDE(Model):
     def noise_dim_of(self, scheme: str) -> int:
         """Number of normals per step: m for Euler-Maruyama, d for the exact transition."""
         return self.dim if scheme == "exact" else self.noise_dim
+
+    def sde(self) -> SDE:
+        """The equation in scalar Python code, with its matrices compiled in."""
+        from ..sde import SDE
+
+        A, b, B = self.A.tolist(), self.b.tolist(), self.B.tolist()
+
+        def drift(t: Any, x: Any, p: Any) -> Any:
+            return [sum((a * xj for a, xj in zip(row, x, strict=True)), bi) for row, bi in zip(A, b, strict=True)]
+
+        return SDE(drift, lambda t, x, p: B, self.dim, "additive", self.noise_dim, linear=self.A)
 
     # Both schemes are the kernel X += M X + c + L Z; a row of coefficients is M, c and L, each row by row.
 

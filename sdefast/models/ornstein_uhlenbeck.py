@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -44,6 +44,7 @@ class OrnsteinUhlenbeck(Model):
 
     schemes: ClassVar[Mapping[str, str]] = {"euler-maruyama": "_euler_maruyama", "exact": "_exact"}
     additive_noise: ClassVar[bool] = True
+    noise_kind: ClassVar[str] = "additive"
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "kappa", checks.real("kappa", self.kappa, positive=True))
@@ -51,6 +52,18 @@ class OrnsteinUhlenbeck(Model):
         object.__setattr__(self, "sigma", checks.real("sigma", self.sigma, least=0.0))
 
     # Both schemes are the kernel X += rate (theta - X) + scale Z.
+
+    # dX = a dt + b dW, for the schemes that are written in Python.
+
+    @staticmethod
+    def a(t: Any, x: Any, p: Any) -> Any:
+        """The drift."""
+        return p.kappa * (p.theta - x[0])
+
+    @staticmethod
+    def b(t: Any, x: Any, p: Any) -> Any:
+        """The diffusion."""
+        return p.sigma
 
     def _euler_maruyama(self, h: np.ndarray) -> Step:
         return self._mean_reversion(rate=self.kappa * h, scale=self.sigma * np.sqrt(h))

@@ -1,4 +1,4 @@
-"""What a scheme sees of an SDE: its coefficients and their derivatives as expressions, in the calculus that it wants."""
+"""What a scheme sees of an SDE: coefficients and their derivatives as expressions, in the calculus that it wants."""
 
 from __future__ import annotations
 
@@ -75,18 +75,14 @@ class Equation:
     @cached_property
     def _along(self) -> list[list[Vector]]:
         columns, dims = list(zip(*self._b, strict=True)), range(self.dim)
-        if self._known_slope is not None:
-            # The user gave d b_j / d x_j, which is all there is where component j alone feels noise j.
-            slope = self._known_slope
-            zero = (constant(0),) * self.dim
-            return [
-                [tuple(columns[j][i] * slope[i][j] for i in dims) if j == k else zero for k in range(self.noise_dim)]
-                for j in range(self.noise_dim)
-            ]
-        slopes = [[[derivative(b[m], self.x[i]) for i in dims] for m in dims] for b in columns]
-        return [
-            [tuple(_sum(bj[i] * slope[m][i] for i in dims) for m in dims) for slope in slopes] for bj in columns
-        ]
+        slopes = [[[self._slope(k, m, i) for i in dims] for m in dims] for k in range(self.noise_dim)]
+        return [[tuple(_sum(bj[i] * slope[m][i] for i in dims) for m in dims) for slope in slopes] for bj in columns]
+
+    def _slope(self, k: int, m: int, i: int) -> Expr:
+        """d b_mk / d x_i; the user may have given d b_k / d x_k."""
+        if self._known_slope is not None and k == m == i:
+            return self._known_slope[k][k]
+        return derivative(self._b[m][k], self.x[i])
 
     # Properties --------------------------------------------------------------------------------------------------
 

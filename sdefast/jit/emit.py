@@ -1,0 +1,258 @@
+"""From expressions to the source of a kernel: straight-line scalar code in a loop over lanes.
+
+What depends on time and parameters alone is computed once a step, the rest for every lane. A product that is added to
+something becomes a fused multiply-add, written out, so that a kernel has the same bits on every machine.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+
+from ..trace import Expr, make, select
+
+#: Lanes in a row, `max_lanes` in csrc/noise/lanes.hpp.
+ROW = 256
+
+#: What a row of coefficients begins with: step number k begins at time base + k * per_index.
+CLOCK = ("base", "per_index", "h", "root", "start")
+
+_INFIX = {"add": "+", "sub": "-", "mul": "*", "div": "/", "lt": "<", "le": "<=", "eq": "==", "and": "&", "or": "|"}
+
+
+@dataclass(frozen=True)
+class Step:
+    """One step of a chain as expressions.
+
+    ``outputs`` are the new rows of the state, in symbols ``x0``, ``x1``, ... for the old ones, ``z0``, ... for the
+    normals (or signs), ``u0``, ... for the uniforms, ``t``, ``h``, ``root``, ``start`` for the clock. The clock is
+    followed in a row of coefficients by the values of the symbols ``parameters``, which are equal in all rows, and of
+    ``constants``, which depend on the step size.
+    """
+
+    outputs: tuple[Expr, ...]
+    parameters: tuple[str, ...]
+    constants: tuple[str, ...]
+    n_draws: int
+    n_uniforms: int = 0
+    signs: bool = False
+
+    @property
+    def lane_inputs(self) -> list[str]:
+        """Symbols that differ between lanes."""
+        kinds = (("x", len(self.outputs)), ("z", self.n_draws), ("u", self.n_uniforms))
+        return [f"{kind}{i}" for kind, n in kinds for i in range(n)]
+
+
+@dataclass
+class Code:
+    """Statements that compute expressions, those of every lane apart from those of all.
+
+    ``names`` says what symbols that are equal in all lanes are called, ``prefix`` what the statements' own names begin
+    with, ``constants`` collects constants and their names.
+    """
+
+    lane_inputs: Iterable[str]
+    prefix: str = "v"
+    names: dict[str, str] = field(default_factory=dict)
+    constants: dict[str, str] = field(default_factory=dict)
+    once: list[str] = field(default_factory=list)
+    per_lane: list[str] = field(default_factory=list)
+    _known: dict[Expr, str] = field(default_factory=dict)
+    _varying: dict[Expr, bool] = field(default_factory=dict)
+    _uses: Counter[Expr] = field(default_factory=Counter)
+
+    def __post_init__(self) -> None:
+        self.lane_inputs = frozenset(self.lane_inputs)
+
+    def add(self, outputs: Iterable[Expr]) -> list[str]:
+        """Append what computes ``outputs``; returns what holds them."""
+        gathered = _gather_factors(list(outputs), self.varies)
+        self._uses = _count_uses(gathered)
+        return [self.hold(e) for e in gathered]
+
+    @property
+    def used(self) -> frozenset[str]:
+        """Names of the symbols that occur."""
+        return frozenset(e.value for e in self._known if e.op == "symbol")
+
+    def varies(self, e: Expr) -> bool:
+        """Whether an expression differs between lanes."""
+        if e not in self._varying:
+            named = e.op == "symbol" and e.value in self.lane_inputs
+            self._varying[e] = named or any(self.varies(a) for a in e.args)
+        return self._varying[e]
+
+    def hold(self, e: Expr) -> str:
+        """The name that holds an expression."""
+        if e not in self._known:
+            if e.op == "symbol":
+                self._known[e] = self.names.get(e.value, e.value)
+            elif e.op == "constant":
+                self._known[e] = self._constant(e.value)
+            else:
+                text = self._text(e)
+                self._known[e] = f"{self.prefix}{len(self._known)}"
+                (self.per_lane if self.varies(e) else self.once).append(f"{self._known[e]} = {text}")
+        return self._known[e]
+
+    def _constant(self, value: float | bool) -> str:
+        if isinstance(value, bool):
+            return repr(value)
+        literal = f"T({value!r})" if value - value == 0 else f"T('{value!r}')"
+        return self.constants.setdefault(literal, f"k{len(self.constants)}")
+
+    def _text(self, e: Expr) -> str:
+        fused = self._fused(e)
+        if fused is not None:
+            return fused
+        args = [self.hold(a) for a in e.args]
+        if e.op in _INFIX:
+            return f"{args[0]} {_INFIX[e.op]} {args[1]}"
+        if e.op == "neg":
+            return f"-{args[0]}"
+        return f"not {args[0]}" if e.op == "not" else f"{e.op}_({', '.join(args)})"
+
+    def _fused(self, e: Expr) -> str | None:
+        """The multiply-add of a sum with a product that nothing else needs."""
+        if e.op not in ("add", "sub") or not self.varies(e):
+            return None
+        a, b = e.args
+        minus = "-" if e.op == "sub" else ""
+        if self._is_own_product(b):
+            x, y, z = (self.hold(part) for part in (*b.args, a))
+            return f"fma_({minus}{x}, {y}, {z})"
+        if self._is_own_product(a):
+            x, y, z = (self.hold(part) for part in (*a.args, b))
+            return f"fma_({x}, {y}, {minus}{z})"
+        return None
+
+    def _is_own_product(self, e: Expr) -> bool:
+        return e.op == "mul" and self._uses[e] == 1 and self.varies(e)
+
+
+def _count_uses(outputs: Sequence[Expr]) -> Counter[Expr]:
+    uses: Counter[Expr] = Counter()
+    todo = list(outputs)
+    while todo:
+        e = todo.pop()
+        uses[e] += 1
+        if uses[e] == 1:
+            todo.extend(e.args)
+    return uses
+
+
+def _gather_factors(outputs: Sequence[Expr], varies: Callable[[Expr], bool]) -> list[Expr]:
+    """Products with the factors that are equal in all lanes first, so that these are multiplied once a step."""
+    uses = _count_uses(outputs)
+    done: dict[Expr, Expr] = {}
+
+    def factors(e: Expr) -> list[Expr]:
+        parts: list[Expr] = []
+        for a in e.args:
+            parts += factors(a) if a.op == "mul" and uses[a] == 1 else [rebuild(a)]
+        return parts
+
+    def rebuild(e: Expr) -> Expr:
+        if e not in done:
+            if e.op == "mul":
+                product, *rest = sorted(factors(e), key=varies)
+                for part in rest:
+                    product = make("mul", product, part)
+                done[e] = product
+            elif e.op == "select":
+                done[e] = select(*map(rebuild, e.args))
+            else:
+                done[e] = make(e.op, *map(rebuild, e.args)) if e.args else e
+        return done[e]
+
+    return [rebuild(e) for e in outputs]
+
+
+# Kernels -------------------------------------------------------------------------------------------------------------
+
+
+def indent(lines: Iterable[str], depth: int = 1) -> list[str]:
+    return ["    " * depth + line for line in lines]
+
+
+def stepper_source(step: Step, at_once: int = 1) -> str:
+    """The source of a stepper (see csrc/models/step.hpp): ``at_once`` steps while there are enough, then single ones."""
+    constants: dict[str, str] = {}
+    parameters = [f"{name} = T(c[{i}])" for i, name in enumerate(step.parameters, start=len(CLOCK))]
+    single = _steps(step, 1, constants)
+    if at_once == 1:
+        body = ["for s in range(n_steps):", *indent(single)]
+    else:
+        several = _steps(step, at_once, constants)
+        fits = f"s + {at_once} <= n_steps"
+        if step.signs:  # their bits come out of one word
+            fits += f" and (first_step + s) % {at_once} == 0"
+        body = [
+            "s = 0", "while s < n_steps:", f"    if {fits}:", *indent(several, 2), f"        s += {at_once}",
+            "    else:", *indent(single, 2), "        s += 1",
+        ]  # fmt: skip
+    header = "def kernel(c, stride, first_step, n_steps, dim, noise_dim, lanes, x, z, u, path):"
+    return "\n".join([*_constant_lines(constants), header, *indent(parameters + body), ""])
+
+
+def observer_source(outputs: Sequence[Expr], names: Sequence[str], dim: int) -> str:
+    """The source of an observer (see csrc/levels/table.hpp): ``outputs`` of ``t``, ``x0``, ... and ``names``."""
+    code = Code(f"x{i}" for i in range(dim))
+    results = code.add(outputs)
+    lane = [f"x{i} = x[{i * ROW} + l]" for i in range(dim)] + code.per_lane
+    lane += [f"out[{r * ROW} + l] = T({name})" for r, name in enumerate(results)]
+    body = ["t = T(time)", *(f"{name} = T(p[{i}])" for i, name in enumerate(names)), *code.once]
+    body += ["for l in range(lanes):", *indent(lane)]
+    return "\n".join([*_constant_lines(code.constants), "def kernel(p, time, lanes, x, out):", *indent(body), ""])
+
+
+def _constant_lines(constants: dict[str, str]) -> list[str]:
+    return [f"{name} = {value}" for value, name in constants.items()]
+
+
+def _steps(step: Step, count: int, constants: dict[str, str]) -> list[str]:
+    """``count`` steps, from step ``s`` of the call on, in one loop over lanes: the state stays in registers."""
+    rows = range(len(step.outputs))
+    before, lane = _draw_setup(step, count)
+    lane += [f"x{i} = x[{i * ROW} + l]" for i in rows]
+    for i in range(count):
+        names = {name: f"{name}_{i}" for name in ("t", *CLOCK, *step.constants)}
+        code = Code(step.lane_inputs, f"v{i}_", names, constants)
+        results = code.add(step.outputs)
+        before += _clock(step, i, code.used) + code.once
+        lane += _draws(step, i, count) + code.per_lane
+        lane.append(f"{', '.join(f'x{r}' for r in rows)} = {', '.join(results)}")
+    lane += [f"x[{i * ROW} + l] = x{i}" for i in rows]
+    return [*before, "for l in range(lanes):", *indent(lane)]
+
+
+def _clock(step: Step, i: int, used: frozenset[str]) -> list[str]:
+    """What row s + i of the coefficients says, as far as it is used."""
+    first = len(CLOCK) + len(step.parameters)
+    where = {name: at for at, name in enumerate(CLOCK)} | {name: first + j for j, name in enumerate(step.constants)}
+    lines = [f"r = (s + {i}) * stride"] if used & {"t", *where} else []
+    lines += [f"t_{i} = T(c[r] + (first_step + s + {i}) * c[r + 1])"] if "t" in used else []
+    return lines + [f"{name}_{i} = T(c[r + {at}])" for name, at in where.items() if name in used]
+
+
+def _draw_setup(step: Step, count: int) -> tuple[list[str], list[str]]:
+    before = [f"us = s * {step.n_uniforms * ROW}"] if step.n_uniforms else []
+    if not step.signs:
+        return [f"zs = s * {step.n_draws * ROW}", *before], []
+    first = f"bit = (first_step + s) * {step.n_draws} - first_step * {step.n_draws} // 32 * 32"
+    if count == 1:
+        return [first, *before], []
+    return [first, f"word = bit // 32 * {ROW}", "bit = bit % 32", *before], ["w = z[word + l] >> bit"]
+
+
+def _draws(step: Step, i: int, count: int) -> list[str]:
+    """The draws of step s + i."""
+    m, k = step.n_draws, step.n_uniforms
+    lines = [f"u{j} = u[us + {(i * k + j) * ROW} + l]" for j in range(k)]
+    if not step.signs:
+        return lines + [f"z{j} = T(z[zs + {(i * m + j) * ROW} + l])" for j in range(m)]
+    if count > 1:
+        return lines + [f"z{j} = sign_(w, {i * m + j})" for j in range(m)]
+    return lines + [f"z{j} = sign_(z[(bit + {j}) // 32 * {ROW} + l], (bit + {j}) % 32)" for j in range(m)]

@@ -1,0 +1,237 @@
+"""From a run's settings to what the engine runs: a built-in step, or a chain that is compiled for the run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from .. import checks, resources
+from ..boundaries import Boundary
+from ..engine.statistics import Layout
+from ..engine.tiles import Draws, Gathered, Observer, Tile
+from ..functionals import Functional
+from ..schemes import SCHEMES
+from .chain import Chain, Extras
+
+if TYPE_CHECKING:
+    from ..models.base import Model
+    from ..sde import SDE
+    from ..simulation import Settings
+
+_ONE = Layout(1, 2, False, False)
+
+
+# Checks of what was asked for ----------------------------------------------------------------------------------------
+
+
+def named_functions(what: str, functions: Any) -> tuple[tuple[str, Any], ...]:
+    """A mapping of names to functions, checked."""
+    if functions is None:
+        return ()
+    if not isinstance(functions, Mapping):
+        raise TypeError(f"{what} must be a mapping of names to functions, got {functions!r}")
+    for name, function in functions.items():
+        if not isinstance(name, str) or not name:
+            raise TypeError(f"{what} must have strings as names, got {name!r}")
+        if not callable(function):
+            raise TypeError(f"{what}[{name!r}] must be a function of (t, x), got {function!r}")
+    return tuple(functions.items())
+
+
+def checked_controls(controls: Any) -> tuple[tuple[str, Any, Any], ...]:
+    """Functions with their expected values, checked."""
+    if controls is None:
+        return ()
+    if not isinstance(controls, Mapping) or not all(
+        isinstance(pair, (tuple, list)) and len(pair) == 2 for pair in controls.values()
+    ):
+        raise TypeError(f"controls must be a mapping of names to (function, expected value), got {controls!r}")
+    functions = named_functions("controls", {name: pair[0] for name, pair in controls.items()})
+    return tuple((name, function, controls[name][1]) for name, function in functions)
+
+
+def checked_extras(model: Model, chain: dict[str, Any], expectations: Any, controls: Any) -> Extras:
+    """What else happens to a chain, checked."""
+    boundary = chain["boundary"]
+    boundaries = () if boundary is None else tuple(boundary) if isinstance(boundary, (list, tuple)) else (boundary,)
+    for b in boundaries:
+        if not isinstance(b, Boundary):
+            raise TypeError(f"boundary must be one of sdefast.boundaries, or a list of them, got {b!r}")
+        b.check(model.dim)
+    functionals = chain["functionals"]
+    if functionals is None:
+        functionals = {}
+    if not isinstance(functionals, Mapping):
+        raise TypeError(f"functionals must be a mapping of names to sdefast.functionals, got {functionals!r}")
+    for name, functional in functionals.items():
+        if not isinstance(name, str) or not name.isidentifier() or name.startswith("_"):
+            raise ValueError(f"functionals must have names that can follow 'y.', got {name!r}")
+        if not isinstance(functional, Functional):
+            raise TypeError(f"functionals[{name!r}] must be one of sdefast.functionals, got {functional!r}")
+        functional.check(model.dim)
+    stop_when = chain["stop_when"]
+    if stop_when is not None and not callable(stop_when):
+        raise TypeError(f"stop_when must be a function of (t, x), got {stop_when!r}")
+    antithetic = chain["antithetic"]
+    if antithetic is not None and not isinstance(antithetic, (bool, np.bool_)):
+        raise TypeError(f"antithetic must be True or False, got {antithetic!r}")
+    extras = Extras(boundaries, tuple(functionals.items()), stop_when, bool(antithetic))
+    return with_expectations(extras, expectations, controls)
+
+
+def with_expectations(extras: Extras, expectations: Any, controls: Any) -> Extras:
+    """The same with other expectations."""
+    if controls and not expectations:
+        raise TypeError("controls correct expectations: pass expectations too")
+    names = [name for name, *_ in (*expectations, *controls)]
+    if len(set(names)) < len(names):
+        raise ValueError("controls must have other names than expectations")
+    return replace(extras, expectations=expectations, controls=controls)
+
+
+# What runs -----------------------------------------------------------------------------------------------------------
+
+
+@lru_cache(maxsize=256)
+def _sde(model: Model) -> SDE:
+    return model.sde()
+
+
+@lru_cache(maxsize=256)
+def _chain(sde: SDE, method: str, extras: Extras) -> Chain:
+    scheme = SCHEMES[method]
+    if scheme.step is None:
+        raise ValueError(f"method={method!r} cannot be combined with functionals, boundaries, stop_when or antithetic")
+    if sde.noise not in scheme.noises:
+        raise ValueError(
+            f"method={method!r} is for noise that is {' or '.join(sorted(scheme.noises))}, not {sde.noise}"
+        )
+    chain = Chain(sde, scheme, extras)
+    if scheme.check is not None:
+        scheme.check(sde, chain.equation)
+    return chain
+
+
+def chain_of(s: Settings) -> Chain | None:
+    """The chain to compile, or None where the model's own compiled step does."""
+    if s.method in s.model.schemes and not s.extras.change_step:
+        return None
+    return _compiled_chain(s)
+
+
+def _compiled_chain(s: Settings) -> Chain:
+    boundaries = (*s.model.boundaries(), *s.extras.boundaries)
+    return _chain(_sde(s.model), s.method, replace(s.extras, boundaries=boundaries))
+
+
+def start_rows(s: Settings, start: np.ndarray) -> np.ndarray:
+    """Start states with the rows that the chain carries besides; errors in the user's functions are raised here."""
+    check_observed(s)
+    chain = chain_of(s)
+    return start if chain is None else chain.start_rows(start, s.grid.t0)
+
+
+def check_observed(s: Settings) -> None:
+    """Errors in the functions of expectations, raised before any work."""
+    if s.extras.expectations:
+        _observing(s).observed()
+        _known_values(s)
+
+
+def _observing(s: Settings) -> Chain:
+    """A chain that knows the expectations, under whatever step."""
+    return chain_of(s) or Chain(_sde(s.model), SCHEMES["euler-maruyama"], s.extras)
+
+
+def _known_values(s: Settings) -> np.ndarray:
+    """Expected values of the controls, of shape (n_times, n_controls)."""
+    t = s.grid.time(s.saves)
+    values = np.empty((len(t), len(s.extras.controls)))
+    for i, (name, _, known) in enumerate(s.extras.controls):
+        value = checks.array(f"controls[{name!r}][1]", np.vectorize(known, otypes=[float])(t) if callable(known) else known)
+        if value.shape not in ((), t.shape):
+            raise ValueError(f"controls[{name!r}][1] must be a number or of shape {t.shape}, got {value.shape}")
+        values[:, i] = value
+    return values
+
+
+known_values = _known_values
+
+
+def draws(s: Settings) -> Draws:
+    """What a step draws."""
+    chain, float32 = chain_of(s), s.noise_dtype.itemsize == 4
+    if chain is None:
+        return Draws(s.model.noise_dim_of(s.method), float32=float32)
+    step = chain.step
+    return Draws(step.n_draws, step.n_uniforms, step.signs, float32)
+
+
+def gathered(s: Settings) -> tuple[Gathered, ...]:
+    """What is gathered: see `sdefast.simulation`, which reads it by `Parts`."""
+    return Parts(s).all
+
+
+class Parts:
+    """Where in a run's gathered statistics is what; each attribute is a range of indices."""
+
+    def __init__(self, s: Settings) -> None:
+        e, dim = s.extras, s.model.dim
+        copies = 1 + e.antithetic
+        n_single = dim + len(e.functionals) + (e.stop_when is not None)
+        starts = [n_single * copy for copy in range(copies)]
+        parts = [[Gathered(s.layout, first) for first in starts]]
+        extra_rows = len(e.functionals) + (e.stop_when is not None)
+        parts += [[Gathered(_ONE, first + dim + i) for first in starts] for i in range(extra_rows)]
+        n, n_controls = len(e.expectations), len(e.controls)
+        if n_controls:
+            asked = [Gathered(Layout(n + n_controls, 2, False, True), 0, True)]
+        else:
+            asked = [Gathered(_ONE, i, True) for i in range(n)]
+        pairs = dim + len(e.functionals) if e.antithetic else 0
+        of_pairs = [Gathered(_ONE, n + n_controls + i, True) for i in range(pairs)]
+        self.all = tuple(g for part in (*parts, asked, of_pairs) for g in part)
+        ends = np.cumsum([0, *map(len, parts), len(asked), len(of_pairs)])
+        ranges = [range(a, b) for a, b in zip(ends[:-1], ends[1:], strict=True)]
+        self.state, self.carried = ranges[0], ranges[1 : 1 + extra_rows]
+        self.expectations, self.pairs = ranges[-2], ranges[-1]
+
+
+def tile(s: Settings, start: np.ndarray, normals: np.ndarray | None) -> Tile:
+    """The whole run as one tile."""
+    chain, step_sizes = chain_of(s), s.grid.step_sizes()
+    dim, what = s.model.dim, draws(s)
+    if chain is None:
+        if len(step_sizes) > 1:
+            _refuse_rows(len(step_sizes), s.model.step(s.method, step_sizes[:1]).coefficients.shape[1])
+        kernel, coefficients = s.model.step(s.method, step_sizes)
+        cost = max(dim * (dim + what.noise_dim) // 4, 1)
+        coefficients = np.ascontiguousarray(coefficients, np.float64)
+        program: Any = kernel
+    else:
+        _refuse_rows(len(step_sizes), 5 + len(s.model.parameters()))
+        program, coefficients = chain.program(s.dtype.name, s.noise_dtype.name), chain.coefficients(s.grid)
+        cost = max(chain.n_operations // 16, what.noise_dim, 1)
+    return Tile(
+        program, coefficients, what, s.seed, s.first_chain, s.n_chains, s.grid.first_step, s.grid.n_steps, start,
+        s.saves, s.keeps_paths, gathered(s), cost, _observer(s), s.histogram, normals,
+    )  # fmt: skip
+
+
+def _refuse_rows(n: int, width: int) -> None:
+    if n > 1:  # a row of coefficients for every step
+        what = f"the coefficients of {n} different steps"
+        resources.refuse_too_large(n * width * 16, what, ["use a uniform grid or fewer times"])
+
+
+def _observer(s: Settings) -> Observer | None:
+    if not s.extras.expectations and not s.extras.antithetic:
+        return None
+    chain = _observing(s)
+    outputs = chain.observed()
+    times = np.ascontiguousarray(s.grid.time(s.saves), float)
+    return Observer(chain.observer(s.dtype.name, outputs), len(outputs), chain.parameter_values, times)

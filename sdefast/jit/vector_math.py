@@ -1,0 +1,613 @@
+"""Elementary functions for compiled lanes: branch-free, so that loops over them vectorise, with the same bits everywhere.
+
+`library(dtype)` gives scalar numba functions of float32 or float64 arguments that are emitted in place at every call. The
+mathematics, below, is plain Python over an `Arithmetic`: operators, `fma`, `select`, and the change between a number and
+its bits. All floating point is strict, and a product that is added to something is always a written-out fma. `exp` and
+`log` are those of ``csrc/noise/vector_math.hpp``, equal to them bit by bit where the result is a normal number.
+
+A `Pair` holds what differs between the types, first for float32, then for float64. The errors in the comments are the
+largest seen, in ulp of the exact result, in the same order.
+"""
+
+from __future__ import annotations
+
+import inspect
+import math
+from collections.abc import Callable
+from functools import cache
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import DTypeLike
+
+__all__ = ["FUNCTIONS", "Arithmetic", "Bits", "Number", "Pair", "Truth", "compile_with", "library"]
+
+
+class Pair(NamedTuple):
+    """What float32 and float64 have in place of each other: numbers, tables of coefficients or integers."""
+
+    float32: Any
+    float64: Any
+
+
+def _hex(float32: str, float64: str) -> Pair:
+    """Two numbers written as C writes them."""
+    return Pair(float.fromhex(float32), float.fromhex(float64))
+
+
+def _table(float32: str, float64: str) -> Pair:
+    """Two tables of such numbers."""
+    return Pair(*(tuple(map(float.fromhex, text.split())) for text in (float32, float64)))
+
+
+# The arithmetic ------------------------------------------------------------------------------------------------------
+
+
+class Arithmetic:
+    """Emits instructions on scalars of one type through an LLVM builder; a backend may replace any of its methods."""
+
+    def __init__(self, context: Any, builder: Any, real: Any, integer: Any) -> None:
+        self.context, self.builder = context, builder
+        self.name: str = real.name
+        self._real, self._integer = real, integer
+        self.width: int = real.bitwidth
+        self.digits: int = self.pick(Pair(23, 52))
+        self.bias: int = self.pick(Pair(127, 1023))
+        self.one = self.bias << self.digits  # the bits of 1
+        self.sign = 1 << (self.width - 1)  # the bit of the sign
+        # Adding this leaves the nearest integer in the low bits: rounder_bits + n are the bits of rounder + n.
+        self.rounder = 1.5 * 2.0**self.digits
+        self.rounder_bits = (self.bias + self.digits << self.digits) + (1 << self.digits - 1)
+
+    def pick(self, pair: Pair) -> Any:
+        return getattr(pair, self.name)
+
+    def number(self, value: Any) -> Number:
+        """A Python number or a `Pair` of them as a number of this type."""
+        if isinstance(value, Number):
+            return value
+        value = self.pick(value) if isinstance(value, Pair) else value
+        return Number(self, self.context.get_constant(self._real, float(value)))
+
+    def integer(self, value: Any) -> Bits:
+        """A Python integer, modulo 2^width."""
+        if isinstance(value, Bits):
+            return value
+        return Bits(self, self.context.get_constant(self._integer, value % (1 << self.width)))
+
+    def bits(self, x: Number) -> Bits:
+        return Bits(self, self.builder.bitcast(x.ir, self.context.get_value_type(self._integer)))
+
+    def from_bits(self, u: Bits) -> Number:
+        return Number(self, self.builder.bitcast(u.ir, self.context.get_value_type(self._real)))
+
+    def fma(self, a: Any, b: Any, c: Any) -> Number:
+        return Number(self, self.builder.fma(*(self.number(x).ir for x in (a, b, c))))
+
+    def sqrt(self, x: Number) -> Number:
+        return self._call("llvm.sqrt", x)
+
+    def floor(self, x: Number) -> Number:
+        return self._call("llvm.floor", x)
+
+    def select(self, condition: Truth, a: Any, b: Any) -> Number:
+        return Number(self, self.builder.select(condition.ir, self.number(a).ir, self.number(b).ir))
+
+    def _call(self, name: str, x: Number) -> Number:
+        function = self.builder.module.declare_intrinsic(name, [x.ir.type])
+        return Number(self, self.builder.call(function, [x.ir]))
+
+    # What follows is made of the above.
+
+    def clamp(self, x: Number, low: Any, high: Any) -> Number:
+        """x between low and high; NaN stays."""
+        return self.select(x < low, low, self.select(x > high, high, x))
+
+    def at_most(self, x: Number, high: Any) -> Number:
+        return self.select(x > high, high, x)
+
+    def abs(self, x: Number) -> Number:
+        return self.from_bits(self.bits(x) & (self.sign - 1))
+
+    def with_sign(self, magnitude: Number, x: Number) -> Number:
+        """A number that is not negative, or has the sign of x already, with the sign of x."""
+        return self.from_bits(self.bits(magnitude) | (self.bits(x) & self.sign))
+
+    def nearest(self, x: Number, factor: Any) -> tuple[Number, Bits]:
+        """The integer n nearest to x * factor, and bits that are those of n but for an offset, ``rounder_bits``."""
+        shifted = self.fma(x, factor, self.rounder)
+        return shifted - self.rounder, self.bits(shifted)
+
+    def horner(self, x: Number, table: Pair, first: int = 0) -> Number:
+        """c[first] + c[first + 1] x + ..., one fma a coefficient."""
+        *rest, last = self.pick(table)[first:]
+        total = self.number(last)
+        for c in reversed(rest):
+            total = self.fma(total, x, c)
+        return total
+
+
+class _Value:
+    """A value that the emitted code computes."""
+
+    def __init__(self, arithmetic: Arithmetic, ir: Any) -> None:
+        self.arithmetic, self.ir = arithmetic, ir
+
+
+class Number(_Value):
+    """A number of the type of the arithmetic."""
+
+    def _make(self, operation: str, a: Any, b: Any) -> Number:
+        number = self.arithmetic.number
+        return Number(self.arithmetic, getattr(self.arithmetic.builder, operation)(number(a).ir, number(b).ir))
+
+    def _compare(self, how: str, other: Any) -> Truth:
+        """Comparisons with NaN are false, but for !=."""
+        compare = self.arithmetic.builder.fcmp_unordered if how == "!=" else self.arithmetic.builder.fcmp_ordered
+        return Truth(self.arithmetic, compare(how, self.ir, self.arithmetic.number(other).ir))
+
+    def __add__(self, other: Any) -> Number:
+        return self._make("fadd", self, other)
+
+    def __sub__(self, other: Any) -> Number:
+        return self._make("fsub", self, other)
+
+    def __mul__(self, other: Any) -> Number:
+        return self._make("fmul", self, other)
+
+    def __truediv__(self, other: Any) -> Number:
+        return self._make("fdiv", self, other)
+
+    def __rtruediv__(self, other: Any) -> Number:
+        return self._make("fdiv", other, self)
+
+    def __neg__(self) -> Number:
+        return Number(self.arithmetic, self.arithmetic.builder.fneg(self.ir))
+
+    def __lt__(self, other: Any) -> Truth:
+        return self._compare("<", other)
+
+    def __gt__(self, other: Any) -> Truth:
+        return self._compare(">", other)
+
+    def __eq__(self, other: Any) -> Truth:  # type: ignore[override]
+        return self._compare("==", other)
+
+    def __ne__(self, other: Any) -> Truth:  # type: ignore[override]
+        return self._compare("!=", other)
+
+    __hash__ = None  # type: ignore[assignment]
+
+
+class Bits(_Value):
+    """An unsigned integer as wide as the numbers."""
+
+    def _make(self, operation: str, other: Any) -> Bits:
+        other = self.arithmetic.integer(other).ir
+        return Bits(self.arithmetic, getattr(self.arithmetic.builder, operation)(self.ir, other))
+
+    def __add__(self, other: Any) -> Bits:
+        return self._make("add", other)
+
+    def __sub__(self, other: Any) -> Bits:
+        return self._make("sub", other)
+
+    def __and__(self, other: Any) -> Bits:
+        return self._make("and_", other)
+
+    def __or__(self, other: Any) -> Bits:
+        return self._make("or_", other)
+
+    def __xor__(self, other: Any) -> Bits:
+        return self._make("xor", other)
+
+    def __lshift__(self, other: int) -> Bits:
+        return self._make("shl", other)
+
+    def __rshift__(self, other: int) -> Bits:
+        return self._make("lshr", other)
+
+    def is_odd(self) -> Truth:
+        builder, zero = self.arithmetic.builder, self.arithmetic.integer(0)
+        return Truth(self.arithmetic, builder.icmp_unsigned("!=", (self & 1).ir, zero.ir))
+
+
+class Truth(_Value):
+    """True or false."""
+
+    def __and__(self, other: Truth) -> Truth:
+        return Truth(self.arithmetic, self.arithmetic.builder.and_(self.ir, other.ir))
+
+    def __or__(self, other: Truth) -> Truth:
+        return Truth(self.arithmetic, self.arithmetic.builder.or_(self.ir, other.ir))
+
+    def __xor__(self, other: Truth) -> Truth:
+        return Truth(self.arithmetic, self.arithmetic.builder.xor(self.ir, other.ir))
+
+
+# Exponentials --------------------------------------------------------------------------------------------------------
+
+_LOG2_E = _hex("0x1.715476p+0", "0x1.71547652b82fep+0")
+_LN2 = _hex("0x1.62e43p-1", "0x1.62e42fefa39efp-1")
+_LN2_LOW = _hex("-0x1.05c61p-29", "0x1.abc9e3b39803fp-56")
+
+# (exp(r) - 1) / r for |r| <= log 2 / 2
+_EXPM1 = _table(
+    "0x1.000000p+0 0x1.000000p-1 0x1.555554p-3 0x1.5554aep-5 0x1.1111a6p-7 0x1.6d7480p-10 0x1.a019e8p-13",
+    """0x1.000000p+0 0x1.000000p-1 0x1.555555555555ap-3 0x1.555555555553cp-5 0x1.111111110f25ep-7
+       0x1.6c16c16c1f571p-10 0x1.a01a01b12e967p-13 0x1.a01a017bc387bp-16 0x1.71ddf5a65171fp-19
+       0x1.27e5343c12af4p-22 0x1.af62ca347a8f4p-26 0x1.1eed87a785875p-29""",
+)
+
+# (2^r - 1) / r for |r| <= 1/2
+_EXP2M1 = _table(
+    "0x1.62e430p-1 0x1.ebfbe0p-3 0x1.c6b058p-5 0x1.3b2a54p-7 0x1.5dc5dep-10 0x1.441780p-13 0x1.b4e268p-17",
+    """0x1.62e42fefa39f3p-1 0x1.ebfbdff82c599p-3 0x1.c6b08d7048dd0p-5 0x1.3b2ab6fba1c69p-7 0x1.5d87fe7bf56ebp-10
+       0x1.4309130987908p-13 0x1.ffcbed3a4f9aep-17 0x1.62bfd4a8e16f1p-20 0x1.b543689aa8152p-24
+       0x1.e6055debde7c9p-28 0x1.bd728e67a2df9p-32""",
+)
+
+# -log(erfc(a)) / a for 0 <= a <= 4 or 6, the relative error of erf minimised
+_MINUS_LOG_ERFC = _table(
+    """0x1.20dd76p+0 0x1.45f2fap-1 0x1.a4fa5ep-4 -0x1.39cdcep-6 -0x1.5056b6p-13 0x1.b4fefep-10 -0x1.4bc84ep-11
+       0x1.ed686ep-14 -0x1.369300p-17""",
+    """0x1.20dd750429b6dp+0 0x1.45f306dc9c8b9p-1 0x1.a4f4e2a1adc9dp-4 -0x1.396685922cad5p-6 -0x1.b6b696f50445ap-13
+       0x1.bca686e33e4fap-10 -0x1.3565c5a7a51d7p-11 0x1.b26319b531c97p-16 0x1.0e59982e26060p-14
+       -0x1.f174919fd2169p-16 0x1.b991296463310p-19 0x1.9040b7fa75cedp-19 -0x1.faaafb346da85p-20
+       0x1.e57cbf113e7f1p-22 0x1.107c8bdd9269bp-24 -0x1.beabb79953ba5p-24 0x1.af42a7eb5dc40p-25
+       -0x1.107df844db69ap-26 0x1.f884a2e78a171p-29 -0x1.5f4ff15c70892p-31 0x1.6df5634c92b69p-34
+       -0x1.152776e56f64bp-37 0x1.2038b6a1989cfp-41 -0x1.6f66e29a6ab27p-46 0x1.af754007c0619p-52""",
+)
+
+# Where exp is 0 and where it is infinite. At the lower end both factors of 2^n are 0: no underflow slows the CPU down.
+_EXP_RANGE = Pair(-176.0, -1418.0), Pair(89.0, 710.0)
+_EXP2_RANGE = Pair(-254.0, -2046.0), Pair(129.0, 1025.0)
+_SINH_TOP = Pair(89.75, 710.75)  # just above the largest argument with a finite sinh
+
+
+def _remainder_of_ln2(v: Arithmetic, y: Number) -> tuple[Number, Bits]:
+    """r = y - n log 2 in [-log 2 / 2, log 2 / 2], and bits that hold n."""
+    n, bits = v.nearest(y, _LOG2_E)
+    return v.fma(-n, _LN2_LOW, v.fma(-n, _LN2, y)), bits
+
+
+def _times_power_of_two(v: Arithmetic, m: Number, bits: Bits) -> Number:
+    """2^n m by two factors, since 2^n alone may be no number; unsigned, because a NaN leaves anything in the bits."""
+    e = bits + (2 * v.bias - v.rounder_bits)
+    half = e >> 1
+    return m * v.from_bits(half << v.digits) * v.from_bits((e - half) << v.digits)
+
+
+def _exp(v: Arithmetic, x: Number) -> Number:
+    """2^n (1 + r p(r)), x = n log 2 + r."""
+    r, bits = _remainder_of_ln2(v, v.clamp(x, *_EXP_RANGE))
+    return _times_power_of_two(v, v.fma(r, v.horner(r, _EXPM1), 1.0), bits)
+
+
+def _exp_parts(v: Arithmetic, y: Number, k: int = 0) -> tuple[Number, Number]:
+    """p and s with exp(y) = 2^k s (1 + p), s a power of two: with k = 2 finite up to the top of sinh."""
+    r, bits = _remainder_of_ln2(v, y)
+    power = v.from_bits((bits + (v.bias - k - v.rounder_bits)) << v.digits)
+    return v.fma(r * r, v.horner(r, _EXPM1, first=1), r), power
+
+
+def _expm1(v: Arithmetic, x: Number) -> Number:
+    """2^n p + (2^n - 1), a quarter of it first, which is always finite."""
+    p, s = _exp_parts(v, v.clamp(x, Pair(-20.0, -40.0), _SINH_TOP), k=2)
+    return v.with_sign(v.fma(p, s, s - 0.25) * 4.0, x)
+
+
+def _sinh(v: Arithmetic, x: Number) -> Number:
+    """(u + u / (u + 1)) / 2, u = expm1(|x|) = 4 q."""
+    p, s = _exp_parts(v, v.at_most(v.abs(x), _SINH_TOP), k=2)
+    q = v.fma(p, s, s - 0.25)
+    return v.with_sign((q + q / v.fma(q, 4.0, 1.0)) * 2.0, x)
+
+
+def _cosh(v: Arithmetic, x: Number) -> Number:
+    """(e + 1 / e) / 2, e = exp(|x|) = 4 q."""
+    p, s = _exp_parts(v, v.at_most(v.abs(x), _SINH_TOP), k=2)
+    q = v.fma(p, s, s)
+    return v.fma(q, 2.0, 0.125 / q)
+
+
+def _tanh(v: Arithmetic, x: Number) -> Number:
+    """u / (u + 2), u = expm1(2 |x|)."""
+    a = v.at_most(v.abs(x), Pair(10.0, 20.0))
+    p, s = _exp_parts(v, a + a)
+    u = v.fma(p, s, s - 1.0)
+    return v.with_sign(u / (u + 2.0), x)
+
+
+def _erf(v: Arithmetic, x: Number) -> Number:
+    """-expm1(log(erfc(|x|))): well-conditioned for all x, with one smooth polynomial."""
+    a = v.at_most(v.abs(x), Pair(4.0, 6.0))
+    p, s = _exp_parts(v, -a * v.horner(a, _MINUS_LOG_ERFC))
+    return v.with_sign(v.abs(v.fma(p, s, s - 1.0)), x)
+
+
+# Logarithms and powers -----------------------------------------------------------------------------------------------
+
+_TINY = Pair(2.0**-126, 2.0**-1022)
+_SQRT_HALF_BITS = Pair(0x3F3504F3, 0x3FE6A09E667F3BCD)
+
+# log(1 + f) / f for sqrt(1/2) <= 1 + f <= sqrt(2)
+_LOG = _table(
+    """0x1.000000p+0 -0x1.fffff8p-2 0x1.555792p-2 -0x1.000570p-2 0x1.98b748p-3 -0x1.5332a4p-3 0x1.3238f0p-3
+       -0x1.263ba6p-3 0x1.654492p-4""",
+    """0x1.000000p+0 -0x1.ffffffffffee4p-2 0x1.55555555553d7p-2 -0x1.00000000223a7p-2 0x1.9999999a056c7p-3
+       -0x1.5555552eef811p-3 0x1.249248d7c7bacp-3 -0x1.0000099975a6ep-3 0x1.c71ca18629ed1p-4
+       -0x1.99971b727cb86p-4 0x1.74557acf393d0p-4 -0x1.5581dd7fe9074p-4 0x1.3bbe500783386p-4
+       -0x1.23103bea2968cp-4 0x1.08e0842844607p-4 -0x1.027fc808a6588p-4 0x1.2298fc6fc5198p-4
+       -0x1.122bc3eaa4ab3p-4 0x1.f6d822c593123p-6""",
+)
+
+# (log(1 + f) - f) / f^2 on the same interval
+_LOG1P = _table(
+    """-0x1.000000p-1 0x1.555554p-2 -0x1.000228p-2 0x1.99a034p-3 -0x1.547234p-3 0x1.22d68ep-3 -0x1.0d8202p-3
+       0x1.05709ep-3 -0x1.38f91ap-4""",
+    """-0x1.0000000000000p-1 0x1.55555555551f3p-2 -0x1.000000000046dp-2 0x1.9999999a2af43p-3 -0x1.555555555b4aep-3
+       0x1.249248e2bf412p-3 -0x1.ffffff80a4deap-4 0x1.c71c8e516c667p-4 -0x1.9999cad25d521p-4 0x1.7459bcf1f5752p-4
+       -0x1.554d2c268e6c4p-4 0x1.3b4b8f2224e9ep-4 -0x1.2547c9c877198p-4 0x1.0f3dbebc66455p-4
+       -0x1.eef70bbbd0bfep-5 0x1.e93ec4b72db77p-5 -0x1.15da1499cf61fp-4 0x1.0311e2406ca7ep-4
+       -0x1.d01485f0a8a8dp-6""",
+)
+
+# (log2((1 + s) / (1 - s)) - 2 s / log 2) / s^3 in s^2 for |s| <= 0.1716, and 2 / log 2 in two parts
+_LOG2 = _table(
+    "0x1.ec709ep-1 0x1.2776e0p-1 0x1.a5d046p-2 0x1.589068p-2",
+    """0x1.ec709dc3a03fdp-1 0x1.2776c50ef9e6dp-1 0x1.a61762a730040p-2 0x1.484b14361b937p-2 0x1.0c9a5e4dbdce2p-2
+       0x1.c6a1367e0f8cfp-3 0x1.878f296afbacdp-3 0x1.86fdafd0889e4p-3""",
+)
+_TWO_LOG2_E = _hex("0x1.715476p+1", "0x1.71547652b82fep+1")
+_TWO_LOG2_E_LOW = _hex("0x1.4ae0c0p-25", "0x1.777d0ffda0d24p-55")
+
+
+def _exponent_and_mantissa(v: Arithmetic, x: Number) -> tuple[Bits, Number]:
+    """e + bias and m of a normal x = 2^e m > 0 with m in [sqrt(1/2), sqrt(2))."""
+    offset = v.bits(x) + (v.one - v.pick(_SQRT_HALF_BITS))
+    return offset >> v.digits, v.from_bits((offset & ((1 << v.digits) - 1)) + v.pick(_SQRT_HALF_BITS))
+
+
+def _difference(v: Arithmetic, n: Bits, subtrahend: Any) -> Number:
+    """n - subtrahend as a number, n < 2^digits: n is the low bits of 2^digits + n."""
+    return v.from_bits(n | (v.bias + v.digits << v.digits)) - v.number(subtrahend)
+
+
+def _positive_parts(v: Arithmetic, x: Number) -> tuple[Number, Number]:
+    """e and f of any finite x = 2^e (1 + f) > 0; a subnormal x is made normal first."""
+    subnormal = x < _TINY
+    e, m = _exponent_and_mantissa(v, v.select(subnormal, x * 2.0**v.digits, x))
+    zero = 2.0**v.digits + v.bias
+    return _difference(v, e, v.select(subnormal, zero + v.digits, zero)), m - 1.0
+
+
+def _log_edges(v: Arithmetic, result: Number, x: Number, pole: float) -> Number:
+    """-infinity at the pole, NaN below it and for NaN, infinity at infinity."""
+    outside = v.select(x == pole, -math.inf, math.nan)
+    return v.select(x == math.inf, math.inf, v.select(x > pole, result, outside))
+
+
+def _log(v: Arithmetic, x: Number) -> Number:
+    """e log 2 + f p(f), x = 2^e (1 + f)."""
+    e, f = _positive_parts(v, x)
+    return _log_edges(v, v.fma(e, _LN2, f * v.horner(f, _LOG)), x, 0.0)
+
+
+def _log1p(v: Arithmetic, x: Number) -> Number:
+    """e log 2 + f + f^2 q(f), 1 + x = 2^e (1 + f), f from x and not from the rounded 1 + x."""
+    e, _ = _exponent_and_mantissa(v, x + 1.0)
+    scale = v.from_bits((v.integer(2 * v.bias + 2) - e) << v.digits)  # 4 / 2^e: 1 / 2^e may be subnormal
+    f = v.fma(x * 0.25, scale, v.fma(scale, 0.25, -1.0))
+    result = v.fma(_difference(v, e, 2.0**v.digits + v.bias), _LN2, v.fma(f * f, v.horner(f, _LOG1P), f))
+    return v.with_sign(_log_edges(v, result, x, -1.0), x)
+
+
+def _log2_in_two(v: Arithmetic, x: Number) -> tuple[Number, Number]:
+    """log2(x) to about 2^-31 or 2^-60, relatively, as a sum: e + log2((1 + s) / (1 - s)) with s = f / (2 + f)."""
+    e, f = _positive_parts(v, x)
+    below = f + 2.0
+    below_low = f - (below - 2.0)
+    reciprocal = 1.0 / below
+    s = f * reciprocal
+    s_low = v.fma(-s, below_low, v.fma(-s, below, f)) * reciprocal
+    first = s * _TWO_LOG2_E
+    first_low = v.fma(s, _TWO_LOG2_E, -first)
+    square = s * s
+    tail = v.fma(s, _TWO_LOG2_E_LOW, v.fma(s_low, _TWO_LOG2_E, first_low))
+    tail = v.fma(s * square, v.horner(square, _LOG2), tail)
+    high = e + first
+    low = first - (high - e) + tail
+    total = high + low
+    return total, low - (total - high)
+
+
+def _positive_power(v: Arithmetic, x: Number, b: Number) -> Number:
+    """2^(b log2(x)) for finite x > 0."""
+    high, low = _log2_in_two(v, x)
+    b = v.clamp(b, -(2.0 ** (v.digits + 10)), 2.0 ** (v.digits + 10))  # enough for 0 and infinity, no 0 * infinity
+    y = b * high
+    y_low = v.fma(b, low, v.fma(b, high, -y))
+    y = v.clamp(y, *_EXP2_RANGE)
+    n, bits = v.nearest(y, 1.0)
+    r = v.clamp(y - n + y_low, -1.0, 1.0)
+    return _times_power_of_two(v, v.fma(r, v.horner(r, _EXP2M1), 1.0), bits)
+
+
+def _pow(v: Arithmetic, a: Number, b: Number) -> Number:
+    """2^(b log2|a|), the sign and what is no number as IEEE 754 says, for all numbers, infinities and NaN."""
+    size, half = v.abs(a), b * 0.5
+    whole = v.floor(b) == b
+    odd = whole & (v.floor(half) != half)
+    inside = v.select((a < 0.0) & (v.floor(b) != b), math.nan, _positive_power(v, size, b))
+    to_zero = (size == 0.0) ^ (b < 0.0)  # the size is here 0, infinity or NaN
+    outside = v.select(size == size, v.select(to_zero, 0.0, math.inf), math.nan)
+    result = v.select((size > 0.0) & (size < math.inf), inside, v.select(b == b, outside, math.nan))
+    result = v.with_sign(result, v.select(odd, a, 0.0))
+    return v.select((b == 0.0) | (a == 1.0), 1.0, result)
+
+
+# Trigonometry --------------------------------------------------------------------------------------------------------
+
+_PI = tuple(
+    _hex(*pair)
+    for pair in (
+        ("0x1.921fb6p+1", "0x1.921fb54442d18p+1"),
+        ("-0x1.777a5cp-24", "0x1.1a62633145c07p-53"),
+        ("-0x1.ee59dap-49", "-0x1.f1976b7ed9000p-109"),
+    )
+)
+_HALF_PI = tuple(Pair(part.float32 / 2, part.float64 / 2) for part in _PI)
+_ONE_OVER_PI = _hex("0x1.45f306p-2", "0x1.45f306dc9c883p-2")
+_TWO_OVER_PI = Pair(2 * _ONE_OVER_PI.float32, 2 * _ONE_OVER_PI.float64)
+
+# (sin(r) / r - 1) / r^2 in r^2 for |r| <= 1.58
+_SIN = _table(
+    "-0x1.55554cp-3 0x1.110ed4p-7 -0x1.9f6f18p-13 0x1.5da6fep-19",
+    """-0x1.5555555555555p-3 0x1.11111111110c6p-7 -0x1.a01a01a014a97p-13 0x1.71de3a5288763p-19 -0x1.ae6454c7c59ddp-26
+       0x1.6123c9879a031p-33 -0x1.ae428a8673aa6p-41 0x1.8816db928946ep-49""",
+)
+
+# tan(r) = r (1 + r^2 p) / (1 + r^2 q) for |r| <= 0.793: p and q in r^2
+_TAN_OVER = _table("-0x1.c7ef7ap-4 0x1.18f50ap-10", "-0x1.112843dc1d57dp-3 0x1.c0d00f8e2ea9ap-9 -0x1.2b77b90d91bcap-16")
+_TAN_UNDER = _table(
+    "-0x1.c75134p-2 0x1.056286p-6",
+    "-0x1.dde9774364014p-2 0x1.a46ea025fd539p-6 -0x1.46d615b5e8f3ap-12 0x1.0b27dcf9006edp-21",
+)
+
+# (atan(t) / t - 1) / t^2 in t^2 for |t| <= tan(pi / 8)
+_ATAN = _table(
+    "-0x1.55554ap-2 0x1.9991e2p-3 -0x1.23b99ep-3 0x1.b223d6p-4 -0x1.f2e1cap-5",
+    """-0x1.555555555553dp-2 0x1.9999999995855p-3 -0x1.24924922ac874p-3 0x1.c71c70e5a490dp-4 -0x1.745cf8ce9a724p-4
+       0x1.3b11180e8aec5p-4 -0x1.10ebab7a8b693p-4 0x1.df0e876cec99ep-5 -0x1.9ccf271c31ba4p-5 0x1.37cc3b54ecc41p-5
+       -0x1.255528478fde6p-6""",
+)
+_TAN_PI_OVER_8, _TAN_3_PI_OVER_8 = math.sqrt(2) - 1, math.sqrt(2) + 1
+
+
+def _minus_multiple(v: Arithmetic, x: Number, n: Number, parts: tuple[Pair, ...]) -> Number:
+    """x - n times a constant in three parts: the first step is exact."""
+    for part in parts:
+        x = v.fma(-n, part, x)
+    return x
+
+
+def _signed_sine(v: Arithmetic, r: Number, bits: Bits) -> Number:
+    """sin(r) for |r| <= pi / 2, negative if the lowest bit is 1; far outside of the range of sin, r is anything."""
+    r = v.clamp(r, -1.58, 1.58)
+    square = r * r
+    sine = v.fma(r * square, v.horner(square, _SIN), r)
+    return v.from_bits(v.bits(sine) ^ (bits << (v.width - 1)))
+
+
+def _sin(v: Arithmetic, x: Number) -> Number:
+    """(-1)^n sin(x - n pi)."""
+    n, bits = v.nearest(x, _ONE_OVER_PI)
+    return _signed_sine(v, _minus_multiple(v, x, n, _PI), bits)
+
+
+def _cos(v: Arithmetic, x: Number) -> Number:
+    """(-1)^n sin((n + 1/2) pi - x)."""
+    n, bits = v.nearest(v.fma(x, _ONE_OVER_PI, -0.5), 1.0)
+    return _signed_sine(v, -_minus_multiple(v, x, n + 0.5, _PI), bits)
+
+
+def _tan(v: Arithmetic, x: Number) -> Number:
+    """tan(r) or -1 / tan(r), r = x - n pi / 2, by one quotient."""
+    n, bits = v.nearest(x, _TWO_OVER_PI)
+    r = v.clamp(_minus_multiple(v, x, n, _HALF_PI), -0.793, 0.793)
+    square = r * r
+    over = v.fma(r * square, v.horner(square, _TAN_OVER), r)
+    under = v.fma(square, v.horner(square, _TAN_UNDER), 1.0)
+    odd = bits.is_odd()
+    return v.select(odd, -under, over) / v.select(odd, over, under)
+
+
+def _atan(v: Arithmetic, x: Number) -> Number:
+    """0, pi/4 or pi/2 + atan(t), t = a, (a - 1) / (a + 1) or -1 / a, by one quotient."""
+    a = v.abs(x)
+    middle, large = a > _TAN_PI_OVER_8, a > _TAN_3_PI_OVER_8
+    over = v.select(large, -1.0, v.select(middle, a - 1.0, a))
+    under = v.select(large, a, v.select(middle, a + 1.0, 1.0))
+    start = v.select(large, math.pi / 2, v.select(middle, math.pi / 4, 0.0))
+    t = over / under
+    square = t * t
+    return v.with_sign(v.fma(t * square, v.horner(square, _ATAN), t) + start, x)
+
+
+# The rest ------------------------------------------------------------------------------------------------------------
+
+
+def _min(v: Arithmetic, a: Number, b: Number) -> Number:
+    """The smaller number; NaN if any is."""
+    return v.select(a == a, v.select(a < b, a, b), a)
+
+
+def _max(v: Arithmetic, a: Number, b: Number) -> Number:
+    """The larger number; NaN if any is."""
+    return v.select(a == a, v.select(a > b, a, b), a)
+
+
+FUNCTIONS: dict[str, Callable[..., Number]] = {
+    "exp": _exp,
+    "log": _log,
+    "sqrt": lambda v, x: v.sqrt(x),
+    "sin": _sin,
+    "cos": _cos,
+    "tan": _tan,
+    "tanh": _tanh,
+    "pow": _pow,
+    "abs": lambda v, x: v.abs(x),
+    "min": _min,
+    "max": _max,
+    "erf": _erf,
+    "floor": lambda v, x: v.floor(x),
+    "fma": lambda v, a, b, c: v.fma(a, b, c),
+    "select": lambda v, condition, a, b: v.select(condition, a, b),
+    "expm1": _expm1,
+    "log1p": _log1p,
+    "sinh": _sinh,
+    "cosh": _cosh,
+    "atan": _atan,
+}
+
+
+@cache
+def _library(name: str) -> dict[str, Any]:
+    from numba.extending import intrinsic
+
+    return compile_with(intrinsic, name)
+
+
+def library(dtype: DTypeLike) -> dict[str, Any]:
+    """The functions above for numba's CPU code, by name: scalars of ``dtype`` (float32 or float64) in and out."""
+    return _library(np.dtype(dtype).name)
+
+
+def compile_with(intrinsic: Callable[..., Any], name: str, arithmetic: type[Arithmetic] = Arithmetic) -> dict[str, Any]:
+    """The functions of type ``name`` by a target's decorator for functions that emit LLVM instructions."""
+    from numba import types
+
+    if name not in Pair._fields:
+        raise ValueError(f"dtype must be float32 or float64, not {name}")
+    real, integer = getattr(types, name), getattr(types, name.replace("float", "uint"))
+
+    def compiled(name: str, body: Callable[..., Number]) -> Any:
+        _, *names = inspect.signature(body).parameters
+        signature = real(*(types.boolean if n == "condition" else real for n in names))
+
+        def emit(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+            v = arithmetic(context, builder, real, integer)
+            kinds = (Truth if n == "condition" else Number for n in names)
+            return body(v, *(kind(v, ir) for kind, ir in zip(kinds, args, strict=True))).ir
+
+        # numba looks at the number of arguments
+        typed = {
+            1: lambda typing, x: (signature, emit),
+            2: lambda typing, a, b: (signature, emit),
+            3: lambda typing, a, b, c: (signature, emit),
+        }[len(names)]
+        typed.__name__ = typed.__qualname__ = name
+        return intrinsic(typed)
+
+    return {name: compiled(name, body) for name, body in FUNCTIONS.items()}

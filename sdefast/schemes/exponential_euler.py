@@ -1,0 +1,70 @@
+r"""Exponential Euler: the linear part L of the drift is treated exactly, for drifts that are stiff in it.
+
+.. math:: X_{k+1} = X_k + h \varphi_1(h L)\, a(t_k, X_k) + e^{h L} b(t_k, X_k) \Delta W, \qquad
+    \varphi_1(z) = \frac{e^z - 1}{z}
+
+with a the whole drift; for :math:`a = L x + f` this is :math:`e^{hL} X_k + h \varphi_1(h L) f + e^{hL} b \Delta W`.
+"""
+
+from typing import Any
+
+import numpy as np
+
+from .base import Interval, Scheme
+from .equation import Equation, Vector
+from .euler_maruyama import noise_term
+
+
+def step(equation: Equation, interval: Interval, x: Vector, z: Vector, c: Vector) -> Vector:
+    t, _, root = interval
+    dw = tuple(root * n for n in z)
+    growth, mean_growth = c[: len(c) // 2], c[len(c) // 2 :]  # exp(h L) and h phi1(h L)
+    a = equation.drift(t, x)
+    noise = tuple(noise_term(row, dw) for row in equation.diffusion(t, x))
+    drifts, noises = times(mean_growth, a), times(growth, noise)
+    return tuple(x[i] + (drifts[i] + noises[i]) for i in range(equation.dim))
+
+
+def times(matrix: Vector, vector: Vector) -> Vector:
+    """The product, for a matrix given by its diagonal or by all its entries."""
+    n = len(vector)
+    if len(matrix) == n:
+        return tuple(m * v for m, v in zip(matrix, vector, strict=True))
+    return tuple(noise_term(matrix[n * i : n * (i + 1)], vector) for i in range(n))
+
+
+def constants(sde: Any, h: np.ndarray) -> np.ndarray:
+    """exp(h L) and h phi1(h L), for diagonal L only the diagonals, one row per step size."""
+    from ..models.laws import linear_moments
+
+    dim, diagonal = sde.dim, not np.any(sde.linear - np.diag(np.diag(sde.linear)))
+    entries = slice(None, None, dim + 1) if diagonal else slice(None)
+    sizes, where = np.unique(np.asarray(h, dtype=float), return_inverse=True)
+    rows = []
+    for size in sizes:
+        growth, integral, _ = linear_moments(sde.linear, np.eye(dim), np.zeros((dim, dim)), float(size))
+        rows.append(np.concatenate([(np.eye(dim) + growth).ravel()[entries], integral.ravel()[entries]]))
+    return np.array(rows)[where]
+
+
+def check(sde: Any, equation: Equation) -> None:
+    if sde.linear is None:
+        raise ValueError(
+            "method='exponential-euler' needs SDE(linear=...), the linear part of the drift: rates of shape (dim,) or "
+            "a matrix of shape (dim, dim)"
+        )
+
+
+EXPONENTIAL_EULER = Scheme(
+    name="exponential-euler",
+    calculus="ito",
+    strong_order=0.5,
+    weak_order=1.0,
+    strong_order_additive=1.0,
+    strong_order_general=0.5,
+    step=step,
+    constants=constants,
+    check=check,
+    reference="Lord and Tambue, Stochastic exponential integrators for the finite element discretization of SPDEs for "
+    "multiplicative and additive noise, IMA J. Numer. Anal. 33, 2013",
+)
