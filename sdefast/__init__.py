@@ -1,6 +1,6 @@
 """Stochastic differential equations for machine learning at the speed of compiled kernels."""
 
-from . import boundaries, functionals, noise
+from . import boundaries, functionals, noise, wiener
 from .config import show_config
 from .models import (
     CEV,
@@ -41,4 +41,5 @@ __all__ = [
     "noise",
     "show_config",
     "simulate",
+    "wiener",
 ]

@@ -11,11 +11,10 @@ own, which does not change the path (Glasserman, Monte Carlo Methods in Financia
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, ClassVar, NamedTuple
-
-import math
 
 from . import checks
 from .schemes.equation import Equation, Vector
@@ -191,7 +190,7 @@ def as_number(what: str, value: Any) -> Expr:
         value = value[0]
     if not isinstance(value, Expr):
         raise ValueError(f"{what} must return one number, got {len(value)}")
-    return select(value, 1.0, 0.0) if value.is_boolean else value  # type: ignore[no-any-return]
+    return select(value, 1.0, 0.0) if value.is_boolean else value
 
 
 def running_max(of: Of = 0, *, bridge: bool = True) -> Functional:

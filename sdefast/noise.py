@@ -135,6 +135,35 @@ def words(
     return out
 
 
+def signs(
+    seed: int,
+    n_draws: int,
+    n_chains: int = 1,
+    *,
+    first_draw: int = 0,
+    first_chain: int = 0,
+    dtype: DTypeLike = "float64",
+) -> np.ndarray:
+    """Random signs +1 and -1, what schemes with two-point noise draw; arguments as for `normals`.
+
+    Draw n is +1 or -1 as bit n % 32 of word n // 32 of stream 2 is 1 or 0.
+
+    Examples
+    --------
+    >>> import sdefast as sf
+    >>> sorted(set(sf.noise.signs(7, 100)[:, 0].tolist()))
+    [-1.0, 1.0]
+    """
+    kind = checks.dtype("dtype", dtype)
+    n_draws = checks.count("n_draws", n_draws, least=0)
+    first_draw = checks.count("first_draw", first_draw, least=0, most=_MOST)
+    skipped, n_words = first_draw % 32, -(-(first_draw % 32 + n_draws) // 32)
+    packed = words(seed, n_words, n_chains, stream=2, first_word=first_draw // 32, first_chain=first_chain)
+    bits = (packed[:, None] >> np.arange(32, dtype=np.uint32)[None, :, None]) & np.uint32(1)
+    chosen = bits.reshape(-1, packed.shape[1])[skipped : skipped + n_draws]
+    return (2 * chosen.astype(np.int8) - 1).astype(kind)
+
+
 def brownian(
     seed: int,
     times: ArrayLike,

@@ -61,8 +61,9 @@ class SDE(Model):
 
     Examples
     --------
+    >>> import math
     >>> import sdefast as sf
-    >>> pendulum = sf.SDE(drift=lambda t, x, p: (x[1], -sf.math.sin(x[0])), diffusion=lambda t, x, p: (0.0, p.s),
+    >>> pendulum = sf.SDE(drift=lambda t, x, p: (x[1], -math.sin(x[0])), diffusion=lambda t, x, p: (0.0, p.s),
     ...                   dim=2, noise="diagonal", params={"s": 0.1})
     >>> sf.simulate(pendulum, x0=(1.0, 0.0), t1=1.0, n_steps=100, n_paths=1000, seed=1).mean.shape
     (1, 2)
@@ -70,7 +71,7 @@ class SDE(Model):
 
     drift: Callable[..., Any]
     diffusion: Callable[..., Any]
-    dim: int = 1  # type: ignore[assignment]
+    dim: int = 1
     noise: str = "diagonal"
     noise_dim: int | None = None  # type: ignore[assignment]
     params: Mapping[str, float] | None = None
@@ -81,7 +82,10 @@ class SDE(Model):
     schemes: ClassVar[Mapping[str, str]] = {}
 
     def __post_init__(self) -> None:
-        put = lambda name, value: object.__setattr__(self, name, value)  # noqa: E731
+
+        def put(name: str, value: Any) -> None:
+            object.__setattr__(self, name, value)
+
         put("dim", checks.count("dim", self.dim, most=_MOST_COMPONENTS))
         put("noise", checks.choice("noise", self.noise, NOISES))
         put("calculus", checks.choice("calculus", self.calculus, CALCULI))
@@ -168,7 +172,7 @@ class SDE(Model):
 
     def parameter_tuple(self) -> tuple[Any, ...]:
         names = tuple(self.params or ())
-        return namedtuple("Parameters", names)(*map(parameter_symbol, names))  # type: ignore[misc]
+        return namedtuple("Parameters", names)(*map(parameter_symbol, names))
 
     def _matrix(self, b: Any) -> Matrix:
         shaped = isinstance(b, tuple) and any(isinstance(row, tuple) for row in b)

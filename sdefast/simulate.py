@@ -191,6 +191,7 @@ def simulate(
     else:
         settings, start = _continued(model, resume, {**numbers, **chain, "t0": t0, "t1": t1}, n_steps, times, wanted)
     draws = None if normals is None else _given(normals, settings)
+    settings = settings if draws is None else replace(settings, given_normals=True)
     result = _run(settings, start, draws, executor, threads, _flag("progress", progress), started)
     _warn_of_nonfinite(result)
     return result

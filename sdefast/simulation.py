@@ -39,8 +39,9 @@ class Settings:
     saves: np.ndarray
     layout: Layout
     keeps_paths: bool
-    extras: Extras = Extras()
+    extras: Extras = field(default_factory=Extras)
     histogram: Histogram | None = None
+    given_normals: bool = False
 
     @property
     def n_chains(self) -> int:
@@ -500,7 +501,8 @@ def merge(*runs: Simulation) -> Simulation:
             gathered.layout.add(all_nodes, new)
     kept = [run._states for run in runs if run._states is not None]
     states = np.concatenate(kept, axis=2) if kept else None
-    counts = None if runs[0]._counts is None else sum(run._counts for run in runs)
+    counted = [run._counts for run in runs if run._counts is not None]
+    counts = np.sum(counted, axis=0) if counted else None
     settings = replace(first, n_paths=sum(run.n_paths for run in runs))
     cost = Cost(sum(r.cost.seconds for r in runs), runs[0].cost.threads, runs[0].cost.isa, f"{len(runs)} shards")
     return Simulation(settings, cost, states, nodes, counts)

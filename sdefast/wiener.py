@@ -69,7 +69,7 @@ Integrand: TypeAlias = Callable[[Any, np.ndarray], ArrayLike]
 
 #: what a scheme draws (`Scheme.draws`) -> the function of `sdefast.noise` that returns it. Schemes whose draws are not
 #: named here have no increments to return.
-_SOURCES: Mapping[str, Callable[..., np.ndarray]] = {"normals": noise.normals}
+_SOURCES: Mapping[str, Callable[..., np.ndarray]] = {"normals": noise.normals, "signs": noise.signs}
 
 #: models whose exact step is a function of the increments; others draw from a transition law of its own variance
 _EXACT_IN_THE_INCREMENTS = (BrownianMotion, BlackScholes)
@@ -108,7 +108,8 @@ def increments(run: Simulation, *, first_path: int = 0, n_paths: int | None = No
     TypeError
         If ``run`` is no simulation.
     ValueError
-        If the run's method does not step by Brownian increments, or a path is out of range. The exact transitions of
+        If the run's method does not step by Brownian increments, it was given its normals, or a path is out of range.
+        The exact transitions of
         `OrnsteinUhlenbeck` and `LinearSDE` draw integrals of a kernel against dW, of which the increments of W are no
         function; those of `BrownianMotion` and `BlackScholes` are driven by the increments.
     MemoryError
@@ -127,6 +128,14 @@ def increments(run: Simulation, *, first_path: int = 0, n_paths: int | None = No
     first = checks.count("first_path", first_path, least=0, most=settings.n_paths - 1)
     rest = settings.n_paths - first
     n = rest if n_paths is None else checks.count("n_paths", n_paths, most=rest)
+    if settings.given_normals:
+        raise ValueError("run must have drawn its own noise, and it was given its normals")
+    if settings.extras.antithetic:
+        chains = settings.n_chains
+        dw = increments_of(replace(settings, n_paths=chains, extras=replace(settings.extras, antithetic=False)))
+        return np.concatenate(
+            [dw[:, first : first + n], -dw[:, max(first - chains, 0) : max(first + n - chains, 0)]], 1
+        )
     return increments_of(replace(settings, first_chain=settings.first_chain + first, n_paths=n))
 
 

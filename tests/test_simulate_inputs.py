@@ -94,7 +94,7 @@ BAD = [
     ({"model": None}, TypeError, "model must be a model"),
     ({"method": "euler-maruyma"}, ValueError, "method must be one of .*did you mean 'euler-maruyama'"),
     ({"method": "Exact"}, ValueError, "method must be one of .*did you mean 'exact'"),
-    ({"method": "heun-ito-7"}, ValueError, "method must be one of 'euler-maruyama', 'exact', got 'heun-ito-7'$"),
+    ({"method": "heun-ito-7"}, ValueError, "method must be one of .*'exact', .*got 'heun-ito-7'$"),
     ({"method": 1}, ValueError, "method must be one of"),
     ({"method": ["exact"]}, ValueError, "method must be one of"),
     ({"model": HESTON, "x0": (1.0, 0.1), "method": "exact"}, ValueError, "Heston has no method 'exact'; it has euler-"),

@@ -126,8 +126,22 @@ def test_schemes_with_other_draws(monkeypatch):
     z = noise.normals(11, 40 * 4, 9, first_chain=5).reshape(40, 4, 9)
     np.testing.assert_allclose(dw, np.sqrt(0.05) * z[:, :2].transpose(0, 2, 1), rtol=1e-15)
     assert wiener.increments_of(settings_of(sde, "euler-maruyama")).shape == (40, 9, 2)
-    with pytest.raises(ValueError, match="run must step by Brownian increments, and method='signs' draws signs"):
-        wiener.increments_of(settings_of(sde, "signs"))
+    dw = wiener.increments_of(settings_of(sde, "signs"))
+    z = noise.signs(11, 40 * 2, 9, first_chain=5).reshape(40, 2, 9)
+    np.testing.assert_allclose(dw, np.sqrt(0.05) * z.transpose(0, 2, 1), rtol=1e-15)
+
+
+def test_antithetic_pairs_mirror_their_increments():
+    options = {"x0": 0.0, "t1": 1.0, "n_steps": 7, "seed": 3}
+    run = sf.simulate(sf.BrownianMotion(), n_paths=10, antithetic=True, **options)
+    dw = wiener.increments(run)
+    np.testing.assert_allclose(dw.sum(0), run.x[-1], atol=1e-14)
+    np.testing.assert_array_equal(dw[:, 5:], -dw[:, :5])
+    np.testing.assert_array_equal(wiener.increments(run, first_path=3, n_paths=4), dw[:, 3:7])
+    np.testing.assert_array_equal(wiener.increments(run, first_path=7), dw[:, 7:])
+    run = sf.simulate(sf.BrownianMotion(), n_paths=2, normals=np.zeros((7, 2, 1)), **options)
+    with pytest.raises(ValueError, match="run must have drawn its own noise"):
+        wiener.increments(run)
 
 
 @pytest.mark.parametrize(

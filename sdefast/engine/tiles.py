@@ -55,6 +55,10 @@ class Observer:
     parameters: np.ndarray
     times: np.ndarray
 
+    def at(self, saves: slice) -> tuple[int, int, np.ndarray, np.ndarray]:
+        """What the kernel needs for some of the times."""
+        return self.kernel.address(), self.count, self.parameters, self.times[saves]
+
 
 @dataclass(frozen=True)
 class Gathered:
@@ -193,7 +197,7 @@ def _run_chunk(
         tile.saves[saves],
         saved[saves] if saved is not None else None,
         tuple(_request(g, out) for g, out in zip(tile.gathered, parts, strict=True)),
-        observer and (observer.kernel.address(), observer.count, observer.parameters, observer.times[saves]),
+        None if observer is None else observer.at(saves),
         _bins(tile.histogram, counts, saves),
         None if tile.normals is None else _steps_of(tile, chunk),
         abort,

@@ -145,7 +145,7 @@ class Chain:
 
     def _named(self, values: Sequence[Expr]) -> Any:
         names = tuple(name for name, _ in self.extras.functionals)
-        return namedtuple("Functionals", names)(*values)  # type: ignore[misc]
+        return namedtuple("Functionals", names)(*values)
 
     # What the engine runs ----------------------------------------------------------------------------------------
 
@@ -224,7 +224,7 @@ class Chain:
         rows = tuple(symbol(f"x{i}") for i in range(self.n_single))
         dim, n_functionals = self.sde.dim, len(self.functionals)
         y = self._named(rows[dim : dim + n_functionals])
-        asked = [(name, f) for name, f, *_ in (*self.extras.expectations, *self.extras.controls)]
+        asked = [*self.extras.expectations, *((name, f) for name, f, _ in self.extras.controls)]
         values = [
             as_number(name, call_with(f, f"function {name!r}", symbol("t"), rows[:dim], self._parameters, y))
             for name, f in asked

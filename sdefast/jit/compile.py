@@ -54,9 +54,8 @@ def _function(program: Program) -> Any:
 def _signature(program: Program) -> Any:
     from numba import types
 
-    state, noise, double = (
-        types.CPointer(getattr(types, name)) for name in (program.dtype, program.noise, "float64")
-    )
+    pointer: Any = types.CPointer
+    state, noise, double = (pointer(getattr(types, name)) for name in (program.dtype, program.noise, "float64"))
     if program.kind == "observer":
         return types.void(double, types.float64, types.int32, state, state)
     clock, sizes = (types.int64,) * 3, (types.int32,) * 3
@@ -74,10 +73,12 @@ def _sign(dtype: str) -> Any:
     from numba import types
     from numba.extending import intrinsic
 
-    width, real, bits = (32, ir.FloatType(), types.float32) if dtype == "float32" else (64, ir.DoubleType(), types.float64)
+    width, real, bits = (
+        (32, ir.FloatType(), types.float32) if dtype == "float32" else (64, ir.DoubleType(), types.float64)
+    )
     top, minus_one = 1 << (width - 1), int(np.array(-1.0, dtype).view(f"u{width // 8}"))
 
-    @intrinsic  # type: ignore[untyped-decorator]
+    @intrinsic
     def sign(typing: Any, word: Any, n: Any) -> Any:
         def build(context: Any, builder: Any, signature: Any, args: Any) -> Any:
             integer = ir.IntType(width)

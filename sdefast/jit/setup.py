@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 from functools import lru_cache
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -152,7 +153,9 @@ def _known_values(s: Settings) -> np.ndarray:
     t = s.grid.time(s.saves)
     values = np.empty((len(t), len(s.extras.controls)))
     for i, (name, _, known) in enumerate(s.extras.controls):
-        value = checks.array(f"controls[{name!r}][1]", np.vectorize(known, otypes=[float])(t) if callable(known) else known)
+        value = checks.array(
+            f"controls[{name!r}][1]", np.vectorize(known, otypes=[float])(t) if callable(known) else known
+        )
         if value.shape not in ((), t.shape):
             raise ValueError(f"controls[{name!r}][1] must be a number or of shape {t.shape}, got {value.shape}")
         values[:, i] = value
@@ -196,7 +199,7 @@ class Parts:
         of_pairs = [Gathered(_ONE, n + n_controls + i, True) for i in range(pairs)]
         self.all = tuple(g for part in (*parts, asked, of_pairs) for g in part)
         ends = np.cumsum([0, *map(len, parts), len(asked), len(of_pairs)])
-        ranges = [range(a, b) for a, b in zip(ends[:-1], ends[1:], strict=True)]
+        ranges = [range(a, b) for a, b in pairwise(ends)]
         self.state, self.carried = ranges[0], ranges[1 : 1 + extra_rows]
         self.expectations, self.pairs = ranges[-2], ranges[-1]
 

@@ -1,9 +1,10 @@
-"""Elementary functions for compiled lanes: branch-free, so that loops over them vectorise, with the same bits everywhere.
+"""Elementary functions for compiled lanes: branch-free, so that loops vectorise, and with the same bits everywhere.
 
-`library(dtype)` gives scalar numba functions of float32 or float64 arguments that are emitted in place at every call. The
-mathematics, below, is plain Python over an `Arithmetic`: operators, `fma`, `select`, and the change between a number and
-its bits. All floating point is strict, and a product that is added to something is always a written-out fma. `exp` and
-`log` are those of ``csrc/noise/vector_math.hpp``, equal to them bit by bit where the result is a normal number.
+`library(dtype)` gives scalar numba functions of float32 or float64 whose instructions are emitted where they are
+called. The mathematics is plain Python over an `Arithmetic`: operators, `fma`, `select`, and the change between a
+number and its bits. All floating point is strict, and no product is a term of a sum but in a written-out fma, so that
+a compiler that contracts finds nothing to do. `exp` and `log` are those of ``csrc/noise/vector_math.hpp``, with the
+same bits for normal arguments of log and normal results of exp.
 
 A `Pair` holds what differs between the types, first for float32, then for float64. The errors in the comments are the
 largest seen, in ulp of the exact result, in the same order.
@@ -101,7 +102,8 @@ class Arithmetic:
 
     def clamp(self, x: Number, low: Any, high: Any) -> Number:
         """x between low and high; NaN stays."""
-        return self.select(x < low, low, self.select(x > high, high, x))
+        x = self.at_most(x, high)
+        return self.select(x < low, low, x)
 
     def at_most(self, x: Number, high: Any) -> Number:
         return self.select(x > high, high, x)
@@ -112,6 +114,10 @@ class Arithmetic:
     def with_sign(self, magnitude: Number, x: Number) -> Number:
         """A number that is not negative, or has the sign of x already, with the sign of x."""
         return self.from_bits(self.bits(magnitude) | (self.bits(x) & self.sign))
+
+    def product(self, a: Any, b: Any) -> Number:
+        """a * b rounded, also where it is a term of a sum that a compiler may contract."""
+        return self.fma(a, b, 0.0)
 
     def nearest(self, x: Number, factor: Any) -> tuple[Number, Bits]:
         """The integer n nearest to x * factor, and bits that are those of n but for an offset, ``rounder_bits``."""
@@ -247,21 +253,22 @@ _EXP2M1 = _table(
        0x1.e6055debde7c9p-28 0x1.bd728e67a2df9p-32""",
 )
 
-# -log(erfc(a)) / a for 0 <= a <= 4 or 6, the relative error of erf minimised
+# -log(erfc(a)) / a for 0 <= a <= 4 or 6, the relative error of erf minimised: its value at 0 and the rest
+_TWO_OVER_SQRT_PI = _hex("0x1.20dd76p+0", "0x1.20dd750429b6dp+0")
 _MINUS_LOG_ERFC = _table(
-    """0x1.20dd76p+0 0x1.45f2fap-1 0x1.a4fa5ep-4 -0x1.39cdcep-6 -0x1.5056b6p-13 0x1.b4fefep-10 -0x1.4bc84ep-11
-       0x1.ed686ep-14 -0x1.369300p-17""",
-    """0x1.20dd750429b6dp+0 0x1.45f306dc9c8b9p-1 0x1.a4f4e2a1adc9dp-4 -0x1.396685922cad5p-6 -0x1.b6b696f50445ap-13
-       0x1.bca686e33e4fap-10 -0x1.3565c5a7a51d7p-11 0x1.b26319b531c97p-16 0x1.0e59982e26060p-14
-       -0x1.f174919fd2169p-16 0x1.b991296463310p-19 0x1.9040b7fa75cedp-19 -0x1.faaafb346da85p-20
-       0x1.e57cbf113e7f1p-22 0x1.107c8bdd9269bp-24 -0x1.beabb79953ba5p-24 0x1.af42a7eb5dc40p-25
-       -0x1.107df844db69ap-26 0x1.f884a2e78a171p-29 -0x1.5f4ff15c70892p-31 0x1.6df5634c92b69p-34
-       -0x1.152776e56f64bp-37 0x1.2038b6a1989cfp-41 -0x1.6f66e29a6ab27p-46 0x1.af754007c0619p-52""",
+    """-0x1.d0d882p-25 0x1.45f2fap-1 0x1.a4fa4ap-4 -0x1.39cca0p-6 -0x1.516774p-13 0x1.b52002p-10 -0x1.4beb3ep-11
+       0x1.edb430p-14 -0x1.36d496p-17""",
+    """-0x1.5472ea38d4590p-57 0x1.45f306dc9c8d9p-1 0x1.a4f4e2a1a9bcep-4 -0x1.396685908fb0bp-6
+       -0x1.b6b6a1be69552p-13 0x1.bca691d655fd0p-10 -0x1.35663b90523b5p-11 0x1.b29ad9cb5edc2p-16
+       0x1.0e33070f8035bp-14 -0x1.f033059eeec59p-16 0x1.a9725a0910094p-19 0x1.a47a54ed37bb8p-19
+       -0x1.1168d92d7cccep-19 0x1.324fbe17e7528p-21 -0x1.90d45a9cf75e1p-27 -0x1.1a65eb8596baep-24
+       0x1.292148398b4f8p-25 -0x1.7237fe4ad4dbep-27 0x1.44771f7b79eeep-29 -0x1.9d8a523a6ca06p-32
+       0x1.7a6da6b79799fp-35 -0x1.d9893a453bc69p-39 0x1.6bab4f4402194p-43 -0x1.02ddac6c06f81p-48""",
 )
 
 # Where exp is 0 and where it is infinite. At the lower end both factors of 2^n are 0: no underflow slows the CPU down.
 _EXP_RANGE = Pair(-176.0, -1418.0), Pair(89.0, 710.0)
-_EXP2_RANGE = Pair(-254.0, -2046.0), Pair(129.0, 1025.0)
+_EXP2_RANGE = Pair(-170.0, -1200.0), Pair(140.0, 1060.0)
 _SINH_TOP = Pair(89.75, 710.75)  # just above the largest argument with a finite sinh
 
 
@@ -322,7 +329,7 @@ def _tanh(v: Arithmetic, x: Number) -> Number:
 def _erf(v: Arithmetic, x: Number) -> Number:
     """-expm1(log(erfc(|x|))): well-conditioned for all x, with one smooth polynomial."""
     a = v.at_most(v.abs(x), Pair(4.0, 6.0))
-    p, s = _exp_parts(v, -a * v.horner(a, _MINUS_LOG_ERFC))
+    p, s = _exp_parts(v, v.fma(-a, _TWO_OVER_SQRT_PI, -a * v.horner(a, _MINUS_LOG_ERFC)))
     return v.with_sign(v.abs(v.fma(p, s, s - 1.0)), x)
 
 
@@ -404,46 +411,40 @@ def _log1p(v: Arithmetic, x: Number) -> Number:
 
 
 def _log2_in_two(v: Arithmetic, x: Number) -> tuple[Number, Number]:
-    """log2(x) to about 2^-31 or 2^-60, relatively, as a sum: e + log2((1 + s) / (1 - s)) with s = f / (2 + f)."""
+    """log2(x) as a sum, the second part under 1% of the first: e + log2((1 + s) / (1 - s)) with s = f / (2 + f)."""
     e, f = _positive_parts(v, x)
-    below = f + 2.0
-    below_low = f - (below - 2.0)
-    reciprocal = 1.0 / below
+    reciprocal = 1.0 / (f + 2.0)
     s = f * reciprocal
-    s_low = v.fma(-s, below_low, v.fma(-s, below, f)) * reciprocal
-    first = s * _TWO_LOG2_E
-    first_low = v.fma(s, _TWO_LOG2_E, -first)
+    s_low = v.fma(-s, f, v.fma(s, -2.0, f)) * reciprocal
+    first = v.product(s, _TWO_LOG2_E)
+    first_low = v.fma(s_low, _TWO_LOG2_E, v.fma(s, _TWO_LOG2_E, -first))
     square = s * s
-    tail = v.fma(s, _TWO_LOG2_E_LOW, v.fma(s_low, _TWO_LOG2_E, first_low))
-    tail = v.fma(s * square, v.horner(square, _LOG2), tail)
+    rest = v.fma(s * square, v.horner(square, _LOG2), v.fma(s, _TWO_LOG2_E_LOW, first_low))
     high = e + first
-    low = first - (high - e) + tail
-    total = high + low
-    return total, low - (total - high)
+    return high, first - (high - e) + rest
 
 
 def _positive_power(v: Arithmetic, x: Number, b: Number) -> Number:
     """2^(b log2(x)) for finite x > 0."""
     high, low = _log2_in_two(v, x)
-    b = v.clamp(b, -(2.0 ** (v.digits + 10)), 2.0 ** (v.digits + 10))  # enough for 0 and infinity, no 0 * infinity
-    y = b * high
+    y = v.product(b, high)
     y_low = v.fma(b, low, v.fma(b, high, -y))
-    y = v.clamp(y, *_EXP2_RANGE)
-    n, bits = v.nearest(y, 1.0)
-    r = v.clamp(y - n + y_low, -1.0, 1.0)
-    return _times_power_of_two(v, v.fma(r, v.horner(r, _EXP2M1), 1.0), bits)
+    n, bits = v.nearest(y + y_low, 1.0)
+    r = y - n + y_low
+    power = _times_power_of_two(v, v.fma(r, v.horner(r, _EXP2M1), 1.0), bits)
+    zero, infinite = _EXP2_RANGE
+    return v.select(y < zero, 0.0, v.select(y > infinite, math.inf, power))
 
 
 def _pow(v: Arithmetic, a: Number, b: Number) -> Number:
-    """2^(b log2|a|), the sign and what is no number as IEEE 754 says, for all numbers, infinities and NaN."""
+    """2^(b log2|a|); signs, zeros, infinities and NaN as IEEE 754 says, but for pow(-1, +-infinity), which is NaN."""
     size, half = v.abs(a), b * 0.5
     whole = v.floor(b) == b
     odd = whole & (v.floor(half) != half)
     inside = v.select((a < 0.0) & (v.floor(b) != b), math.nan, _positive_power(v, size, b))
-    to_zero = (size == 0.0) ^ (b < 0.0)  # the size is here 0, infinity or NaN
-    outside = v.select(size == size, v.select(to_zero, 0.0, math.inf), math.nan)
-    result = v.select((size > 0.0) & (size < math.inf), inside, v.select(b == b, outside, math.nan))
-    result = v.with_sign(result, v.select(odd, a, 0.0))
+    outside = v.select((size == 0.0) ^ (b < 0.0), 0.0, math.inf)  # of 0 and of infinity
+    result = v.select((size > 0.0) & (size < math.inf), inside, outside)
+    result = v.with_sign(v.select((a == a) & (b == b), result, math.nan), v.select(odd, a, 0.0))
     return v.select((b == 0.0) | (a == 1.0), 1.0, result)
 
 
@@ -513,11 +514,16 @@ def _cos(v: Arithmetic, x: Number) -> Number:
 
 
 def _tan(v: Arithmetic, x: Number) -> Number:
-    """tan(r) or -1 / tan(r), r = x - n pi / 2, by one quotient."""
+    """tan(r) or -1 / tan(r), r = x - n pi / 2 in two parts, by one quotient."""
     n, bits = v.nearest(x, _TWO_OVER_PI)
-    r = v.clamp(_minus_multiple(v, x, n, _HALF_PI), -0.793, 0.793)
-    square = r * r
-    over = v.fma(r * square, v.horner(square, _TAN_OVER), r)
+    first, second, third = _HALF_PI
+    start = v.fma(-n, first, x)
+    multiple = v.product(n, second)
+    r = start - multiple
+    r_low = start - r - multiple + v.fma(-n, third, v.fma(-n, second, multiple))
+    square = v.fma(r, r, (r + r) * r_low)
+    cube = square * r
+    over = v.fma(cube, v.horner(square, _TAN_OVER), r_low) + r
     under = v.fma(square, v.horner(square, _TAN_UNDER), 1.0)
     odd = bits.is_odd()
     return v.select(odd, -under, over) / v.select(odd, over, under)

@@ -7,7 +7,7 @@ from .equation import Equation, Vector
 
 def noise_term(b_row: Vector, dw: Vector) -> Expr:
     """One component of b dW."""
-    total = b_row[0] * dw[0]
+    total: Expr = b_row[0] * dw[0]
     for b, increment in zip(b_row[1:], dw[1:], strict=True):
         total = total + b * increment
     return total

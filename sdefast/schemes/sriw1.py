@@ -1,5 +1,8 @@
 r"""Roessler's SRIW1: strong order 1.5 without derivatives, for noises that do not change one another.
 
+Its weak order is 1.5 too, and 2 where the diffusion is linear in the state or does not depend on it: the variance of a
+step has an error :math:`-\tfrac1{12} b^4 b^{(3)} h^{5/2}`, among others.
+
 .. math::
     H^{(0)}_i &= X_k + \sum_j A^0_{ij} a(t_k + c^0_j h, H^{(0)}_j) h
         + \sum_l \sum_j B^0_{ij} b_l(t_k + c^1_j h, H^{(l)}_j) \frac{I_{(l,0)}}{h} \\
@@ -97,7 +100,7 @@ SRIW1 = Scheme(
     name="sriw1",
     calculus="ito",
     strong_order=1.5,
-    weak_order=2.0,
+    weak_order=1.5,
     strong_order_additive=1.5,
     noises=frozenset({"additive", "scalar", "diagonal"}),
     n_draws=two_per_noise,

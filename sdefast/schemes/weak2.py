@@ -34,19 +34,19 @@ def step(equation: Equation, interval: Interval, x: Vector, z: Vector, c: Vector
 
     for j in range(equation.noise_dim):
         plus, minus = around(equation, j, t + h, drifted, reach[j])
-        area = 0.25 * root * (z[j] * z[j] - 1.0)
+        quarter, area = 0.25 * dw[j], 0.25 * root * (z[j] * z[j] - 1.0)
         for i in components:
-            increment[i] = increment[i] + 0.25 * (plus[i] + minus[i] + 2.0 * b[i][j]) * dw[j]
+            increment[i] = increment[i] + (plus[i] + minus[i] + 2.0 * b[i][j]) * quarter
             if plus[i] is not minus[i]:
                 increment[i] = increment[i] + (plus[i] - minus[i]) * area
 
     for (r, j), v in two_point_variables(equation, z).items():
         plus, minus = around(equation, j, t, x, reach[r])
-        area = 0.25 * root * (z[j] * z[r] + v)
+        quarter, area = 0.25 * dw[j], 0.25 * root * (z[j] * z[r] + v)
         for i in components:
             if plus[i] is not minus[i]:
-                bend = 0.25 * (plus[i] + minus[i] - 2.0 * b[i][j]) * dw[j]
-                increment[i] = increment[i] + (bend + (plus[i] - minus[i]) * area)
+                increment[i] = increment[i] + (plus[i] + minus[i] - 2.0 * b[i][j]) * quarter
+                increment[i] = increment[i] + (plus[i] - minus[i]) * area
     return tuple(x[i] + increment[i] for i in components)
 
 

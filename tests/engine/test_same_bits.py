@@ -15,7 +15,7 @@ import sdefast as sf
 from sdefast import _core
 from sdefast.engine import tiles
 from sdefast.engine.statistics import Layout
-from sdefast.engine.tiles import BLOCK, Tile
+from sdefast.engine.tiles import BLOCK, Draws, Gathered, Tile
 
 # Python 3.12 and later warn of every fork of a process with threads, which is what is tested here.
 pytestmark = pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
@@ -62,7 +62,9 @@ def test_tile_size(threads, save_at, request):
 def test_small_tiles_are_small():
     layout = Layout(dim=2, moments=4, extremes=True, covariance=True)
     state, saves = np.zeros((2, 1)), np.array([1100])
-    whole = Tile("heston", np.zeros((1, 7)), 2, 0, 0, BLOCK + 333, 0, 1100, state, True, saves, False, layout)
+    whole = Tile(
+        "heston", np.zeros((1, 7)), Draws(2), 0, 0, BLOCK + 333, 0, 1100, state, saves, False, (Gathered(layout),), 2
+    )  # fmt: skip
     assert [tile.n_chains for tile in tiles.cut(whole, tiles.CALL)] == [BLOCK, 333]
     assert [chunk.end for chunk in tiles._chunks(whole)] == [1024, 1100]
 
