@@ -41,7 +41,6 @@ def small_tiles(monkeypatch):
     """Every block a tile, every 1024 steps a call, also on executors of other processes."""
     monkeypatch.setattr(tiles, "CALL", 1000)
     monkeypatch.setattr(tiles, "REMOTE_TILE", 2 * TILES)
-    monkeypatch.setattr(Tile.__init__, "__defaults__", (1000,))
 
 
 @pytest.mark.parametrize("threads", [2, 3])
