@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
+
+import numpy as np
 
 from . import checks
 from .schemes.equation import Vector
@@ -32,9 +35,28 @@ class Boundary:
         if self.component >= dim:
             raise ValueError(f"component must be from 0 to {dim - 1}, got {self.component}")
 
+    def check_start(self, x0: np.ndarray) -> None:
+        """ValueError if a start state, (dim, n), lies beyond a border."""
+        values = x0[self.component]
+        low, high = -math.inf if self.lower is None else self.lower, math.inf if self.upper is None else self.upper
+        wrong = (values < low) | (values > high)
+        if wrong.any():
+            raise ValueError(
+                f"x0 must begin within the boundary: component {self.component} from {low} to {high}, "
+                f"got {values[wrong][0]}"
+            )
+
     def apply(self, old: Vector, new: Vector) -> Vector:
         """The state after a step from ``old`` that would lead to ``new``."""
         raise NotImplementedError
+
+    def is_free(self, x: Vector) -> Expr:
+        """Whether a path moves on from ``x``."""
+        return constant(True)
+
+    def confine(self, component: int, value: Expr) -> Expr:
+        """A value that the component would take on the way, as far as it can go."""
+        return self._clamp(value) if component == self.component else value
 
     def _replace(self, x: Vector, value: Expr) -> Vector:
         return tuple(value if i == self.component else xi for i, xi in enumerate(x))
@@ -62,14 +84,18 @@ class Reflect(Boundary):
 class Absorb(Boundary):
     """See `absorb`."""
 
-    def apply(self, old: Vector, new: Vector) -> Vector:
-        value, inside = old[self.component], constant(True)
+    def is_free(self, x: Vector) -> Expr:
+        value, inside = x[self.component], constant(True)
         if self.lower is not None:
             inside = inside & (value > self.lower)
         if self.upper is not None:
             inside = inside & (value < self.upper)
+        return inside
+
+    def apply(self, old: Vector, new: Vector) -> Vector:
+        free = self.is_free(old)
         new = self._replace(new, self._clamp(new[self.component]))
-        return tuple(as_expr(select(inside, n, o)) for n, o in zip(new, old, strict=True))
+        return tuple(as_expr(select(free, n, o)) for n, o in zip(new, old, strict=True))
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import keyword
 import math
 import operator
 from collections.abc import Iterable
@@ -12,6 +13,11 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 _DTYPES: dict[str, np.dtype] = {"float32": np.dtype(np.float32), "float64": np.dtype(np.float64)}
+
+
+def is_attribute(name: Any) -> bool:
+    """Whether a name can follow a dot in a user's function."""
+    return isinstance(name, str) and name.isidentifier() and not keyword.iskeyword(name) and not name.startswith("_")
 
 
 def count(name: str, value: Any, *, least: int = 1, most: int = 2**62) -> int:

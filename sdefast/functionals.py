@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, NamedTuple
 
 from . import checks
+from .boundaries import Boundary
 from .schemes.equation import Equation, Vector
 from .trace import Expr, as_expr, constant, make, select, trace
 
@@ -24,7 +25,10 @@ Of = int | Callable[..., Any]
 
 
 class Move(NamedTuple):
-    """A step that a functional follows: from ``x`` at ``t`` to ``new`` at ``t + h``."""
+    """A step that a functional follows: from ``x`` at ``t`` to ``new`` at ``t + h``.
+
+    Without ``boundaries`` it would have gone to ``free``.
+    """
 
     equation: Equation
     parameters: Any
@@ -32,7 +36,22 @@ class Move(NamedTuple):
     t: Expr
     h: Expr
     x: Vector
+    free: Vector
     new: Vector
+    boundaries: tuple[Boundary, ...]
+
+    def confined(self, component: Any, value: Any) -> Expr:
+        """A value of a component between the steps, as far as the boundaries let it go."""
+        for boundary in self.boundaries:
+            value = boundary.confine(component, as_expr(value))
+        return as_expr(value)
+
+    def unless_absorbed(self, moved: Any, stayed: Expr) -> Expr:
+        """``moved`` where the path moves in this step, else ``stayed``."""
+        is_free = constant(True)
+        for boundary in self.boundaries:
+            is_free = is_free & boundary.is_free(self.x)
+        return as_expr(select(is_free, moved, stayed))
 
 
 @dataclass(frozen=True)
@@ -92,10 +111,13 @@ class _Extreme(_OfPath):
         name = "max" if self._sign > 0 else "min"
         if not self.n_uniforms:
             return make(name, value, new)
-        old = move.x[self.of]  # type: ignore[index]
-        distance = new - old
+        old, end = move.x[self.of], move.free[self.of]  # type: ignore[index]
+        distance = end - old
         reach = make("sqrt", as_expr(distance * distance - 2.0 * _variance(move, self.of) * make("log", u[0])))
-        return make(name, value, as_expr(0.5 * ((old + new) + self._sign * reach)))
+        farthest = move.confined(self.of, 0.5 * ((old + end) + self._sign * reach))
+        if end is not new:
+            farthest = make(name, farthest, new)
+        return move.unless_absorbed(make(name, value, farthest), value)
 
 
 @dataclass(frozen=True)
@@ -142,17 +164,18 @@ class FirstPassage(_OfPath):
     def follow(self, value: Expr, move: Move, u: Vector) -> Expr:
         old = self.at(move.t, move.x, move.parameters) - self.level
         new = self.at(move.t + move.h, move.new, move.parameters) - self.level
-        product = old * new
-        crossed = product <= 0
-        share = old / (old - new)
+        crossed, share = old * new <= 0, old / (old - new)
         if self.n_uniforms:
-            # The bridge reaches the level with probability exp(-2 old new / (b^2 h)).
-            variance = _variance(move, self.of)
-            touched = -2.0 * product > variance * make("log", u[0])
+            end = move.confined(self.of, move.free[self.of]) - self.level  # type: ignore[index]
+            product = old * end
+            share = select(product <= 0, old / (old - end), share)
+            crossed = crossed | (product <= 0)
+            # The bridge reaches the level with probability exp(-2 old end / (b^2 h)).
+            touched = -2.0 * product > _variance(move, self.of) * make("log", u[0])
             share = select(crossed, share, 0.5)
             crossed = crossed | touched
-        passed = move.t + move.h * share
-        return as_expr(select((value == math.inf) & crossed, passed, value))
+        passed = as_expr(select((value == math.inf) & crossed, move.t + move.h * share, value))
+        return move.unless_absorbed(passed, value) if self.n_uniforms else passed
 
 
 def _variance(move: Move, component: Any) -> Expr:

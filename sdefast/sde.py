@@ -223,7 +223,7 @@ def _checked_params(params: Any) -> dict[str, float]:
     if not isinstance(params, Mapping):
         raise TypeError(f"params must be a mapping of names to numbers, got {params!r}")
     for name in params:
-        if not isinstance(name, str) or not name.isidentifier() or name.startswith("_"):
+        if not checks.is_attribute(name):
             raise ValueError(f"params must have names that can follow 'p.', got {name!r}")
     return {name: checks.real(f"params[{name!r}]", value) for name, value in params.items()}
 

@@ -246,7 +246,7 @@ def _fresh(
     if x0 is None or n_paths is None:
         raise TypeError("simulate needs x0 and n_paths")
     scheme = "euler-maruyama" if chain["method"] is None else checks.choice("method", chain["method"], SCHEMES)
-    if scheme not in model.methods:
+    if scheme not in model.schemes and SCHEMES[scheme].step is None:
         raise ValueError(f"{type(model).__name__} has no method {scheme!r}; it has {', '.join(model.methods)}")
     state_type = checks.dtype("dtype", "float64" if dtype is None else dtype)
     noise_type = state_type if noise_dtype is None else checks.dtype("noise_dtype", noise_dtype)
@@ -361,8 +361,10 @@ def _progress_bar(wanted: bool, s: Settings) -> Any:
 
 
 def _warn_of_nonfinite(result: Simulation) -> None:
-    gone = int(result.n_nonfinite[-1])
-    if gone:
+    parts = result.settings.parts.state
+    finite = sum(node[-1, 0] for part in parts for node in result._nodes[part].values())
+    if finite < result.n_paths:
+        gone = result.n_paths - int(finite)
         warnings.warn(
             f"{gone} of {result.n_paths} paths are no longer finite at t={result.t[-1]:g}; the statistics are over the "
             "others. A smaller step or another method may help",

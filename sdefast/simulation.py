@@ -43,6 +43,11 @@ class Settings:
     histogram: Histogram | None = None
     given_normals: bool = False
 
+    @cached_property
+    def parts(self) -> setup.Parts:
+        """Where in the gathered statistics is what."""
+        return setup.Parts(self)
+
     @property
     def n_chains(self) -> int:
         """Chains that are run: one a path, or one a pair of antithetic paths."""
@@ -175,7 +180,7 @@ class Simulation:
     def standard_error(self) -> np.ndarray:
         """Standard error of `mean`, of shape (n_times, dim)."""
         if self.settings.extras.antithetic:
-            return np.column_stack([_mean_error(self._totals[i])[1] for i in self._parts.pairs[: self.model.dim]])
+            return np.column_stack([_mean_error(self._totals[i])[1] for i in self.settings.parts.pairs[: self.model.dim]])
         error: np.ndarray = np.sqrt(self.variance / self._at_least_one(self._count))
         return error
 
@@ -233,7 +238,7 @@ class Simulation:
         if not e.expectations:
             return {}
         names = [name for name, _ in e.expectations]
-        totals = [self._totals[i] for i in self._parts.expectations]
+        totals = [self._totals[i] for i in self.settings.parts.expectations]
         n_averaged = self.settings.n_chains
         if e.controls:
             return dict(zip(names, self._controlled(totals[0], len(names)), strict=True))
@@ -275,9 +280,9 @@ class Simulation:
         return self._carried(len(self.settings.extras.functionals))
 
     def _carried(self, i: int) -> FunctionalResult:
-        total = self._merged(self._parts.carried[i], Layout(1, 2, False, False))
+        total = self._merged(self.settings.parts.carried[i], Layout(1, 2, False, False))
         mean, error = _mean_error(total)
-        pairs = self._parts.pairs[self.model.dim :]
+        pairs = self.settings.parts.pairs[self.model.dim :]
         if i < len(pairs):
             error = _mean_error(self._totals[pairs[i]])[1]
         missing = self.n_paths - total[:, 0].astype(np.int64)
@@ -329,12 +334,8 @@ class Simulation:
         return result
 
     @cached_property
-    def _parts(self) -> setup.Parts:
-        return setup.Parts(self.settings)
-
-    @cached_property
     def _totals(self) -> list[np.ndarray]:
-        return [g.layout.total(nodes) for g, nodes in zip(self._parts.all, self._nodes, strict=True)]
+        return [g.layout.total(nodes) for g, nodes in zip(self.settings.parts.all, self._nodes, strict=True)]
 
     def _merged(self, part: range, layout: Layout) -> np.ndarray:
         total = self._totals[part[0]]
@@ -342,7 +343,7 @@ class Simulation:
 
     @cached_property
     def _total(self) -> np.ndarray:
-        return self._merged(self._parts.state, self.settings.layout)
+        return self._merged(self.settings.parts.state, self.settings.layout)
 
     @property
     def _count(self) -> np.ndarray:
@@ -497,7 +498,7 @@ def merge(*runs: Simulation) -> Simulation:
         if next_chain % BLOCK:
             raise ValueError(f"run {i} begins with path {next_chain}, which is no multiple of {BLOCK}")
         next_chain += run.settings.n_chains
-        for gathered, all_nodes, new in zip(setup.gathered(first), nodes, run._nodes, strict=True):
+        for gathered, all_nodes, new in zip(first.parts.all, nodes, run._nodes, strict=True):
             gathered.layout.add(all_nodes, new)
     kept = [run._states for run in runs if run._states is not None]
     states = np.concatenate(kept, axis=2) if kept else None
@@ -512,5 +513,5 @@ def _identity(s: Settings) -> tuple[Any, ...]:
     times = None if s.grid.times is None else s.grid.times.tobytes()
     grid = (s.grid.t0, s.grid.first_step, s.grid.n_steps, s.grid.h, times)
     start = None if s.x0 is None else s.x0.tobytes()
-    what = (s.saves.tobytes(), s.layout, s.keeps_paths, s.extras, s.histogram)
+    what = (s.saves.tobytes(), s.layout, s.keeps_paths, setup.extras_identity(s), s.histogram)
     return (s.model, start, s.method, s.seed, s.dtype, s.noise_dtype, grid, *what)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import namedtuple
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -40,10 +40,22 @@ class Extras:
     expectations: tuple[tuple[str, Callable[..., Any]], ...] = ()
     controls: tuple[tuple[str, Callable[..., Any], Any], ...] = ()
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Functions travel by value: lambdas too reach a file or another process."""
+        import cloudpickle
+
+        return _unpickle, (cloudpickle.dumps({field.name: getattr(self, field.name) for field in fields(self)}),)
+
     @property
     def change_step(self) -> bool:
         """Whether a step is more than the scheme's."""
         return bool(self.boundaries or self.functionals or self.stop_when or self.antithetic)
+
+
+def _unpickle(data: bytes) -> Extras:
+    import cloudpickle
+
+    return Extras(**cloudpickle.loads(data))
 
 
 @dataclass(frozen=True)
@@ -98,10 +110,10 @@ class Chain:
         constants = tuple(f"c{i}" for i in range(self._constants(np.ones(1)).shape[1]))
         assert self.scheme.step is not None
         c = tuple(map(symbol, constants))
-        new = tuple(map(as_expr, self.scheme.step(self.equation, Interval(t, h, root), x, z, c)))
+        free = new = tuple(map(as_expr, self.scheme.step(self.equation, Interval(t, h, root), x, z, c)))
         for boundary in self.extras.boundaries:
             new = boundary.apply(x, new)
-        move = Move(self.equation, self._parameters, start, t, h, x, new)
+        move = Move(self.equation, self._parameters, start, t, h, x, free, new, self.extras.boundaries)
         values, n_uniforms = self._follow(carried, move)
         outputs = (*new, *values)
         if self.extras.stop_when is not None:
@@ -151,8 +163,12 @@ class Chain:
 
     def program(self, dtype: str, noise_dtype: str) -> Program:
         """The stepper, to be compiled where it is needed."""
-        step = self.step
-        return Program("stepper", stepper_source(step, self._at_once()), dtype, "uint32" if step.signs else noise_dtype)
+        return Program("stepper", self.source, dtype, "uint32" if self.step.signs else noise_dtype)
+
+    @cached_property
+    def source(self) -> str:
+        """The stepper's source."""
+        return stepper_source(self.step, self._at_once())
 
     @cached_property
     def n_operations(self) -> int:
@@ -172,7 +188,7 @@ class Chain:
         m = self.step.n_draws
         if self.step.signs:
             per_word = 32 // m if m and 32 % m == 0 else 1
-            return min(per_word, 8 if self.n_operations <= 40 else 1)
+            return min(per_word, 4 if self.n_operations <= 40 else 1)
         return next((n for most, n in _AT_ONCE if self.n_operations <= most), 1)
 
     def coefficients(self, grid: TimeGrid) -> np.ndarray:
@@ -216,27 +232,28 @@ class Chain:
         rows = [np.broadcast_to(evaluate(e, values, known), start.shape[1:]) for e in begun]
         return np.concatenate([start, np.array(rows).astype(start.dtype)])
 
+    @cached_property
     def observed(self) -> list[Expr]:
         """What to observe at saved times: the expectations, then the controls, of ``t`` and the rows.
 
-        Of antithetic pairs the averages: of these too, then of the state's components and of the functionals.
+        Of antithetic pairs the averages: of these too, then of all rows.
         """
         rows = tuple(symbol(f"x{i}") for i in range(self.n_single))
         dim, n_functionals = self.sde.dim, len(self.functionals)
         y = self._named(rows[dim : dim + n_functionals])
-        asked = [*self.extras.expectations, *((name, f) for name, f, _ in self.extras.controls)]
+        asked = [(f"expectations[{name!r}]", f) for name, f in self.extras.expectations]
+        asked += [(f"controls[{name!r}]", f) for name, f, _ in self.extras.controls]
         values = [
-            as_number(name, call_with(f, f"function {name!r}", symbol("t"), rows[:dim], self._parameters, y))
-            for name, f in asked
+            as_number(what, call_with(f, what, symbol("t"), rows[:dim], self._parameters, y)) for what, f in asked
         ]
         if not self.extras.antithetic:
             return values
         mirror = {row: symbol(f"x{i + self.n_single}") for i, row in enumerate(rows)}
         known: dict[Expr, Expr] = {}
-        values += rows[: dim + n_functionals]
+        values += rows
         return [as_expr(0.5 * (value + substitute(value, mirror, known))) for value in values]
 
     def observer(self, dtype: str, outputs: Sequence[Expr]) -> Program:
         """What computes functions of the rows at saved times."""
-        names = [str(parameter_symbol(name).value) for name in self.sde.params or ()]
-        return Program("observer", observer_source(outputs, names, self.n_rows), dtype, dtype)
+        names = tuple(str(parameter_symbol(name).value) for name in self.sde.params or ())
+        return Program("observer", observer_source(tuple(outputs), names, self.n_rows), dtype, dtype)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -46,7 +47,7 @@ def _compile(program: Program) -> Any:
 
 def _function(program: Program) -> Any:
     space: dict[str, Any] = {f"{name}_": f for name, f in library(program.dtype).items()}
-    space |= {"T": np.dtype(program.dtype).type, "sign_": _sign(program.dtype)}
+    space |= {"T": np.dtype(program.dtype).type, **_bit_functions(program.dtype)}
     exec(compile(program.source, f"<sdefast {program.kind}>", "exec"), space)
     return space["kernel"]
 
@@ -62,36 +63,50 @@ def _signature(program: Program) -> Any:
     return types.void(double, *clock, *sizes, state, noise, state, state)
 
 
-_signs: dict[str, Any] = {}
+@cache
+def _bit_functions(dtype: str) -> dict[str, Any]:
+    """What turns random words into noise.
 
-
-def _sign(dtype: str) -> Any:
-    """``sign(word, n)``: +1 or -1 as bit n of the word is 1 or 0, put together from bits."""
-    if dtype in _signs:
-        return _signs[dtype]
+    ``shift_(word, n)`` shifts right, ``sign_(word, n)`` is +1 or -1 as bit n of the word is 1 or 0, and
+    ``flip_(x, sign)`` is their product, all of them put together from bits.
+    """
     from llvmlite import ir
     from numba import types
     from numba.extending import intrinsic
 
-    width, real, bits = (
-        (32, ir.FloatType(), types.float32) if dtype == "float32" else (64, ir.DoubleType(), types.float64)
-    )
-    top, minus_one = 1 << (width - 1), int(np.array(-1.0, dtype).view(f"u{width // 8}"))
+    word, integer = ir.IntType(32), ir.IntType(32 if dtype == "float32" else 64)
+    real, number = (ir.FloatType(), types.float32) if dtype == "float32" else (ir.DoubleType(), types.float64)
+    top, minus_one = 1 << (integer.width - 1), int(np.array(-1.0, dtype).view(f"u{integer.width // 8}"))
+
+    def resized(builder: Any, value: Any, to: Any) -> Any:
+        if value.type.width > to.width:
+            return builder.trunc(value, to)
+        return builder.zext(value, to) if value.type.width < to.width else value
 
     @intrinsic
-    def sign(typing: Any, word: Any, n: Any) -> Any:
+    def shift(typing: Any, value: Any, n: Any) -> Any:
         def build(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-            integer = ir.IntType(width)
-            value, position = args
-            value = builder.trunc(value, ir.IntType(32)) if value.type.width > 32 else value
-            value = builder.zext(value, integer) if width > 32 else value
-            position = builder.trunc(position, integer) if position.type.width > width else position
-            position = builder.zext(position, integer) if position.type.width < width else position
-            moved = builder.shl(value, builder.sub(integer(width - 1), position))
-            flipped = builder.xor(builder.and_(moved, integer(top)), integer(minus_one))
-            return builder.bitcast(flipped, real)
+            value, n = (resized(builder, arg, word) for arg in args)
+            return builder.lshr(value, n)
 
-        return bits(word, n), build
+        return types.uint32(value, n), build
 
-    _signs[dtype] = sign
-    return sign
+    @intrinsic
+    def sign(typing: Any, value: Any, n: Any) -> Any:
+        def build(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+            value, n = (resized(builder, arg, integer) for arg in args)
+            moved = builder.shl(value, builder.sub(integer(integer.width - 1), n))
+            bits = builder.xor(builder.and_(moved, integer(top)), integer(minus_one))
+            return builder.bitcast(bits, real)
+
+        return number(value, n), build
+
+    @intrinsic
+    def flip(typing: Any, x: Any, sign: Any) -> Any:
+        def build(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+            x, sign = (builder.bitcast(arg, integer) for arg in args)
+            return builder.bitcast(builder.xor(x, builder.and_(sign, integer(top))), real)
+
+        return number(number, number), build
+
+    return {"shift_": shift, "sign_": sign, "flip_": flip}

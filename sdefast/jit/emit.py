@@ -9,8 +9,9 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 
-from ..trace import Expr, make, select
+from ..trace import Expr, depends_on, flip, make, select, symbol
 
 #: Lanes in a row, `max_lanes` in csrc/noise/lanes.hpp.
 ROW = 256
@@ -50,10 +51,11 @@ class Code:
     """Statements that compute expressions, those of every lane apart from those of all.
 
     ``names`` says what symbols that are equal in all lanes are called, ``prefix`` what the statements' own names begin
-    with, ``constants`` collects constants and their names.
+    with, ``constants`` collects constants and their names, ``signs`` are the lane inputs that are +1 or -1.
     """
 
     lane_inputs: Iterable[str]
+    signs: frozenset[str] = frozenset()
     prefix: str = "v"
     names: dict[str, str] = field(default_factory=dict)
     constants: dict[str, str] = field(default_factory=dict)
@@ -68,9 +70,15 @@ class Code:
 
     def add(self, outputs: Iterable[Expr]) -> list[str]:
         """Append what computes ``outputs``; returns what holds them."""
-        gathered = _gather_factors(list(outputs), self.varies)
+        gathered = _gather_factors(list(outputs), self.varies, self.signs)
         self._uses = _count_uses(gathered)
         return [self.hold(e) for e in gathered]
+
+    def follow(self, first: Code) -> None:
+        """Take over from the step before what is equal in all lanes and at all times."""
+        time = (symbol("t"),)
+        shared = {e: name for e, name in first._known.items() if not first.varies(e) and not depends_on(e, time)}
+        self._known.update(shared)
 
     @property
     def used(self) -> frozenset[str]:
@@ -143,10 +151,18 @@ def _count_uses(outputs: Sequence[Expr]) -> Counter[Expr]:
     return uses
 
 
-def _gather_factors(outputs: Sequence[Expr], varies: Callable[[Expr], bool]) -> list[Expr]:
-    """Products with the factors that are equal in all lanes first, so that these are multiplied once a step."""
+def _gather_factors(
+    outputs: Sequence[Expr], varies: Callable[[Expr], bool], signs: frozenset[str] = frozenset()
+) -> list[Expr]:
+    """Products with the factors that are equal in all lanes first, so that these are multiplied once a step.
+
+    Signs come last and only flip the sign of the product.
+    """
     uses = _count_uses(outputs)
     done: dict[Expr, Expr] = {}
+
+    def is_sign(e: Expr) -> bool:
+        return e.op == "symbol" and e.value in signs
 
     def factors(e: Expr) -> list[Expr]:
         parts: list[Expr] = []
@@ -157,9 +173,9 @@ def _gather_factors(outputs: Sequence[Expr], varies: Callable[[Expr], bool]) -> 
     def rebuild(e: Expr) -> Expr:
         if e not in done:
             if e.op == "mul":
-                product, *rest = sorted(factors(e), key=varies)
+                product, *rest = sorted(factors(e), key=lambda part: (is_sign(part), varies(part)))
                 for part in rest:
-                    product = make("mul", product, part)
+                    product = flip(product, part) if is_sign(part) else make("mul", product, part)
                 done[e] = product
             elif e.op == "select":
                 done[e] = select(*map(rebuild, e.args))
@@ -186,7 +202,7 @@ def stepper_source(step: Step, at_once: int = 1) -> str:
         body = ["for s in range(n_steps):", *indent(single)]
     else:
         several = _steps(step, at_once, constants)
-        fits = f"s + {at_once} <= n_steps"
+        fits = f"stride == 0 and s + {at_once} <= n_steps"
         if step.signs:  # their bits come out of one word
             fits += f" and (first_step + s) % {at_once} == 0"
         body = [
@@ -197,7 +213,8 @@ def stepper_source(step: Step, at_once: int = 1) -> str:
     return "\n".join([*_constant_lines(constants), header, *indent(parameters + body), ""])
 
 
-def observer_source(outputs: Sequence[Expr], names: Sequence[str], dim: int) -> str:
+@lru_cache(maxsize=256)
+def observer_source(outputs: tuple[Expr, ...], names: tuple[str, ...], dim: int) -> str:
     """The source of an observer (see csrc/levels/table.hpp): ``outputs`` of ``t``, ``x0``, ... and ``names``."""
     code = Code(f"x{i}" for i in range(dim))
     results = code.add(outputs)
@@ -213,15 +230,22 @@ def _constant_lines(constants: dict[str, str]) -> list[str]:
 
 
 def _steps(step: Step, count: int, constants: dict[str, str]) -> list[str]:
-    """``count`` steps, from step ``s`` of the call on, in one loop over lanes: the state stays in registers."""
+    """``count`` steps, from step ``s`` of the call on, in one loop over lanes: the state stays in registers.
+
+    Several steps have one step size.
+    """
     rows = range(len(step.outputs))
     before, lane = _draw_setup(step, count)
     lane += [f"x{i} = x[{i * ROW} + l]" for i in rows]
+    signs = frozenset(f"z{j}" for j in range(step.n_draws)) if step.signs else frozenset()
+    first: Code | None = None
     for i in range(count):
-        names = {name: f"{name}_{i}" for name in ("t", *CLOCK, *step.constants)}
-        code = Code(step.lane_inputs, f"v{i}_", names, constants)
+        code = Code(step.lane_inputs, signs, f"v{i}_", {"t": f"t_{i}"}, constants)
+        if first is not None:
+            code.follow(first)
         results = code.add(step.outputs)
         before += _clock(step, i, code.used) + code.once
+        first = first or code
         lane += _draws(step, i, count) + code.per_lane
         lane.append(f"{', '.join(f'x{r}' for r in rows)} = {', '.join(results)}")
     lane += [f"x[{i * ROW} + l] = x{i}" for i in rows]
@@ -229,12 +253,14 @@ def _steps(step: Step, count: int, constants: dict[str, str]) -> list[str]:
 
 
 def _clock(step: Step, i: int, used: frozenset[str]) -> list[str]:
-    """What row s + i of the coefficients says, as far as it is used."""
+    """What the row of step s of the coefficients says of step s + i, as far as it is used."""
     first = len(CLOCK) + len(step.parameters)
     where = {name: at for at, name in enumerate(CLOCK)} | {name: first + j for j, name in enumerate(step.constants)}
-    lines = [f"r = (s + {i}) * stride"] if used & {"t", *where} else []
-    lines += [f"t_{i} = T(c[r] + (first_step + s + {i}) * c[r + 1])"] if "t" in used else []
-    return lines + [f"{name}_{i} = T(c[r + {at}])" for name, at in where.items() if name in used]
+    lines = [f"t_{i} = T(c[r] + (first_step + s + {i}) * c[r + 1])"] if "t" in used else []
+    if i == 0:
+        lines += [f"{name} = T(c[r + {at}])" for name, at in where.items() if name in used]
+        lines = ["r = s * stride", *lines] if lines else []
+    return lines
 
 
 def _draw_setup(step: Step, count: int) -> tuple[list[str], list[str]]:
@@ -244,7 +270,7 @@ def _draw_setup(step: Step, count: int) -> tuple[list[str], list[str]]:
     first = f"bit = (first_step + s) * {step.n_draws} - first_step * {step.n_draws} // 32 * 32"
     if count == 1:
         return [first, *before], []
-    return [first, f"word = bit // 32 * {ROW}", "bit = bit % 32", *before], ["w = z[word + l] >> bit"]
+    return [first, f"word = bit // 32 * {ROW}", "bit = bit % 32", *before], ["w = shift_(z[word + l], bit)"]
 
 
 def _draws(step: Step, i: int, count: int) -> list[str]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 from functools import lru_cache
-from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -24,6 +23,10 @@ if TYPE_CHECKING:
     from ..simulation import Settings
 
 _ONE = Layout(1, 2, False, False)
+_NOTHING = Extras()
+
+#: groups of statistics that a kernel gathers, and numbers in one of them
+_MOST_STATISTICS = 64
 
 
 # Checks of what was asked for ----------------------------------------------------------------------------------------
@@ -52,11 +55,23 @@ def checked_controls(controls: Any) -> tuple[tuple[str, Any, Any], ...]:
     ):
         raise TypeError(f"controls must be a mapping of names to (function, expected value), got {controls!r}")
     functions = named_functions("controls", {name: pair[0] for name, pair in controls.items()})
-    return tuple((name, function, controls[name][1]) for name, function in functions)
+    return tuple((name, function, _expected(f"controls[{name!r}][1]", controls[name][1])) for name, function in functions)
+
+
+def _expected(what: str, known: Any) -> Any:
+    """A control's expected value: a function of time, a number, or a tuple with one number for every saved time."""
+    if callable(known):
+        return known
+    values = checks.array(what, known)
+    if values.ndim > 1:
+        raise ValueError(f"{what} must be a number or of shape (n_times,), got shape {values.shape}")
+    return tuple(values.tolist()) if values.ndim else float(values)
 
 
 def checked_extras(model: Model, chain: dict[str, Any], expectations: Any, controls: Any) -> Extras:
     """What else happens to a chain, checked."""
+    if all(chain[name] is None for name in ("boundary", "functionals", "stop_when", "antithetic")):
+        return with_expectations(_NOTHING, expectations, controls)
     boundary = chain["boundary"]
     boundaries = () if boundary is None else tuple(boundary) if isinstance(boundary, (list, tuple)) else (boundary,)
     for b in boundaries:
@@ -69,7 +84,7 @@ def checked_extras(model: Model, chain: dict[str, Any], expectations: Any, contr
     if not isinstance(functionals, Mapping):
         raise TypeError(f"functionals must be a mapping of names to sdefast.functionals, got {functionals!r}")
     for name, functional in functionals.items():
-        if not isinstance(name, str) or not name.isidentifier() or name.startswith("_"):
+        if not checks.is_attribute(name):
             raise ValueError(f"functionals must have names that can follow 'y.', got {name!r}")
         if not isinstance(functional, Functional):
             raise TypeError(f"functionals[{name!r}] must be one of sdefast.functionals, got {functional!r}")
@@ -86,11 +101,15 @@ def checked_extras(model: Model, chain: dict[str, Any], expectations: Any, contr
 
 def with_expectations(extras: Extras, expectations: Any, controls: Any) -> Extras:
     """The same with other expectations."""
-    if controls and not expectations:
+    if not expectations and not controls:
+        return extras if not extras.expectations else replace(extras, expectations=(), controls=())
+    if not expectations:
         raise TypeError("controls correct expectations: pass expectations too")
     names = [name for name, *_ in (*expectations, *controls)]
     if len(set(names)) < len(names):
         raise ValueError("controls must have other names than expectations")
+    if len(names) > _MOST_STATISTICS:
+        raise ValueError(f"expectations and controls may be {_MOST_STATISTICS} together, got {len(names)}")
     return replace(extras, expectations=expectations, controls=controls)
 
 
@@ -125,27 +144,39 @@ def chain_of(s: Settings) -> Chain | None:
 
 
 def _compiled_chain(s: Settings) -> Chain:
-    boundaries = (*s.model.boundaries(), *s.extras.boundaries)
-    return _chain(_sde(s.model), s.method, replace(s.extras, boundaries=boundaries))
+    return compiled_chain(s.model, s.method, s.extras)
+
+
+def compiled_chain(model: Model, method: str, extras: Extras) -> Chain:
+    """The chain of a model under a scheme written in Python, also where the model has a compiled step of its own."""
+    boundaries = (*model.boundaries(), *extras.boundaries)
+    return _chain(_sde(model), method, replace(extras, boundaries=boundaries))
 
 
 def start_rows(s: Settings, start: np.ndarray) -> np.ndarray:
     """Start states with the rows that the chain carries besides; errors in the user's functions are raised here."""
     check_observed(s)
     chain = chain_of(s)
+    for boundary in s.extras.boundaries:
+        boundary.check_start(start)
     return start if chain is None else chain.start_rows(start, s.grid.t0)
 
 
 def check_observed(s: Settings) -> None:
     """Errors in the functions of expectations, raised before any work."""
     if s.extras.expectations:
-        _observing(s).observed()
+        _observing(s).observed  # noqa: B018  errors in the functions are raised here and now
         _known_values(s)
 
 
 def _observing(s: Settings) -> Chain:
     """A chain that knows the expectations, under whatever step."""
-    return chain_of(s) or Chain(_sde(s.model), SCHEMES["euler-maruyama"], s.extras)
+    return chain_of(s) or _observing_chain(_sde(s.model), s.extras)
+
+
+@lru_cache(maxsize=256)
+def _observing_chain(sde: SDE, extras: Extras) -> Chain:
+    return Chain(sde, SCHEMES["euler-maruyama"], extras)
 
 
 def _known_values(s: Settings) -> np.ndarray:
@@ -165,6 +196,29 @@ def _known_values(s: Settings) -> np.ndarray:
 known_values = _known_values
 
 
+class _Same:
+    """An expression that equals itself alone."""
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __init__(self, expression: Any) -> None:
+        self.expression = expression
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Same) and self.expression is other.expression
+
+
+def extras_identity(s: Settings) -> tuple[Any, ...]:
+    """Equal for runs whose extras compute the same, whichever functions say so."""
+    e = s.extras
+    chain = chain_of(s)
+    expressions = [] if chain is None else [*chain.step.outputs]
+    if e.expectations or e.antithetic:
+        expressions += _observing(s).observed
+    names = [[name for name, *_ in named] for named in (e.functionals, e.expectations, e.controls)]
+    return names, e.stop_when is None, e.antithetic, _known_values(s).tobytes(), list(map(_Same, expressions))
+
+
 def draws(s: Settings) -> Draws:
     """What a step draws."""
     chain, float32 = chain_of(s), s.noise_dtype.itemsize == 4
@@ -172,11 +226,6 @@ def draws(s: Settings) -> Draws:
         return Draws(s.model.noise_dim_of(s.method), float32=float32)
     step = chain.step
     return Draws(step.n_draws, step.n_uniforms, step.signs, float32)
-
-
-def gathered(s: Settings) -> tuple[Gathered, ...]:
-    """What is gathered: see `sdefast.simulation`, which reads it by `Parts`."""
-    return Parts(s).all
 
 
 class Parts:
@@ -195,11 +244,18 @@ class Parts:
             asked = [Gathered(Layout(n + n_controls, 2, False, True), 0, True)]
         else:
             asked = [Gathered(_ONE, i, True) for i in range(n)]
-        pairs = dim + len(e.functionals) if e.antithetic else 0
+        pairs = n_single if e.antithetic else 0
         of_pairs = [Gathered(_ONE, n + n_controls + i, True) for i in range(pairs)]
+        ranges, end = [], 0
+        for part in (*parts, asked, of_pairs):
+            ranges.append(range(end, end + len(part)))
+            end += len(part)
         self.all = tuple(g for part in (*parts, asked, of_pairs) for g in part)
-        ends = np.cumsum([0, *map(len, parts), len(asked), len(of_pairs)])
-        ranges = [range(a, b) for a, b in pairwise(ends)]
+        if end > _MOST_STATISTICS:
+            raise ValueError(
+                f"expectations, functionals and antithetic pairs need {end} groups of statistics, of which there are "
+                f"{_MOST_STATISTICS}"
+            )
         self.state, self.carried = ranges[0], ranges[1 : 1 + extra_rows]
         self.expectations, self.pairs = ranges[-2], ranges[-1]
 
@@ -221,7 +277,7 @@ def tile(s: Settings, start: np.ndarray, normals: np.ndarray | None) -> Tile:
         cost = max(chain.n_operations // 16, what.noise_dim, 1)
     return Tile(
         program, coefficients, what, s.seed, s.first_chain, s.n_chains, s.grid.first_step, s.grid.n_steps, start,
-        s.saves, s.keeps_paths, gathered(s), cost, _observer(s), s.histogram, normals,
+        s.saves, s.keeps_paths, s.parts.all, cost, _observer(s), s.histogram, normals,
     )  # fmt: skip
 
 
@@ -235,6 +291,5 @@ def _observer(s: Settings) -> Observer | None:
     if not s.extras.expectations and not s.extras.antithetic:
         return None
     chain = _observing(s)
-    outputs = chain.observed()
     times = np.ascontiguousarray(s.grid.time(s.saves), float)
-    return Observer(chain.observer(s.dtype.name, outputs), len(outputs), chain.parameter_values, times)
+    return Observer(chain.observer(s.dtype.name, chain.observed), len(chain.observed), chain.parameter_values, times)

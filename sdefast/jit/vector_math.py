@@ -6,8 +6,8 @@ number and its bits. All floating point is strict, and no product is a term of a
 a compiler that contracts finds nothing to do. `exp` and `log` are those of ``csrc/noise/vector_math.hpp``, with the
 same bits for normal arguments of log and normal results of exp.
 
-A `Pair` holds what differs between the types, first for float32, then for float64. The errors in the comments are the
-largest seen, in ulp of the exact result, in the same order.
+A `Pair` holds what differs between the types, first for float32, then for float64. The errors in the docstrings are the
+largest seen, in units in the last place of the exact result, in the same order.
 """
 
 from __future__ import annotations
@@ -286,7 +286,7 @@ def _times_power_of_two(v: Arithmetic, m: Number, bits: Bits) -> Number:
 
 
 def _exp(v: Arithmetic, x: Number) -> Number:
-    """2^n (1 + r p(r)), x = n log 2 + r."""
+    """2^n (1 + r p(r)), x = n log 2 + r. 0.9 / 0.9 ulp."""
     r, bits = _remainder_of_ln2(v, v.clamp(x, *_EXP_RANGE))
     return _times_power_of_two(v, v.fma(r, v.horner(r, _EXPM1), 1.0), bits)
 
@@ -299,27 +299,27 @@ def _exp_parts(v: Arithmetic, y: Number, k: int = 0) -> tuple[Number, Number]:
 
 
 def _expm1(v: Arithmetic, x: Number) -> Number:
-    """2^n p + (2^n - 1), a quarter of it first, which is always finite."""
+    """2^n p + (2^n - 1), a quarter of it first, which is always finite. 1.5 / 1.9 ulp."""
     p, s = _exp_parts(v, v.clamp(x, Pair(-20.0, -40.0), _SINH_TOP), k=2)
     return v.with_sign(v.fma(p, s, s - 0.25) * 4.0, x)
 
 
 def _sinh(v: Arithmetic, x: Number) -> Number:
-    """(u + u / (u + 1)) / 2, u = expm1(|x|) = 4 q."""
+    """(u + u / (u + 1)) / 2, u = expm1(|x|) = 4 q. 2.2 / 2.5 ulp."""
     p, s = _exp_parts(v, v.at_most(v.abs(x), _SINH_TOP), k=2)
     q = v.fma(p, s, s - 0.25)
     return v.with_sign((q + q / v.fma(q, 4.0, 1.0)) * 2.0, x)
 
 
 def _cosh(v: Arithmetic, x: Number) -> Number:
-    """(e + 1 / e) / 2, e = exp(|x|) = 4 q."""
+    """(e + 1 / e) / 2, e = exp(|x|) = 4 q. 1.5 / 1.5 ulp."""
     p, s = _exp_parts(v, v.at_most(v.abs(x), _SINH_TOP), k=2)
     q = v.fma(p, s, s)
     return v.fma(q, 2.0, 0.125 / q)
 
 
 def _tanh(v: Arithmetic, x: Number) -> Number:
-    """u / (u + 2), u = expm1(2 |x|)."""
+    """u / (u + 2), u = expm1(2 |x|). 2.5 / 2.6 ulp."""
     a = v.at_most(v.abs(x), Pair(10.0, 20.0))
     p, s = _exp_parts(v, a + a)
     u = v.fma(p, s, s - 1.0)
@@ -327,7 +327,7 @@ def _tanh(v: Arithmetic, x: Number) -> Number:
 
 
 def _erf(v: Arithmetic, x: Number) -> Number:
-    """-expm1(log(erfc(|x|))): well-conditioned for all x, with one smooth polynomial."""
+    """-expm1(log(erfc(|x|))): well-conditioned for all x, with one smooth polynomial. 1.8 / 1.9 ulp."""
     a = v.at_most(v.abs(x), Pair(4.0, 6.0))
     p, s = _exp_parts(v, v.fma(-a, _TWO_OVER_SQRT_PI, -a * v.horner(a, _MINUS_LOG_ERFC)))
     return v.with_sign(v.abs(v.fma(p, s, s - 1.0)), x)
@@ -396,13 +396,13 @@ def _log_edges(v: Arithmetic, result: Number, x: Number, pole: float) -> Number:
 
 
 def _log(v: Arithmetic, x: Number) -> Number:
-    """e log 2 + f p(f), x = 2^e (1 + f)."""
+    """e log 2 + f p(f), x = 2^e (1 + f). 2.3 / 4.2 ulp."""
     e, f = _positive_parts(v, x)
     return _log_edges(v, v.fma(e, _LN2, f * v.horner(f, _LOG)), x, 0.0)
 
 
 def _log1p(v: Arithmetic, x: Number) -> Number:
-    """e log 2 + f + f^2 q(f), 1 + x = 2^e (1 + f), f from x and not from the rounded 1 + x."""
+    """e log 2 + f + f^2 q(f), 1 + x = 2^e (1 + f), f from x and not from the rounded 1 + x. 1.6 / 2.0 ulp."""
     e, _ = _exponent_and_mantissa(v, x + 1.0)
     scale = v.from_bits((v.integer(2 * v.bias + 2) - e) << v.digits)  # 4 / 2^e: 1 / 2^e may be subnormal
     f = v.fma(x * 0.25, scale, v.fma(scale, 0.25, -1.0))
@@ -437,7 +437,7 @@ def _positive_power(v: Arithmetic, x: Number, b: Number) -> Number:
 
 
 def _pow(v: Arithmetic, a: Number, b: Number) -> Number:
-    """2^(b log2|a|); signs, zeros, infinities and NaN as IEEE 754 says, but for pow(-1, +-infinity), which is NaN."""
+    """2^(b log2|a|), 1.1 + 0.09 |b log a| ulp; edges as IEEE 754 says, but for pow(-1, +-infinity), which is NaN."""
     size, half = v.abs(a), b * 0.5
     whole = v.floor(b) == b
     odd = whole & (v.floor(half) != half)
@@ -468,6 +468,8 @@ _SIN = _table(
     """-0x1.5555555555555p-3 0x1.11111111110c6p-7 -0x1.a01a01a014a97p-13 0x1.71de3a5288763p-19 -0x1.ae6454c7c59ddp-26
        0x1.6123c9879a031p-33 -0x1.ae428a8673aa6p-41 0x1.8816db928946ep-49""",
 )
+
+_TAN_TOP = Pair(2.0**17, 2.0**40)  # what is farther from 0 gives 0
 
 # tan(r) = r (1 + r^2 p) / (1 + r^2 q) for |r| <= 0.793: p and q in r^2
 _TAN_OVER = _table("-0x1.c7ef7ap-4 0x1.18f50ap-10", "-0x1.112843dc1d57dp-3 0x1.c0d00f8e2ea9ap-9 -0x1.2b77b90d91bcap-16")
@@ -502,35 +504,34 @@ def _signed_sine(v: Arithmetic, r: Number, bits: Bits) -> Number:
 
 
 def _sin(v: Arithmetic, x: Number) -> Number:
-    """(-1)^n sin(x - n pi)."""
+    """(-1)^n sin(x - n pi). 1.8 / 1.8 ulp."""
     n, bits = v.nearest(x, _ONE_OVER_PI)
     return _signed_sine(v, _minus_multiple(v, x, n, _PI), bits)
 
 
 def _cos(v: Arithmetic, x: Number) -> Number:
-    """(-1)^n sin((n + 1/2) pi - x)."""
+    """(-1)^n sin((n + 1/2) pi - x). 1.8 / 1.8 ulp."""
     n, bits = v.nearest(v.fma(x, _ONE_OVER_PI, -0.5), 1.0)
     return _signed_sine(v, -_minus_multiple(v, x, n + 0.5, _PI), bits)
 
 
 def _tan(v: Arithmetic, x: Number) -> Number:
-    """tan(r) or -1 / tan(r), r = x - n pi / 2 in two parts, by one quotient."""
+    """tan(r) or -1 / tan(r), r = x - n pi / 2 in two parts, by one quotient. 2.3 / 2.3 ulp."""
+    x = v.select(v.abs(x) > _TAN_TOP, x * 0.0, x)
     n, bits = v.nearest(x, _TWO_OVER_PI)
     first, second, third = _HALF_PI
-    start = v.fma(-n, first, x)
-    multiple = v.product(n, second)
+    start, multiple = v.fma(-n, first, x), v.product(n, second)
     r = start - multiple
     r_low = start - r - multiple + v.fma(-n, third, v.fma(-n, second, multiple))
     square = v.fma(r, r, (r + r) * r_low)
-    cube = square * r
-    over = v.fma(cube, v.horner(square, _TAN_OVER), r_low) + r
+    over = v.fma(square * r, v.horner(square, _TAN_OVER), r_low) + r
     under = v.fma(square, v.horner(square, _TAN_UNDER), 1.0)
     odd = bits.is_odd()
     return v.select(odd, -under, over) / v.select(odd, over, under)
 
 
 def _atan(v: Arithmetic, x: Number) -> Number:
-    """0, pi/4 or pi/2 + atan(t), t = a, (a - 1) / (a + 1) or -1 / a, by one quotient."""
+    """0, pi/4 or pi/2 + atan(t), t = a, (a - 1) / (a + 1) or -1 / a, by one quotient. 2.6 / 2.5 ulp."""
     a = v.abs(x)
     middle, large = a > _TAN_PI_OVER_8, a > _TAN_3_PI_OVER_8
     over = v.select(large, -1.0, v.select(middle, a - 1.0, a))

@@ -1,7 +1,7 @@
 r"""Roessler's SRIW1: strong order 1.5 without derivatives, for noises that do not change one another.
 
-Its weak order is 1.5 too, and 2 where the diffusion is linear in the state or does not depend on it: the variance of a
-step has an error :math:`-\tfrac1{12} b^4 b^{(3)} h^{5/2}`, among others.
+Its weak order is 1.5 too, and 2 for additive noise: where b depends on the state, the variance of a step has errors
+such as :math:`-\tfrac1{12} b^4 b^{(3)} h^{5/2}`.
 
 .. math::
     H^{(0)}_i &= X_k + \sum_j A^0_{ij} a(t_k + c^0_j h, H^{(0)}_j) h

@@ -1,7 +1,7 @@
 """Scalar Python code turned into expressions: what it computes, its derivatives, and its source for a compiler."""
 
 from .evaluate import evaluate, substitute
-from .expression import Expr, as_expr, constant, depends_on, derivative, make, maximum, minimum, select, symbol
+from .expression import Expr, as_expr, constant, depends_on, derivative, flip, make, maximum, minimum, select, symbol
 from .tracing import TraceError, trace
 
 __all__ = [
@@ -12,6 +12,7 @@ __all__ = [
     "depends_on",
     "derivative",
     "evaluate",
+    "flip",
     "make",
     "maximum",
     "minimum",

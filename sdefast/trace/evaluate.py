@@ -7,34 +7,34 @@ from typing import Any
 
 import numpy as np
 
-from .expression import Expr, make, select
+from .expression import Expr, inside_out, make, select
 
 
 def substitute(expr: Expr, values: Mapping[Expr, Expr], known: dict[Expr, Expr] | None = None) -> Expr:
     """The expression with every symbol in ``values`` replaced; ``known`` keeps what was done for other expressions."""
     known = {} if known is None else known
-    if expr not in known:
-        if expr.op == "symbol":
-            known[expr] = values.get(expr, expr)
-        elif expr.op == "constant":
-            known[expr] = expr
+    for e in inside_out(expr, known):
+        if e.op == "symbol":
+            known[e] = values.get(e, e)
+        elif e.op == "constant":
+            known[e] = e
         else:
-            args = [substitute(a, values, known) for a in expr.args]
-            known[expr] = select(*args) if expr.op == "select" else make(expr.op, *args)
+            args = [known[a] for a in e.args]
+            known[e] = select(*args) if e.op == "select" else make(e.op, *args)
     return known[expr]
 
 
 def evaluate(expr: Expr, values: Mapping[Expr, Any], known: dict[Expr, Any] | None = None) -> Any:
     """The expression in plain numpy, float64: slow and obvious, for checks."""
     known = {} if known is None else known
-    if expr not in known:
-        if expr.op == "symbol":
-            known[expr] = values[expr]
-        elif expr.op == "constant":
-            known[expr] = expr.value
-        else:
-            with np.errstate(all="ignore"):
-                known[expr] = _NUMPY[expr.op](*(np.asarray(evaluate(a, values, known)) for a in expr.args))
+    with np.errstate(all="ignore"):
+        for e in inside_out(expr, known):
+            if e.op == "symbol":
+                known[e] = values[e]
+            elif e.op == "constant":
+                known[e] = e.value
+            else:
+                known[e] = _NUMPY[e.op](*(np.asarray(known[a]) for a in e.args))
     return known[expr]
 
 

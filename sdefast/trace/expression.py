@@ -9,14 +9,18 @@ from __future__ import annotations
 
 import math
 import operator
-from collections.abc import Callable, Sequence
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, ClassVar
 from weakref import WeakValueDictionary
 
 import numpy as np
 
+#: operations on truth values
+_LOGIC = frozenset({"and", "or", "not"})
+
 #: comparisons and logic; every other operation gives a real number
-BOOLEAN = frozenset({"lt", "le", "eq", "and", "or", "not"})
+BOOLEAN = frozenset({"lt", "le", "eq"}) | _LOGIC
 
 #: numpy's universal functions by what they are called here
 _UFUNCS = {
@@ -44,6 +48,7 @@ _ON_NUMBERS: dict[str, Callable[..., Any]] = {
 }  # fmt: skip
 
 _nodes: WeakValueDictionary[tuple[Any, ...], Expr] = WeakValueDictionary()
+_adding = threading.Lock()
 
 
 class Expr:
@@ -110,6 +115,12 @@ class Expr:
     def __rmod__(self, other: Any) -> Any:
         return other - self * (other // self)
 
+    def __divmod__(self, other: Any) -> Any:
+        return self // other, self % other
+
+    def __rdivmod__(self, other: Any) -> Any:
+        return other // self, other % self
+
     def __neg__(self) -> Expr:
         return make("neg", self)
 
@@ -141,27 +152,28 @@ class Expr:
         return NotImplemented if equal is NotImplemented else make("not", equal)
 
     def __and__(self, other: Any) -> Any:
-        return _binary("and", self, other)
+        return _logic("and", self, other)
 
     def __rand__(self, other: Any) -> Any:
-        return _binary("and", other, self)
+        return _logic("and", other, self)
 
     def __or__(self, other: Any) -> Any:
-        return _binary("or", self, other)
+        return _logic("or", self, other)
 
     def __ror__(self, other: Any) -> Any:
-        return _binary("or", other, self)
+        return _logic("or", other, self)
 
     def __invert__(self) -> Expr:
+        if not self.is_boolean:
+            raise TypeError("~ is for conditions")
         return make("not", self)
 
     def __bool__(self) -> bool:
         if self.op == "constant":
             return bool(self.value)
-        condition = self if self.is_boolean else make("not", make("eq", self, constant(0)))
         if Expr.decide is None:
             raise TypeError("the truth of an expression is known only when paths are simulated")
-        return Expr.decide(condition)
+        return Expr.decide(_truth(self))
 
     # What cannot be an expression --------------------------------------------------------------------------------
 
@@ -191,19 +203,15 @@ class Expr:
         return make(name, *(as_expr(a) for a in args))
 
     def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **options: Any) -> Any:
-        if any(isinstance(i, np.ndarray) and i.ndim for i in inputs):
+        if any(map(_is_array, inputs)):
             if method != "__call__" or options:
                 return NotImplemented
             return _over_arrays(ufunc, inputs)
         name = ufunc.__name__
         if method != "__call__" or options:
             return NotImplemented
-        if name == "square":
-            return inputs[0] * inputs[0]
-        if name in ("greater", "greater_equal"):
-            return make("lt" if name == "greater" else "le", as_expr(inputs[1]), as_expr(inputs[0]))
-        if name == "sign":
-            return sign(as_expr(inputs[0]))
+        if name in _OTHER_UFUNCS:
+            return _OTHER_UFUNCS[name](*map(as_expr, inputs))
         if name not in _UFUNCS:
             raise TypeError(f"numpy.{name} cannot be compiled; the functions that can are {', '.join(FUNCTIONS)}")
         return make(_UFUNCS[name], *(as_expr(i) for i in inputs))
@@ -211,9 +219,9 @@ class Expr:
     def __array_function__(self, function: Any, types: Any, args: Any, kwargs: Any) -> Any:
         name = function.__name__
         if name == "where" and len(args) == 3:
-            return select(*args)
-        if name == "clip" and len(args) == 3:
-            return minimum(maximum(args[0], args[1]), args[2])
+            return _over_arrays(select, args) if any(map(_is_array, args)) else select(*args)
+        if name == "clip":
+            return _clip(*args, **kwargs)
         raise TypeError(f"numpy.{name} cannot be compiled; the functions that can are {', '.join(FUNCTIONS)}")
 
     def __repr__(self) -> str:
@@ -236,6 +244,21 @@ def symbol(name: str) -> Expr:
     return _node("symbol", (), name)
 
 
+def _is_array(value: Any) -> bool:
+    return isinstance(value, (list, tuple)) or (isinstance(value, np.ndarray) and value.ndim > 0)
+
+
+def _clip(
+    x: Any, a_min: Any = None, a_max: Any = None, /, *, min: Any = None, max: Any = None, **names: Any
+) -> Any:
+    low, high = names.pop("a_min", a_min), names.pop("a_max", a_max)
+    low, high = min if low is None else low, max if high is None else high
+    if names or any(map(_is_array, (x, low, high))):
+        raise TypeError("numpy.clip can be compiled for a number, a smallest and a largest one")
+    x = as_expr(x) if low is None else maximum(x, low)
+    return x if high is None else minimum(x, high)
+
+
 def as_expr(value: Any) -> Expr:
     """An expression as it is, a number as a constant."""
     if isinstance(value, Expr):
@@ -247,6 +270,10 @@ def as_expr(value: Any) -> Expr:
 
 def make(op: str, *args: Expr) -> Expr:
     """The node of an operation, simplified where it has constants."""
+    if op in _LOGIC:
+        args = tuple(map(_truth, args))
+    elif any(a.is_boolean for a in args):
+        args = tuple(map(_number, args))
     if all(a.op == "constant" for a in args):
         folded = _fold(op, *(a.value for a in args))
         if folded is not None:
@@ -257,14 +284,26 @@ def make(op: str, *args: Expr) -> Expr:
 
 def select(condition: Any, yes: Any, no: Any) -> Any:
     """``yes`` where the condition holds, else ``no``; both are computed."""
-    condition, yes, no = as_expr(condition), as_expr(yes), as_expr(no)
+    condition, yes, no = _truth(as_expr(condition)), as_expr(yes), as_expr(no)
     if condition.op == "constant":
         return yes if condition.value else no
     if yes is no:
         return yes
     if yes.is_boolean and no.is_boolean:
         return (condition & yes) | (~condition & no)
-    return _node("select", (condition, yes, no))
+    return _node("select", (condition, _number(yes), _number(no)))
+
+
+def _truth(e: Expr) -> Expr:
+    """A condition as it is; a number is true where it is not 0."""
+    return e if e.is_boolean else make("not", make("eq", e, constant(0)))
+
+
+def _number(e: Expr) -> Expr:
+    """A number as it is; a condition is 1 where it holds, else 0."""
+    if not e.is_boolean:
+        return e
+    return constant(float(e.value)) if e.op == "constant" else _node("select", (e, constant(1), constant(0)))
 
 
 def maximum(a: Any, b: Any) -> Expr:
@@ -277,6 +316,11 @@ def minimum(a: Any, b: Any) -> Expr:
     return make("min", as_expr(a), as_expr(b))
 
 
+def flip(value: Expr, sign: Expr) -> Expr:
+    """``value * sign`` for a sign +1 or -1, which takes no multiplication."""
+    return _node("flip", (value, sign))
+
+
 def sign(x: Expr) -> Expr:
     """-1, 0 or 1."""
     return as_expr(select(x < 0, -1.0, select(x > 0, 1.0, 0.0)))
@@ -287,8 +331,10 @@ def _node(op: str, args: tuple[Expr, ...], value: Any = None) -> Expr:
     key = (op, *map(id, args), repr(value))
     node = _nodes.get(key)
     if node is None:
-        node = Expr(op, args, value)
-        _nodes[key] = node
+        with _adding:  # two threads must not make two objects of one expression
+            node = _nodes.get(key)
+            if node is None:
+                node = _nodes[key] = Expr(op, args, value)
     return node
 
 
@@ -299,8 +345,16 @@ def _binary(op: str, a: Any, b: Any) -> Any:
         return NotImplemented
 
 
-def _over_arrays(ufunc: Any, inputs: Sequence[Any]) -> Any:
-    """Object arrays of expressions, element by element."""
+def _logic(op: str, a: Any, b: Any) -> Any:
+    try:
+        a, b = as_expr(a), as_expr(b)
+    except TypeError:
+        return NotImplemented
+    return make(op, a, b) if a.is_boolean and b.is_boolean else NotImplemented
+
+
+def _over_arrays(function: Callable[..., Any], inputs: Sequence[Any]) -> Any:
+    """A function of arrays of expressions and numbers, element by element."""
     boxed = []
     for i in inputs:
         if isinstance(i, Expr):
@@ -311,8 +365,26 @@ def _over_arrays(ufunc: Any, inputs: Sequence[Any]) -> Any:
     arrays = np.broadcast_arrays(*boxed)
     out = np.empty(arrays[0].shape, object)
     for index in np.ndindex(*out.shape):
-        out[index] = ufunc(*(a[index] if isinstance(a[index], Expr) else constant(a[index]) for a in arrays))
+        out[index] = function(*(a[index] if isinstance(a[index], Expr) else constant(a[index]) for a in arrays))
     return out
+
+
+#: numpy's universal functions that are more than one operation
+_OTHER_UFUNCS: dict[str, Callable[..., Any]] = {
+    "square": lambda x: x * x, "positive": lambda x: x, "reciprocal": lambda x: 1 / x, "sign": sign,
+    "greater": operator.gt, "greater_equal": operator.ge, "not_equal": operator.ne,
+    "floor_divide": operator.floordiv, "remainder": operator.mod, "divmod": divmod,
+}  # fmt: skip
+
+
+def _method(name: str) -> Callable[[Expr], Expr]:
+    return lambda self: make(name, self)
+
+
+# What numpy calls on the elements of an array of objects.
+for _numpy_name in ("exp", "log", "sqrt", "sin", "cos", "tan", "tanh", "expm1", "log1p", "sinh", "cosh"):
+    setattr(Expr, _numpy_name, _method(_numpy_name))
+Expr.arctan, Expr.fabs, Expr.__floor__ = _method("atan"), _method("abs"), _method("floor")  # type: ignore[attr-defined]
 
 
 # Simplification ------------------------------------------------------------------------------------------------------
@@ -418,6 +490,23 @@ _SIMPLIFY: dict[str, Callable[..., Expr | None]] = {
 }  # fmt: skip
 
 
+# Walking -------------------------------------------------------------------------------------------------------------
+
+
+def inside_out(expr: Expr, known: Mapping[Expr, Any]) -> Iterator[Expr]:
+    """What an expression is made of, every part after its own parts, however deep; what is ``known`` is left out."""
+    todo = [expr]
+    while todo:
+        e = todo[-1]
+        missing = [] if e in known else [a for a in e.args if a not in known]
+        if missing:
+            todo += missing
+            continue
+        todo.pop()
+        if e not in known:
+            yield e
+
+
 # Derivatives ---------------------------------------------------------------------------------------------------------
 
 
@@ -428,14 +517,14 @@ def derivative(of: Expr, by: Expr, known: dict[Expr, Expr] | None = None) -> Exp
     coefficient such as sqrt(max(x, 0)) has stopped to move.
     """
     known = {} if known is None else known
-    if of not in known:
-        parts = [derivative(a, by, known) for a in of.args]
-        if of is by:
-            known[of] = constant(1)
+    for e in inside_out(of, known):
+        parts = [known[a] for a in e.args]
+        if e is by:
+            known[e] = constant(1)
         elif all(p.is_constant(0) for p in parts):
-            known[of] = constant(0)
+            known[e] = constant(0)
         else:
-            known[of] = as_expr(_RULES[of.op](of, *of.args, *parts))
+            known[e] = as_expr(_RULES[e.op](e, *e.args, *parts))
     return known[of]
 
 

@@ -12,6 +12,7 @@ import builtins
 import functools
 import linecache
 import math
+import sys
 import threading
 import traceback
 import types
@@ -19,9 +20,14 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import numpy as np
+
 from .expression import FUNCTIONS, Expr, as_expr, constant, make, select
 
 _MOST_WAYS = 512
+
+#: folders whose lines are of no help in an error message
+_NOT_THE_USERS = tuple(module.__file__.rsplit("__init__.py", 1)[0] for module in (sys.modules["sdefast"], np))
 
 _tracing = threading.RLock()
 
@@ -38,9 +44,15 @@ def trace(function: Callable[..., Any], *args: Any, what: str = "function") -> A
     TraceError
         If something in the function cannot be compiled.
     """
-    rebound = _rebind(function, {})
+    rebound = _rebind(_called(function), {})
     with _tracing:
         return _Ways(rebound, args, what).join(())
+
+
+def _called(function: Any) -> Any:
+    """The method that runs if ``function`` is an object that can be called."""
+    method = vars(type(function)).get("__call__") or getattr(type(function), "__call__")  # noqa: B004, B009
+    return function.__call__ if isinstance(method, types.FunctionType) else function
 
 
 class _Ways:
@@ -72,7 +84,7 @@ class _Ways:
             for seen, decision in zip(conditions, decisions, strict=True):
                 if seen is known:
                     return decision is value
-            if len(conditions) > 10_000:
+            if len(conditions) > _MOST_WAYS:
                 raise TypeError("a loop does not end: how often it runs depends on the state")
             decision = start[len(decisions)] if len(decisions) < len(start) else True
             conditions.append(known)
@@ -127,7 +139,7 @@ def _explain(error: Exception, function: Any, what: str) -> str:
     frames = [f for f in traceback.extract_tb(error.__traceback__) if not f.filename.startswith(here)]
     if not frames:
         return f"the {what} cannot be compiled: {error}"
-    own = [f for f in frames if "sdefast/" not in f.filename.replace("\\", "/")] or frames
+    own = [f for f in frames if not f.filename.startswith(_NOT_THE_USERS)] or frames
     last = own[-1]
     line = (last.line or linecache.getline(last.filename, last.lineno or 0)).strip()
     shown = f"\n    {line}" if line else ""
@@ -154,9 +166,9 @@ def _extreme(name: str, original: Callable[..., Any]) -> Callable[..., Any]:
 
     @functools.wraps(original)
     def call(*args: Any, **options: Any) -> Any:
-        values = list(args[0]) if len(args) == 1 else list(args)
+        values = list(args[0] if len(args) == 1 else args)
         if options or not any(isinstance(v, Expr) for v in values):
-            return original(*args, **options)
+            return original(values, **options)
         return functools.reduce(lambda a, b: make(name, as_expr(a), as_expr(b)), values)
 
     return call
@@ -195,10 +207,10 @@ class _Math:
 
 
 def _only_numbers(name: str, original: Callable[..., Any]) -> Callable[..., Any]:
-    def call(*args: Any) -> Any:
+    def call(*args: Any, **options: Any) -> Any:
         if any(isinstance(a, Expr) and a.op != "constant" for a in args):
             raise TypeError(f"math.{name} cannot be compiled; the functions that can are {', '.join(FUNCTIONS)}")
-        return original(*args)
+        return original(*args, **options)
 
     return call
 
@@ -206,31 +218,67 @@ def _only_numbers(name: str, original: Callable[..., Any]) -> Callable[..., Any]
 _MATH_MODULE = _Math()
 
 
-def _rebind(value: Any, seen: dict[int, Any]) -> Any:
+#: id of a value -> the value, kept alive so that no other gets its id, and what takes its place
+_Seen = dict[int, tuple[Any, Any]]
+
+
+class _Module:
+    """Stands in for a module that may hold helper functions."""
+
+    def __init__(self, module: types.ModuleType, seen: _Seen) -> None:
+        self._module, self._seen = module, seen
+
+    def __getattr__(self, name: str) -> Any:
+        return _rebind(getattr(self._module, name), self._seen)
+
+
+#: modules whose functions are taken as they are
+_AS_THEY_ARE = ("sdefast", "numpy", "numba", "scipy")
+
+
+def _rebind(value: Any, seen: _Seen) -> Any:
     """A function with `math`, `min` and `max` replaced in everything it refers to; other values as they are."""
-    value = getattr(value, "py_func", value)  # a numba function
     if value is math:
         return _MATH_MODULE
     if id(value) in _REPLACED:
         return _REPLACED[id(value)]
+    if id(value) in seen:
+        return seen[id(value)][1]
+    if isinstance(value, types.ModuleType):
+        return value if value.__name__.split(".")[0] in _AS_THEY_ARE else _Module(value, seen)
+    if isinstance(value, (list, tuple, dict)):
+        return _rebound_container(value, seen)
     if isinstance(value, functools.partial):
-        return functools.partial(_rebind(value.func, seen), *value.args, **value.keywords)
+        args, options = _rebind(value.args, seen), _rebind(value.keywords, seen)
+        return functools.partial(_rebind(value.func, seen), *args, **options)
     if isinstance(value, types.MethodType):
         return types.MethodType(_rebind(value.__func__, seen), value.__self__)
+    if isinstance(value, functools._lru_cache_wrapper):
+        return _rebind(value.__wrapped__, seen)
+    value = getattr(value, "py_func", value)  # a numba function
     if not isinstance(value, types.FunctionType) or value.__module__ in ("sdefast.math", "numpy"):
         return value
-    if id(value) not in seen:
-        seen[id(value)] = _rebound_function(value, seen)
-    return seen[id(value)]
+    return seen[id(value)][1] if id(value) in seen else _rebound_function(value, seen)
 
 
-def _rebound_function(function: types.FunctionType, seen: dict[int, Any]) -> types.FunctionType:
+def _rebound_container(value: Any, seen: _Seen) -> Any:
+    """A list, tuple or dictionary with the functions in it rebound; itself if there are none."""
+    seen[id(value)] = value, value  # before what is in it: that may lead back here
+    old = list(value.values()) if isinstance(value, dict) else value
+    new = [v if isinstance(v, (int, float, str)) else _rebind(v, seen) for v in old]
+    if any(a is not b for a, b in zip(old, new, strict=True)) and type(value) in (list, tuple, dict):
+        seen[id(value)] = value, (dict(zip(value, new, strict=True)) if isinstance(value, dict) else type(value)(new))
+    return seen[id(value)][1]
+
+
+def _rebound_function(function: types.FunctionType, seen: _Seen) -> types.FunctionType:
     names: set[str] = _names(function.__code__)
     space = dict(function.__globals__)
     cells = tuple(types.CellType() for _ in function.__closure__ or ())
-    result = types.FunctionType(function.__code__, space, function.__name__, function.__defaults__, cells)
-    result.__kwdefaults__ = function.__kwdefaults__
-    seen[id(function)] = result  # before its names: it may call itself
+    result = types.FunctionType(function.__code__, space, function.__name__, None, cells)
+    seen[id(function)] = function, result  # before its names: it may call itself
+    result.__defaults__ = _rebind(function.__defaults__, seen)
+    result.__kwdefaults__ = _rebind(function.__kwdefaults__, seen)
     for name in names:
         if name in space:
             space[name] = _rebind(space[name], seen)

@@ -25,12 +25,12 @@ class NumpyStep:
             scheme.check(sde, equation)
         self.n_draws, self.noise_dim = scheme.n_draws(equation), equation.noise_dim
         self._interval = Interval(*map(symbol, ("time", "step", "root")))
-        self._x, self._z, self._c = (
+        self.state, self._z, self._c = (
             tuple(symbol(f"{name}[{i}]") for i in range(n))
             for name, n in (("state", equation.dim), ("draw", self.n_draws), ("constant", len(self._constants(1.0))))
         )
         self._parameters = {parameter_symbol(name): value for name, value in sde.parameters().items()}
-        self.expressions = scheme.step(equation, self._interval, self._x, self._z, self._c)
+        self.expressions = scheme.step(equation, self._interval, self.state, self._z, self._c)
 
     def _constants(self, h):
         constants = self.scheme.constants
@@ -39,7 +39,7 @@ class NumpyStep:
     def __call__(self, t, h, x, z):
         values = dict(self._parameters)
         values |= zip(self._interval, (t, h, np.sqrt(h)), strict=True)
-        values |= zip(self._x, x.T, strict=True)
+        values |= zip(self.state, x.T, strict=True)
         values |= zip(self._z, z.T, strict=True)
         values |= zip(self._c, self._constants(h), strict=True)
         known = {}

@@ -240,7 +240,7 @@ PROBLEMS = [
 
 # Strong orders -------------------------------------------------------------------------------------------------------
 
-COARSE, FINE, N_PATHS = (16, 32, 64, 128), 2048, 2000
+COARSE, FINE, N_PATHS = (16, 32, 64, 128), 1024, 1500
 
 
 @functools.cache
@@ -306,7 +306,7 @@ def test_strong_order(name, order):
     if not slopes:
         assert SCHEMES[name].noises == {"additive"}
         return
-    # The regression's error over 2000 paths is below 0.03; higher terms bend the lines by up to 0.1.
+    # The regression's error over the paths is below 0.03; higher terms bend the lines by up to 0.1.
     assert_worst_is(getattr(SCHEMES[name], order), slopes, tolerance=0.15)
 
 
@@ -372,7 +372,7 @@ TORI = [
             dim=2,
             linear=[[-0.8, 0.3], [0.1, -0.4]],
         ),
-        17,
+        15,
     ),
     Torus(
         "general that commutes",
@@ -395,7 +395,7 @@ TORI = [
             noise_dim=2,
             linear=[-0.8, -0.4],
         ),
-        17,
+        15,
     ),
 ]
 
