@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 import threading
 from dataclasses import dataclass
-from functools import cache
 from typing import Any
 
 import numpy as np
 
+from . import cache
 from .vector_math import library
 
 
@@ -28,7 +29,7 @@ class Program:
         """Address of the compiled kernel in this process."""
         with _lock:
             if self not in _compiled:
-                _compiled[self] = _compile(self)
+                _compiled[self] = cache.load(self) or _compile(self)
             address: int = _compiled[self].address
             return address
 
@@ -42,7 +43,9 @@ _compiled: dict[Program, Any] = {}
 def _compile(program: Program) -> Any:
     import numba
 
-    return numba.cfunc(_signature(program), error_model="numpy")(_function(program))
+    compiled = numba.cfunc(_signature(program), error_model="numpy")(_function(program))
+    cache.store(program, compiled)
+    return compiled
 
 
 def _function(program: Program) -> Any:
@@ -63,7 +66,7 @@ def _signature(program: Program) -> Any:
     return types.void(double, *clock, *sizes, state, noise, state, state)
 
 
-@cache
+@functools.cache
 def _bit_functions(dtype: str) -> dict[str, Any]:
     """What turns random words into noise.
 
