@@ -11,6 +11,7 @@ from statistics import median
 
 import numpy as np
 from workloads import OU, PAIRS, SELF_PAIRS, Workload
+from workloads_sde import SDE_PAIRS, compile_seconds
 
 import sdefast as sf
 from sdefast.config import config
@@ -56,7 +57,7 @@ def main() -> None:
     print(f"sdefast {about['sdefast']}, {about['instruction set']}, numpy {np.__version__} (SFC64)\n")
     print(f"{'workload':46} {'M path-steps/s':>15} {'against':>26} {'ratio':>7} {'wanted':>7}")
     rows = []
-    for a, b, wanted in PAIRS + SELF_PAIRS:
+    for a, b, wanted in PAIRS + SELF_PAIRS + SDE_PAIRS:
         fast, slow, ratio = compare(a, b)
         rows.append(
             {"workload": a.name, "against": b.name, "rate": fast, "other": slow, "ratio": ratio, "wanted": wanted}
@@ -66,9 +67,12 @@ def main() -> None:
             flush=True,
         )
     latency, load = small_call_microseconds(), import_seconds()
+    first, again = compile_seconds("heun", 0), median(compile_seconds("heun", n) for n in range(1, 6))
     print(f"\n100 paths, 10 steps: {latency:.1f} microseconds a call; import: {load * 1e3:.0f} ms")
+    print(f"a new function under Heun's method: {first:.2f} s the first time in a process, then {again:.2f} s")
     if len(sys.argv) > 1:
         result = {"about": about, "rows": rows, "small call, microseconds": latency, "import, seconds": load}
+        result |= {"first compilation, seconds": first, "compilation, seconds": again}
         Path(sys.argv[1]).write_text(json.dumps(result, indent=1) + "\n")
 
 

@@ -1,6 +1,6 @@
 """Stochastic differential equations for machine learning at the speed of compiled kernels."""
 
-from . import boundaries, functionals, noise, wiener
+from . import boundaries, functionals, math, noise, wiener
 from .config import show_config
 from .models import (
     CEV,
@@ -37,6 +37,7 @@ __all__ = [
     "TraceError",
     "boundaries",
     "functionals",
+    "math",
     "merge",
     "noise",
     "show_config",

@@ -13,6 +13,8 @@ from . import _core, resources
 
 def config() -> dict[str, Any]:
     """Version, compiler, instruction set and resources, by name."""
+    from .jit import cache
+
     return {
         "sdefast": importlib.metadata.version("sdefast"),
         "python": platform.python_version(),
@@ -23,6 +25,7 @@ def config() -> dict[str, Any]:
         "instruction sets available": ", ".join(_core.isas),
         "threads": resources.available_threads(),
         "memory available": _gibibytes(resources.available_memory()),
+        "kernel cache": str(cache.folder() or "off"),
         "compiled steps": ", ".join(_core.steps),
     }
 
@@ -31,7 +34,8 @@ def show_config() -> None:
     """Print version, compiler, the instruction set in use and the resources that runs take by default.
 
     The instruction set is the widest that the machine supports; the environment variable ``SDEFAST_ISA``
-    (``baseline``, ``x86-64-v3`` or ``x86-64-v4``), read at import, forces one. Results do not depend on it.
+    (``baseline``, ``x86-64-v3`` or ``x86-64-v4``), read at import, forces one. Results do not depend on it. Kernels
+    compiled for user SDEs are kept in the kernel cache, a folder that ``SDEFAST_CACHE_DIR`` chooses.
 
     Examples
     --------

@@ -33,13 +33,13 @@ from .engine.statistics import Layout, Nodes
 from .engine.tiles import BLOCK, Draws, Gathered, Observer, Tile
 from .functionals import Functional, Move, RunningMax, RunningMin
 from .jit import setup
-from .jit.chain import Chain
+from .jit.chain import Chain, Extras
 from .jit.emit import ROW, Step
 from .models.base import Model
 from .schemes import SCHEMES, Scheme
 from .schemes.equation import Equation, Vector
 from .schemes.sriw1 import two_per_noise
-from .trace import Expr, as_expr, substitute, symbol
+from .trace import Expr, as_expr, make, substitute, symbol
 from .wiener import _derived
 
 __all__ = ["Level", "Multilevel", "multilevel"]
@@ -273,7 +273,7 @@ def multilevel(
     m = checks.count("refinement", refinement, least=2, most=8)
     most = checks.count("max_level", max_level, least=_FIRST_LEVELS - 1, most=40)
     state_type, noise_type = _types(dtype, noise_dtype)
-    start = _start(model, x0, state_type)
+    start = _start(model, x0, chain, state_type)
     problem = _Problem(
         chain, _Coupled(chain.sde, chain.scheme, chain.extras, m), start, checks.real("t0", t0), checks.real("t1", t1),
         checks.count("n_steps", n_steps), secrets.randbits(64) if seed is None else checks.seed("seed", seed),
@@ -331,10 +331,12 @@ def _types(dtype: Any, noise_dtype: Any) -> tuple[np.dtype, np.dtype]:
     return state, noise
 
 
-def _start(model: Model, x0: Any, dtype: np.dtype) -> np.ndarray:
+def _start(model: Model, x0: Any, chain: Chain, dtype: np.dtype) -> np.ndarray:
     """The start state, (dim, 1)."""
     start = plan.start_states(x0, model.dim, 1, dtype)
     model.check_start(start[:, 0])
+    for boundary in chain.extras.boundaries:
+        boundary.check_start(start)
     return start
 
 
@@ -389,9 +391,10 @@ class _Coupled(Chain):
     def start_rows(self, start: np.ndarray, t0: float) -> np.ndarray:
         return np.concatenate(2 * [self._single_rows(start, t0)])
 
+    @cached_property
     def observed(self) -> list[Expr]:
         """How far f is from the coarse path's, and f."""
-        (f,) = super().observed()
+        (f,) = Chain(self.sde, self.scheme, self.extras).observed
         return [as_expr(f - substitute(f, self._coarse_rows)), f]
 
     def _fine_steps(self) -> Vector:
@@ -411,10 +414,12 @@ class _Coupled(Chain):
         single, known = self._single_step, dict[Expr, Expr]()
         at = {**self._coarse_rows, **dict(zip(_symbols("z", single.n_draws), self._coarse_draws(), strict=True))}
         rows = [substitute(e, at, known) for e in single.outputs]
-        new, used = tuple(rows[: self.sde.dim]), 0
+        without_borders = Chain(self.sde, self.scheme, Extras()).step.outputs
+        free, used = tuple(substitute(e, at, known) for e in without_borders), 0
         for i, functional in enumerate(self.functionals, start=self.sde.dim):
             if functional.n_uniforms:
-                rows[i] = self._extreme(functional, self._coarse_rows[symbol(f"x{i}")], new, used)
+                value = self._coarse_rows[symbol(f"x{i}")]
+                rows[i] = self._extreme(functional, value, free, tuple(rows[: self.sde.dim]), used)
                 used += functional.n_uniforms
         return tuple(rows)
 
@@ -463,16 +468,22 @@ class _Coupled(Chain):
             v.append(as_expr((2 * math.sqrt(3) * m**-1.5) * moved - math.sqrt(3) * u[k]))
         return (*u, *v)
 
-    def _extreme(self, functional: Functional, value: Expr, new: Vector, first_uniform: int) -> Expr:
+    def _extreme(self, functional: Functional, value: Expr, free: Vector, new: Vector, first_uniform: int) -> Expr:
         """The coarse path's extreme: of the bridges between its points at the fine times, with the fine uniforms."""
         t, old = symbol("t"), tuple(self._coarse_rows[x] for x in _symbols("x", self.sde.dim))
-        equation = _Frozen(self.equation, t, old)
-        points = self._interpolated(equation, old, new)
+        equation, begin = _Frozen(self.equation, t, old), symbol("start")
+        points, reached = self._interpolated(equation, old, free), value
         for j in range(self.refinement):
-            at = (self._fine_time(j), symbol("fine_h"), points[j], points[j + 1])
+            at = (self._fine_time(j), symbol("fine_h"), points[j], points[j + 1], points[j + 1])
             u = self._uniforms(j)[first_uniform : first_uniform + functional.n_uniforms]
-            value = functional.follow(value, Move(equation, self._parameters, symbol("start"), *at), u)
-        return value
+            reached = functional.follow(reached, Move(equation, self._parameters, begin, *at, ()), u)
+        # Boundaries act on the coarse step as a whole, as they did when this grid was the fine one.
+        whole = Move(equation, self._parameters, begin, t, symbol("h"), old, free, new, self.extras.boundaries)
+        component, name = functional.of, "max" if isinstance(functional, RunningMax) else "min"  # type: ignore[attr-defined]
+        reached = whole.confined(component, reached)
+        if free[component] is not new[component]:
+            reached = make(name, reached, new[component])
+        return whole.unless_absorbed(reached, value)
 
     def _interpolated(self, equation: Equation, old: Vector, new: Vector) -> list[Vector]:
         """The Brownian bridge from ``old`` to ``new`` at the fine times, moved by the fine path's noise."""
@@ -542,13 +553,13 @@ class _Problem:
             raise ValueError(f"max_level is too large: a path has 2**40 draws, level {max_level} needs more")
         for level in (0, max_level):
             plan.time_grid(self.t0, self.t1, self.steps(level), None)
-        self.coupled.observed()
+        self.coupled.observed  # noqa: B018  errors in f are raised here and now
 
     def tile(self, level: int) -> Tile:
         """What a level runs, for no paths yet."""
         chain = self.coupled if level else self.chain
         grid = plan.time_grid(self.t0, self.t1, self.steps(max(level - 1, 0)), None)
-        step, dtype, outputs = chain.step, self.start.dtype.name, chain.observed()
+        step, dtype, outputs = chain.step, self.start.dtype.name, chain.observed
         saves = np.array([grid.last_step], np.int64)
         times = np.ascontiguousarray(grid.time(saves), float)
         observer = Observer(chain.observer(dtype, outputs), len(outputs), chain.parameter_values, times)

@@ -40,7 +40,8 @@ class SDE(Model):
     noise : {"diagonal", "scalar", "general", "additive"}
         The kind of noise. Additive noise does not depend on the state, which is checked.
     noise_dim : int, optional
-        Number of independent Brownian motions, needed for general noise.
+        Number of independent Brownian motions, needed for general noise. Afterwards the number of those that are drawn:
+        with diagonal noise a component whose entry is always zero has none.
     params : mapping of str to float
         Parameters. Other values run the same compiled code; numbers that a function closes over are compiled in.
     calculus : {"ito", "stratonovich"}
@@ -99,7 +100,7 @@ class SDE(Model):
             _check_function("diffusion_derivative", self.diffusion_derivative)
             if self.noise != "diagonal" and not (self.noise == "scalar" and self.dim == 1):
                 raise ValueError("diffusion_derivative is for diagonal noise, or for scalar noise in one dimension")
-        self.equation  # noqa: B018  errors in the functions are raised here and now
+        put("noise_dim", self.equation.noise_dim)  # errors in the functions are raised here and now
 
     def _count_noises(self) -> int:
         if self.noise_dim is not None:
@@ -136,6 +137,7 @@ class SDE(Model):
         import cloudpickle
 
         given = {field.name: getattr(self, field.name) for field in fields(self)}
+        given["noise_dim"] = self.noise_dim if self.noise in ("general", "additive") else None
         return _unpickle, (cloudpickle.dumps(given),)
 
     def sde(self) -> SDE:
@@ -168,6 +170,8 @@ class SDE(Model):
                 raise ValueError(
                     f"noise='additive' says that the diffusion does not depend on the state, but row {moving[0]} does"
                 )
+        if self.noise == "diagonal" and slope is None:
+            b = _without_idle_noises(b)
         return Equation(t, x, a, b, self.noise, self.calculus, slope)
 
     def parameter_tuple(self) -> tuple[Any, ...]:
@@ -247,6 +251,12 @@ def _vector(name: str, value: Any, length: int) -> Vector:
 def _diagonal(entries: Vector) -> Matrix:
     zero = constant(0)
     return tuple(tuple(e if i == j else zero for j in range(len(entries))) for i, e in enumerate(entries))
+
+
+def _without_idle_noises(b: Matrix) -> Matrix:
+    """The columns of noises that act on something; at least one."""
+    acting = [column for column in zip(*b, strict=True) if not all(entry.is_constant(0) for entry in column)]
+    return tuple(zip(*(acting or [next(zip(*b, strict=True))]), strict=True))
 
 
 def _shape(value: Any) -> str:

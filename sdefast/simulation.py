@@ -46,7 +46,7 @@ class Settings:
     @cached_property
     def parts(self) -> setup.Parts:
         """Where in the gathered statistics is what."""
-        return setup.Parts(self)
+        return setup.parts(self)
 
     @property
     def n_chains(self) -> int:

@@ -20,11 +20,12 @@ constexpr i64 path_rows = 8;
 // Chunks end on batch borders of the noise, so that nothing but state and generators crosses them.
 constexpr i64 long_chunk = 1024, short_chunk = 64;
 
-// A block's saved times should fit the second-level cache beside its chains.
-inline i64 steps_per_chunk(const Job &job, i64 doubles_per_time) {
+// A block's saved times should fit the second-level cache beside its chains. `batch` is how many steps surely use up
+// whole batches.
+inline i64 steps_per_chunk(const Job &job, i64 doubles_per_time, i64 batch) {
     if (job.n_saves * 8 < job.n_steps) return long_chunk;
-    i64 steps = short_chunk;
-    while (steps > 16 && steps * doubles_per_time > 16384) steps /= 2;
+    i64 steps = batch > short_chunk ? batch : short_chunk;
+    while (steps > batch && steps * doubles_per_time > 16384) steps /= 2;
     return steps;
 }
 
@@ -33,9 +34,9 @@ template <class T, class Kind, class Z> class ChainLoop {
   public:
     ChainLoop(const Job &job, Stepper<T, Z> stepper)
         : job(job), stepper(stepper), observer(reinterpret_cast<Observer<T>>(job.observer)),
-          chunk(steps_per_chunk(job, doubles_per_time(job))), layout(job, chunk) {}
+          chunk(chunk_of(job)), layout(job, chunk) {}
 
-    static i64 scratch_bytes(const Job &job) { return Layout(job, steps_per_chunk(job, doubles_per_time(job))).bytes; }
+    static i64 scratch_bytes(const Job &job) { return Layout(job, chunk_of(job)).bytes; }
 
     void run() {
         for (i64 start = 0; start < job.n_chains; start += chains_per_block)
@@ -43,10 +44,12 @@ template <class T, class Kind, class Z> class ChainLoop {
     }
 
   private:
-    static i64 doubles_per_time(const Job &job) {
-        i64 n = 0;
-        for (int g = 0; g < job.n_gathers; ++g) n += Statistics<T>::doubles_per_time(job.gathers[g]);
-        return n;
+    static i64 chunk_of(const Job &job) {
+        i64 doubles_per_time = 0;
+        for (int g = 0; g < job.n_gathers; ++g) doubles_per_time += Statistics<T>::doubles_per_time(job.gathers[g]);
+        static_assert(long_chunk % Feed<Kind, Z>::batch == 0 && long_chunk % Feed<Uniforms, T>::batch == 0,
+                      "chunks must end on batch borders");
+        return steps_per_chunk(job, doubles_per_time, Feed<Kind, Z>::batch > 16 ? Feed<Kind, Z>::batch : 16);
     }
 
     // Where things lie in the scratch memory: per group of lanes its generators and state; the noise of one; sums.

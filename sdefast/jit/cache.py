@@ -9,7 +9,6 @@ user's cache folder. A folder that cannot be written to is no error, only slower
 from __future__ import annotations
 
 import hashlib
-import importlib.metadata
 import os
 import sys
 import tempfile
@@ -37,6 +36,8 @@ def folder() -> Path | None:
 @cache
 def _surroundings() -> bytes:
     """What a kernel depends on besides its source."""
+    import importlib.metadata
+
     import llvmlite.binding as llvm
 
     code = b"".join(path.read_bytes() for path in sorted(Path(__file__).parent.glob("*.py")))

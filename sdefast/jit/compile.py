@@ -9,8 +9,6 @@ from typing import Any
 
 import numpy as np
 
-from . import cache
-from .vector_math import library
 
 
 @dataclass(frozen=True)
@@ -29,6 +27,8 @@ class Program:
         """Address of the compiled kernel in this process."""
         with _lock:
             if self not in _compiled:
+                from . import cache
+
                 _compiled[self] = cache.load(self) or _compile(self)
             address: int = _compiled[self].address
             return address
@@ -43,12 +43,16 @@ _compiled: dict[Program, Any] = {}
 def _compile(program: Program) -> Any:
     import numba
 
+    from . import cache
+
     compiled = numba.cfunc(_signature(program), error_model="numpy")(_function(program))
     cache.store(program, compiled)
     return compiled
 
 
 def _function(program: Program) -> Any:
+    from .vector_math import library
+
     space: dict[str, Any] = {f"{name}_": f for name, f in library(program.dtype).items()}
     space |= {"T": np.dtype(program.dtype).type, **_bit_functions(program.dtype)}
     exec(compile(program.source, f"<sdefast {program.kind}>", "exec"), space)

@@ -55,7 +55,9 @@ def checked_controls(controls: Any) -> tuple[tuple[str, Any, Any], ...]:
     ):
         raise TypeError(f"controls must be a mapping of names to (function, expected value), got {controls!r}")
     functions = named_functions("controls", {name: pair[0] for name, pair in controls.items()})
-    return tuple((name, function, _expected(f"controls[{name!r}][1]", controls[name][1])) for name, function in functions)
+    return tuple(
+        (name, function, _expected(f"controls[{name!r}][1]", controls[name][1])) for name, function in functions
+    )
 
 
 def _expected(what: str, known: Any) -> Any:
@@ -231,33 +233,39 @@ def draws(s: Settings) -> Draws:
 class Parts:
     """Where in a run's gathered statistics is what; each attribute is a range of indices."""
 
-    def __init__(self, s: Settings) -> None:
-        e, dim = s.extras, s.model.dim
-        copies = 1 + e.antithetic
-        n_single = dim + len(e.functionals) + (e.stop_when is not None)
-        starts = [n_single * copy for copy in range(copies)]
-        parts = [[Gathered(s.layout, first) for first in starts]]
-        extra_rows = len(e.functionals) + (e.stop_when is not None)
-        parts += [[Gathered(_ONE, first + dim + i) for first in starts] for i in range(extra_rows)]
-        n, n_controls = len(e.expectations), len(e.controls)
+    def __init__(self, layout: Layout, n_carried: int, n_asked: int, n_controls: int, pairs: int) -> None:
+        dim, copies = layout.dim, 2 if pairs else 1
+        starts = [(dim + n_carried) * copy for copy in range(copies)]
+        parts = [[Gathered(layout, first) for first in starts]]
+        parts += [[Gathered(_ONE, first + dim + i) for first in starts] for i in range(n_carried)]
         if n_controls:
-            asked = [Gathered(Layout(n + n_controls, 2, False, True), 0, True)]
+            asked = [Gathered(Layout(n_asked + n_controls, 2, False, True), 0, True)]
         else:
-            asked = [Gathered(_ONE, i, True) for i in range(n)]
-        pairs = n_single if e.antithetic else 0
-        of_pairs = [Gathered(_ONE, n + n_controls + i, True) for i in range(pairs)]
+            asked = [Gathered(_ONE, i, True) for i in range(n_asked)]
+        of_pairs = [Gathered(_ONE, n_asked + n_controls + i, True) for i in range(pairs)]
         ranges, end = [], 0
         for part in (*parts, asked, of_pairs):
             ranges.append(range(end, end + len(part)))
             end += len(part)
-        self.all = tuple(g for part in (*parts, asked, of_pairs) for g in part)
         if end > _MOST_STATISTICS:
             raise ValueError(
                 f"expectations, functionals and antithetic pairs need {end} groups of statistics, of which there are "
                 f"{_MOST_STATISTICS}"
             )
-        self.state, self.carried = ranges[0], ranges[1 : 1 + extra_rows]
+        self.all = tuple(g for part in (*parts, asked, of_pairs) for g in part)
+        self.state, self.carried = ranges[0], ranges[1 : 1 + n_carried]
         self.expectations, self.pairs = ranges[-2], ranges[-1]
+
+
+_parts = lru_cache(maxsize=256)(Parts)
+
+
+def parts(s: Settings) -> Parts:
+    """The parts of a run's statistics."""
+    e = s.extras
+    n_carried = len(e.functionals) + (e.stop_when is not None)
+    pairs = s.layout.dim + n_carried if e.antithetic else 0
+    return _parts(s.layout, n_carried, len(e.expectations), len(e.controls), pairs)
 
 
 def tile(s: Settings, start: np.ndarray, normals: np.ndarray | None) -> Tile:

@@ -248,9 +248,7 @@ def _is_array(value: Any) -> bool:
     return isinstance(value, (list, tuple)) or (isinstance(value, np.ndarray) and value.ndim > 0)
 
 
-def _clip(
-    x: Any, a_min: Any = None, a_max: Any = None, /, *, min: Any = None, max: Any = None, **names: Any
-) -> Any:
+def _clip(x: Any, a_min: Any = None, a_max: Any = None, /, *, min: Any = None, max: Any = None, **names: Any) -> Any:
     low, high = names.pop("a_min", a_min), names.pop("a_max", a_max)
     low, high = min if low is None else low, max if high is None else high
     if names or any(map(_is_array, (x, low, high))):

@@ -51,7 +51,7 @@ def trace(function: Callable[..., Any], *args: Any, what: str = "function") -> A
 
 def _called(function: Any) -> Any:
     """The method that runs if ``function`` is an object that can be called."""
-    method = vars(type(function)).get("__call__") or getattr(type(function), "__call__")  # noqa: B004, B009
+    method = getattr(type(function), "__call__", None)  # noqa: B004
     return function.__call__ if isinstance(method, types.FunctionType) else function
 
 

@@ -1,0 +1,106 @@
+"""The workloads of user SDEs: against the same thing built in, against numpy, and two-point noise against Gaussian."""
+
+from __future__ import annotations
+
+import math
+import os
+import time
+from tempfile import TemporaryDirectory
+from unittest import mock
+
+import numpy as np
+from workloads import HESTON, NUMPY_PATHS, OU, STEPS, Workload, _blocks, _numpy, _rng, _sdefast
+
+import sdefast as sf
+
+USER_OU = sf.SDE(
+    drift=lambda t, x, p: p.kappa * (p.theta - x[0]),
+    diffusion=lambda t, x, p: p.sigma,
+    params={"kappa": 1.0, "theta": 0.5, "sigma": 1.0},
+)
+
+VAN_DER_POL = sf.SDE(
+    drift=lambda t, x, p: (x[1], p.mu * (1 - x[0] ** 2) * x[1] - x[0]),
+    diffusion=lambda t, x, p: (p.s, p.s),
+    dim=2,
+    params={"mu": 1.0, "s": 0.2},
+)
+
+#: exp, sin and tanh in the drift
+DRIVEN_PENDULUM = sf.SDE(
+    drift=lambda t, x, p: (x[1], -math.sin(x[0]) - math.tanh(x[1]) + 0.5 * math.exp(-x[0] * x[0])),
+    diffusion=lambda t, x, p: (0.0, p.s),
+    dim=2,
+    params={"s": 0.3},
+)
+
+
+def numpy_pendulum(dtype: str) -> float:
+    """The same in place, in blocks that fit the cache."""
+    rng, h = _rng(), 1.0 / STEPS
+    kind = np.dtype(dtype).type
+    step, scale = kind(h), kind(0.3 * np.sqrt(h))
+    end = np.empty(NUMPY_PATHS, dtype)
+    for block in _blocks(NUMPY_PATHS):
+        x = end[block]
+        x[:] = 1
+        v, z, push, work = np.zeros_like(x), np.empty_like(x), np.empty_like(x), np.empty_like(x)
+        for _ in range(STEPS):
+            np.multiply(x, x, out=push)
+            np.negative(push, out=push)
+            np.exp(push, out=push)
+            push *= kind(0.5)
+            push -= np.sin(x, out=work)
+            push -= np.tanh(v, out=work)
+            push *= step
+            rng.standard_normal(out=z, dtype=dtype)
+            z *= scale
+            push += z
+            np.multiply(v, step, out=work)
+            x += work
+            v += push
+    return float(end.mean(dtype=np.float64))
+
+
+def _pair(name: str, group: str, dtype: str, model: sf.Model, other: sf.Model, x0: object) -> tuple[Workload, ...]:
+    user = _sdefast(f"{name}, {dtype}", f"{group}-{dtype}", model, x0, dtype=dtype)
+    return user, _sdefast("built in", f"{group}-{dtype}", other, x0, dtype=dtype)
+
+
+TYPES = ("float32", "float64")
+
+#: (sdefast, other) pairs; what is asked of the ratio of their speeds.
+SDE_PAIRS: list[tuple[Workload, Workload, float]] = [
+    *((*_pair("user's OU", "user-ou", dtype, USER_OU, OU, 1.0), 1 / 1.2) for dtype in TYPES),
+    *((*_pair("user's Heston", "user-heston", d, HESTON.sde(), HESTON, (100.0, 0.04)), 1 / 1.2) for d in TYPES),
+    *(
+        (
+            _sdefast(f"pendulum with exp, sin, tanh, {d}", f"pendulum-{d}", DRIVEN_PENDULUM, (1.0, 0.0), dtype=d),
+            _numpy(f"numpy {d}", f"pendulum-{d}", lambda d=d: numpy_pendulum(d)),
+            10.0,
+        )
+        for d in TYPES
+    ),
+    *(
+        (
+            _sdefast(f"OU, two-point noise, {d}", f"signs-{d}", USER_OU, 1.0, dtype=d, method="weak-euler"),
+            _sdefast("Gaussian", f"signs-{d}", USER_OU, 1.0, dtype=d),
+            6.0,
+        )
+        for d in TYPES
+    ),
+]
+
+
+def compile_seconds(method: str, number: int) -> float:
+    """What the first run of a new function takes beyond the run, nothing found in the kernel cache."""
+    model = sf.SDE(
+        drift=lambda t, x, p: (x[1], p.mu * (number - x[0] ** 2) * x[1] - x[0]),
+        diffusion=lambda t, x, p: (p.s, p.s),
+        dim=2,
+        params={"mu": 1.0, "s": 0.2},
+    )
+    with TemporaryDirectory() as folder, mock.patch.dict(os.environ, SDEFAST_CACHE_DIR=folder):
+        start = time.perf_counter()
+        sf.simulate(model, x0=(1.0, 0.0), t1=1.0, n_steps=10, n_paths=10, seed=1, method=method)
+        return time.perf_counter() - start
