@@ -1,12 +1,19 @@
 """What several test modules share: every model with a start, all outputs of a run, fresh interpreters."""
 
+import atexit
 import os
+import shutil
 import subprocess
 import sys
+import tempfile
 
 import numpy as np
 
 import sdefast as sf
+
+# Kernels compiled by the tests, and by processes that they start, are kept for the tests alone.
+os.environ["SDEFAST_CACHE_DIR"] = tempfile.mkdtemp(prefix="sdefast-tests-")
+atexit.register(shutil.rmtree, os.environ["SDEFAST_CACHE_DIR"], ignore_errors=True)
 
 #: (state, noise): every combination of types that a run may have
 TYPES = [("float32", "float32"), ("float64", "float64"), ("float64", "float32")]

@@ -1,0 +1,160 @@
+"""Compiled kernels: their source, their assembly, and the folder in which they are kept."""
+
+import math
+import os
+import re
+
+import numba
+import numpy as np
+import pytest
+from conftest import python
+
+import sdefast as sf
+from sdefast.jit import cache, compile, emit, setup
+from sdefast.jit.chain import Chain, Extras
+from sdefast.schemes import SCHEMES
+from sdefast.trace import symbol
+
+VAN_DER_POL = sf.SDE(
+    drift=lambda t, x, p: (x[1], p.mu * (1 - x[0] ** 2) * x[1] - x[0]),
+    diffusion=lambda t, x, p: (p.s, p.s),
+    dim=2,
+    params={"mu": 1.0, "s": 0.2},
+)
+PENDULUM = sf.SDE(
+    drift=lambda t, x, p: (x[1], -math.sin(x[0]) - math.tanh(x[1]) + math.exp(-x[0]) * math.cos(t)),
+    diffusion=lambda t, x, p: (0.0, 0.1 * abs(x[0]) ** 1.5),
+    dim=2,
+)
+OU = sf.OrnsteinUhlenbeck().sde()
+HESTON = sf.Heston().sde()
+
+KERNELS = [
+    *((name, sde, "euler-maruyama") for name, sde in (("ou", OU), ("vdp", VAN_DER_POL), ("heston", HESTON))),
+    ("pendulum", PENDULUM, "euler-maruyama"),
+    *((f"vdp {scheme}", VAN_DER_POL, scheme) for scheme in ("heun", "milstein", "sriw1", "weak2", "implicit-euler")),
+    ("ou weak-euler", OU, "weak-euler"),
+]
+
+PACKED = re.compile(r"\b(vfn?m(?:add|sub)\d*p[sd]|vmulp[sd]|vaddp[sd]|vsubp[sd])\b")
+
+
+def packed_register():
+    features = numba.core.codegen.get_host_cpu_features()
+    if "+avx512f" in features:
+        return "zmm"
+    if "+avx2" in features and "+fma" in features:
+        return "ymm"
+    pytest.skip("this processor has no AVX2, the narrowest level whose kernels are packed")
+
+
+@pytest.mark.parametrize(("name", "sde", "method"), KERNELS, ids=[k[0] for k in KERNELS])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_vectorised(name, sde, method, dtype):
+    """The loop over lanes uses the widest registers and calls nothing."""
+    register = packed_register()
+    program = Chain(sde, SCHEMES[method], Extras()).program(dtype, dtype)
+    library = compile._compile(program)._library
+    functions = [f.name for f in library._final_module.functions if f.is_declaration]
+    lines = library.get_asm_str().splitlines()
+    packed = sum(1 for line in lines if PACKED.search(line) and (register in line or "ymm" in line))
+    assert packed >= 4
+    assert not [f for f in functions if not f.startswith("llvm.")]
+    if dtype == "float32":  # the clock is float64, lanes are not
+        assert not [line for line in lines if re.search(r"v(add|mul|fmadd\d*)pd", line)]
+
+
+def test_source():
+    """What is equal in all lanes is computed once a step, and products are added in one rounding."""
+    single = emit.stepper_source(Chain(OU, SCHEMES["euler-maruyama"], Extras()).step, 1)
+    before, after = single.split("for l in range(lanes):")
+    assert "p_kappa * h" in before
+    assert "p_sigma * root" in before
+    assert "p_kappa" not in after
+    assert "fma_(" in after
+
+
+def test_products_with_signs_flip_bits():
+    source = Chain(OU, SCHEMES["weak-euler"], Extras()).source
+    assert "flip_(" in source
+
+
+@pytest.mark.parametrize("n_steps", [1, 2, 3, 4, 5, 7, 8, 37])
+def test_several_steps_at_once_have_the_bits_of_single_ones(n_steps, monkeypatch):
+    options = {"x0": 1.0, "t1": 0.5, "n_steps": n_steps, "n_paths": 300, "seed": 3, "dtype": "float32"}
+    several = sf.simulate(OU, **options)
+    setup._chain.cache_clear()
+    monkeypatch.setattr(Chain, "_at_once", lambda self: 1)
+    single = sf.simulate(OU, **options)
+    setup._chain.cache_clear()
+    assert several.x.tobytes() == single.x.tobytes()
+
+
+def test_observer_source():
+    t, x = symbol("t"), symbol("x0")
+    source = emit.observer_source((x * symbol("p_a") + t,), ("p_a",), 1)
+    assert "p_a = T(p[0])" in source
+    assert "fma_(p_a, x0, t)" in source
+
+
+# The folder ----------------------------------------------------------------------------------------------------------
+
+SCRIPT = """
+import sys
+import numpy as np
+import sdefast as sf
+ou = sf.SDE(lambda t, x, p: -p.k * x[0] + 0.125, lambda t, x, p: sf.math.cos(x[0]), params={"k": 1.5})
+run = sf.simulate(ou, x0=1.0, t1=1.0, n_steps=10, n_paths=100, seed=1, expectations={"f": lambda t, x: x[0] ** 3})
+print("numba" in sys.modules, run.x.tobytes().hex(), run.expectations["f"].value.tobytes().hex())
+"""
+
+
+def test_a_second_process_does_not_compile(tmp_path):
+    first, second = (python(SCRIPT, SDEFAST_CACHE_DIR=str(tmp_path)).split() for _ in range(2))
+    assert first[0] == "True"
+    assert second[0] == "False"
+    assert first[1:] == second[1:]
+    assert len(list(tmp_path.iterdir())) == 2
+
+
+@pytest.mark.parametrize("damage", [lambda data: data[: len(data) // 2], lambda data: b"", lambda data: data[::-1]])
+def test_damaged_files_are_compiled_again(tmp_path, damage):
+    want = python(SCRIPT, SDEFAST_CACHE_DIR=str(tmp_path)).split()
+    for file in tmp_path.iterdir():
+        file.write_bytes(damage(file.read_bytes()))
+    assert python(SCRIPT, SDEFAST_CACHE_DIR=str(tmp_path)).split() == want
+    assert python(SCRIPT, SDEFAST_CACHE_DIR=str(tmp_path)).split()[1:] == want[1:]
+
+
+def test_nothing_is_kept_where_there_is_no_folder(tmp_path):
+    assert python(SCRIPT, SDEFAST_CACHE_DIR="", HOME=str(tmp_path)).startswith("True")
+    assert python(SCRIPT, SDEFAST_CACHE_DIR=os.devnull).startswith("True")
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("variables", "folder"),
+    [
+        ({"SDEFAST_CACHE_DIR": "here"}, "here"),
+        ({"SDEFAST_CACHE_DIR": ""}, None),
+        ({"XDG_CACHE_HOME": "caches"}, os.path.join("caches", "sdefast")),
+    ],
+)
+def test_folder(variables, folder, monkeypatch):
+    monkeypatch.delenv("SDEFAST_CACHE_DIR", raising=False)
+    monkeypatch.setattr("sys.platform", "linux")
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    found = cache.folder()
+    assert (None if found is None else str(found)) == folder
+
+
+def test_parameters_do_not_compile_again():
+    def run(mu):
+        sde = sf.SDE(VAN_DER_POL.drift, VAN_DER_POL.diffusion, dim=2, params={"mu": mu, "s": 0.2})
+        return sf.simulate(sde, x0=(1.0, 0.0), t1=1.0, n_steps=20, n_paths=64, seed=1).x
+
+    first, n = run(1.0), len(compile._compiled)
+    second = run(2.0)
+    assert len(compile._compiled) == n
+    assert not np.array_equal(first, second)
