@@ -178,6 +178,7 @@ def multilevel(
     noise_dtype: DTypeLike | None = None,
     n_initial: int = 4096,
     max_level: int = 10,
+    max_cost: float = 1e13,
     threads: int | None = None,
     executor: Executor | None = None,
     progress: bool = False,
@@ -220,6 +221,8 @@ def multilevel(
         Paths of each of the first levels from which the variances are first estimated.
     max_level : int
         The finest level that may be used, at least 2.
+    max_cost : float
+        Path-steps that may be spent. A run that turns out to need more stops there and then.
     threads, executor, progress
         As in `simulate`.
 
@@ -230,7 +233,8 @@ def multilevel(
     Raises
     ------
     TypeError, ValueError
-        If an argument is of the wrong type or out of range, or the scheme cannot be coupled.
+        If an argument is of the wrong type or out of range, the scheme cannot be coupled, or ``accuracy`` would take
+        more than ``max_cost``, as it does where paths on the coarsest grid explode.
 
     Warns
     -----
@@ -281,8 +285,9 @@ def multilevel(
     )  # fmt: skip
     problem.check(most)
     target = _Target(
-        checks.real("accuracy", accuracy, positive=True), checks.count("n_initial", n_initial, least=2, most=2**40), most
-    )
+        checks.real("accuracy", accuracy, positive=True), checks.count("n_initial", n_initial, least=2, most=2**40), most,
+        checks.real("max_cost", max_cost, positive=True),
+    )  # fmt: skip
     if not isinstance(progress, (bool, np.bool_)):
         raise TypeError(f"progress must be True or False, got {progress!r}")
     executor, workers = _workers(executor, threads)
@@ -624,6 +629,7 @@ class _Target(NamedTuple):
     accuracy: float
     n_initial: int
     max_level: int
+    max_cost: float
 
 
 def _estimate(problem: _Problem, target: _Target, how: _How) -> list[_Sampler]:
@@ -633,7 +639,7 @@ def _estimate(problem: _Problem, target: _Target, how: _How) -> list[_Sampler]:
     for sampler in samplers:
         sampler.draw(target.n_initial, how)
     while True:
-        _draw_enough(samplers, m, target.accuracy, how)
+        _draw_enough(samplers, m, target, how)
         levels = [s.level() for s in samplers]
         if _bias(levels, m, weak_order) <= target.accuracy / math.sqrt(2) or len(levels) > target.max_level:
             return samplers
@@ -643,16 +649,29 @@ def _estimate(problem: _Problem, target: _Target, how: _How) -> list[_Sampler]:
         samplers[-1].draw(_numbers(variances, [s.cost for s in samplers], target.accuracy)[-1], how)
 
 
-def _draw_enough(samplers: list[_Sampler], m: int, accuracy: float, how: _How) -> None:
+def _draw_enough(samplers: list[_Sampler], m: int, target: _Target, how: _How) -> None:
     """Draw until every level has the paths that its variance, as known by then, asks for."""
     costs, more = [s.cost for s in samplers], True
     while more:
-        wanted = _numbers(_variances([s.level() for s in samplers], m), costs, accuracy)
+        variances = _variances([s.level() for s in samplers], m)
+        wanted = _numbers(variances, costs, target.accuracy)
+        _refuse_too_costly(samplers, variances, wanted, target)
         more = False
         for sampler, n in zip(samplers, wanted, strict=True):
             if n > 1.01 * sampler.n_paths:
                 sampler.draw(n - sampler.n_paths, how)
                 more = True
+
+
+def _refuse_too_costly(samplers: list[_Sampler], variances: list[float], wanted: list[float], target: _Target) -> None:
+    spent = [max(n, s.n_paths) * s.path_steps for s, n in zip(samplers, wanted, strict=True)]
+    if not sum(spent) <= target.max_cost:  # also where variances are no longer finite
+        worst = int(np.argmax(spent))
+        raise ValueError(
+            f"accuracy={target.accuracy:g} would take about {sum(spent):.2g} path-steps, more than max_cost="
+            f"{target.max_cost:g}; most of them on level {worst} (steps: {samplers[worst].n_steps}), where the variance "
+            f"is {variances[worst]:.2g}. Ask for less or, if paths explode on so coarse a grid, use a larger n_steps"
+        )
 
 
 def _numbers(variances: Sequence[float], costs: Sequence[int], accuracy: float) -> list[float]:

@@ -381,3 +381,48 @@ def test_small_steps_in_float32(model, x0):
     # Rounding is a random walk of n steps of at most half a unit in the last place, uniform: its mean over the paths.
     spread = np.spacing(np.float32(x0)) * np.sqrt(100_000 / 12 / 256)
     assert abs(error.mean()) < 5 * spread
+
+
+@pytest.mark.parametrize("name", ["brownian", "ou", "black-scholes"])
+@pytest.mark.parametrize("grid", [{"t1": 1.0, "n_steps": 30}, {"times": np.linspace(0.0, 1.0, 31) ** 2}])
+def test_exact_transitions_carry_functionals(name, grid):
+    """The transition in Python code, which functionals need, is the compiled one on equal noise."""
+    model, x0 = MODELS[name]
+    options = {"x0": x0, "n_paths": 300, "seed": 4, "method": "exact", "save_at": "all", **grid}
+    low = sf.functionals.running_min(bridge=False)
+    run, plain = sf.simulate(model, functionals={"low": low}, **options), sf.simulate(model, **options)
+    np.testing.assert_allclose(run.x, plain.x, rtol=1e-13)
+    np.testing.assert_array_equal(run.functionals["low"].values, np.minimum.accumulate(run.x[..., 0]))
+
+
+def test_exact_transition_of_matrices_refuses_functionals():
+    with pytest.raises(ValueError, match="exact transition .* cannot be combined with functionals"):
+        sf.simulate(LINEAR, x0=(1.0, 0.0, 0.0), t1=1.0, n_steps=2, n_paths=2, method="exact", antithetic=True)
+
+
+@pytest.mark.parametrize(
+    ("strike", "barrier"),
+    [(100.0, 90.0), (110.0, 80.0)],
+)
+def test_down_and_out_call(strike, barrier):
+    """Against the closed form of Merton (1973), with ten exact steps and the bridge between them (z < 5)."""
+    s, r, sigma, t = 100.0, 0.05, 0.2, 1.0
+    model = sf.BlackScholes(mu=r, sigma=sigma)
+
+    def call(spot):
+        return float(model.call_price(strike, t, spot))
+
+    expected = call(s) - (s / barrier) ** (1 - 2 * r / sigma**2) * call(barrier**2 / s)
+    # Between steps the path is a Brownian bridge in the logarithm: simulate that.
+    log = sf.BrownianMotion(mu=r - sigma**2 / 2, sigma=sigma)
+    run = sf.simulate(
+        log, x0=math.log(s), t1=t, n_steps=10, n_paths=400_000, seed=6, paths=False,
+        functionals={"low": sf.functionals.running_min()},
+        expectations={
+            "price": lambda t, x, p, y: math.exp(-r * t) * max(math.exp(x[0]) - strike, 0.0)
+            if y.low > math.log(barrier) else 0.0
+        },
+    )  # fmt: skip
+    price = run.expectations["price"]
+    assert abs(price.value[-1] - expected) < 5 * price.standard_error[-1]
+    assert price.standard_error[-1] < 0.03

@@ -15,6 +15,9 @@ from ..engine.statistics import Layout
 from ..engine.tiles import Draws, Gathered, Observer, Tile
 from ..functionals import Functional
 from ..schemes import SCHEMES
+from ..schemes.base import Interval
+from ..schemes.equation import Equation, Vector
+from ..trace import trace
 from .chain import Chain, Extras
 
 if TYPE_CHECKING:
@@ -127,7 +130,9 @@ def _sde(model: Model) -> SDE:
 def _chain(sde: SDE, method: str, extras: Extras) -> Chain:
     scheme = SCHEMES[method]
     if scheme.step is None:
-        raise ValueError(f"method={method!r} cannot be combined with functionals, boundaries, stop_when or antithetic")
+        raise ValueError(
+            f"the exact transition of {sde!r} cannot be combined with functionals, boundaries, stop_when or antithetic"
+        )
     if sde.noise not in scheme.noises:
         raise ValueError(
             f"method={method!r} is for noise that is {' or '.join(sorted(scheme.noises))}, not {sde.noise}"
@@ -151,8 +156,22 @@ def _compiled_chain(s: Settings) -> Chain:
 
 def compiled_chain(model: Model, method: str, extras: Extras) -> Chain:
     """The chain of a model under a scheme written in Python, also where the model has a compiled step of its own."""
-    boundaries = (*model.boundaries(), *extras.boundaries)
-    return _chain(_sde(model), method, replace(extras, boundaries=boundaries))
+    extras = replace(extras, boundaries=(*model.boundaries(), *extras.boundaries))
+    if SCHEMES[method].step is None and model.exact_step is not None:
+        return _exact_chain(model, method, extras)
+    return _chain(_sde(model), method, extras)
+
+
+@lru_cache(maxsize=256)
+def _exact_chain(model: Model, method: str, extras: Extras) -> Chain:
+    sde, transition = _sde(model), model.exact_step
+    assert transition is not None
+
+    def step(equation: Equation, interval: Interval, x: Vector, z: Vector, c: Vector) -> Vector:
+        new = trace(transition, interval.h, interval.root, x, z, sde.parameter_tuple(), what="transition")
+        return new if isinstance(new, tuple) else (new,)
+
+    return Chain(sde, replace(SCHEMES[method], step=step), extras)
 
 
 def start_rows(s: Settings, start: np.ndarray) -> np.ndarray:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
@@ -66,6 +66,9 @@ class Model:
     def b(t: Any, x: Any, p: Any) -> Any:
         """The diffusion."""
         raise NotImplementedError
+
+    #: the exact transition in scalar Python code, ``exact_step(h, root, x, z, p)`` with ``root`` = sqrt(h), if any
+    exact_step: ClassVar[Callable[..., Any] | None] = None
 
     def sde(self) -> SDE:
         """The equation in scalar Python code."""

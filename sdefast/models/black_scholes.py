@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -58,6 +59,11 @@ class BlackScholes(Model):
     def b(t: Any, x: Any, p: Any) -> Any:
         """The diffusion."""
         return p.sigma * x[0]
+
+    @staticmethod
+    def exact_step(h: Any, root: Any, x: Any, z: Any, p: Any) -> Any:
+        """The exact transition."""
+        return x[0] * math.exp((p.mu - 0.5 * p.sigma * p.sigma) * h + p.sigma * root * z[0])
 
     def _euler_maruyama(self, h: np.ndarray) -> Step:
         """X += X (mu h + sigma sqrt(h) Z)."""

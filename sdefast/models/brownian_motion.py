@@ -61,6 +61,11 @@ class BrownianMotion(Model):
         """The diffusion."""
         return p.sigma
 
+    @staticmethod
+    def exact_step(h: Any, root: Any, x: Any, z: Any, p: Any) -> Any:
+        """The exact transition."""
+        return x[0] + (p.mu * h + p.sigma * root * z[0])
+
     def _increment(self, h: np.ndarray) -> Step:
         return Step("brownian_motion", np.column_stack([self.mu * h, self.sigma * np.sqrt(h)]))
 

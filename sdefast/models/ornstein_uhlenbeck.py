@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -64,6 +65,12 @@ class OrnsteinUhlenbeck(Model):
     def b(t: Any, x: Any, p: Any) -> Any:
         """The diffusion."""
         return p.sigma
+
+    @staticmethod
+    def exact_step(h: Any, root: Any, x: Any, z: Any, p: Any) -> Any:
+        """The exact transition."""
+        deviation = p.sigma * math.sqrt(-math.expm1(-2 * p.kappa * h) / (2 * p.kappa))
+        return x[0] + ((p.theta - x[0]) * -math.expm1(-p.kappa * h) + deviation * z[0])
 
     def _euler_maruyama(self, h: np.ndarray) -> Step:
         return self._mean_reversion(rate=self.kappa * h, scale=self.sigma * np.sqrt(h))

@@ -1,0 +1,860 @@
+"""Functionals, boundaries, stopping, expectations, controls, antithetic pairs, histograms: closed forms and numpy."""
+
+import math
+
+import numpy as np
+import pytest
+from conftest import worst_z
+from scipy import stats
+
+import sdefast as sf
+from sdefast.boundaries import absorb, positive, reflect
+from sdefast.functionals import first_passage, running_max, running_min, time_average
+
+#: standard errors by which a mean may be off: by chance once in two million times
+MOST_Z = 5.0
+#: probability of a Kolmogorov-Smirnov distance below which a law is wrong
+LEAST_P = 1e-6
+
+BM = sf.BrownianMotion()
+LINE = {"x0": 0.0, "t1": 1.0, "n_steps": 20, "seed": 1}
+
+
+def proportion_z(count, n, p):
+    return worst_z(np.asarray(count) / n, p, np.sqrt(np.asarray(p) * (1 - np.asarray(p)) / n))
+
+
+def trapezoid(y, t):
+    """Averages over time from the start to every time, of y (n_times, n_paths)."""
+    total = np.cumsum(0.5 * (y[1:] + y[:-1]) * np.diff(t)[:, None], axis=0)
+    return np.vstack([y[:1], total / (t[1:] - t[0])[:, None]])
+
+
+# Extremes ------------------------------------------------------------------------------------------------------------
+
+
+def maximum_law(m, t, mu, sigma):
+    """P[max of mu s + sigma W(s) over s <= t is at most m], by the reflection principle."""
+    root = sigma * np.sqrt(t)
+    m = np.maximum(m, 0)
+    return stats.norm.cdf((m - mu * t) / root) - np.exp(2 * mu * m / sigma**2) * stats.norm.cdf((-m - mu * t) / root)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize(("mu", "sigma"), [(0.0, 1.0), (0.8, 0.5), (-0.6, 1.5)])
+def test_extremes_of_brownian_motion(mu, sigma, dtype):
+    n, x0, t1 = 20_000, 2.0, 1.5
+    run = sf.simulate(
+        sf.BrownianMotion(mu, sigma), x0=x0, t1=t1, n_steps=3, n_paths=n, seed=3, dtype=dtype,
+        functionals={"high": running_max(), "low": running_min()},
+    )  # fmt: skip
+    high, low = (run.functionals[name].values[-1] for name in ("high", "low"))
+    assert stats.kstest(high - x0, lambda m: maximum_law(m, t1, mu, sigma)).pvalue > LEAST_P
+    assert stats.kstest(x0 - low, lambda m: maximum_law(m, t1, -mu, sigma)).pvalue > LEAST_P
+    grid = np.linspace(0, 12, 20_001)
+    for name, sign, drift in (("high", 1, mu), ("low", -1, -mu)):
+        mean = x0 + sign * np.trapezoid(1 - maximum_law(grid, t1, drift, sigma), grid)
+        result = run.functionals[name]
+        assert worst_z(result.mean[-1], mean, result.standard_error[-1]) < MOST_Z
+    assert (high >= run.x[-1, :, 0] - 1e-6).all()
+    assert (low <= run.x[-1, :, 0] + 1e-6).all()
+
+
+def test_extremes_depend_neither_on_the_step_nor_change_the_path():
+    settings = {"x0": 0.0, "t1": 1.0, "n_paths": 20_000, "seed": 3}
+    for n_steps in (1, 64):
+        run = sf.simulate(BM, n_steps=n_steps, functionals={"high": running_max()}, **settings)
+        assert (
+            stats.kstest(run.functionals["high"].values[-1], lambda m: maximum_law(m, 1.0, 0.0, 1.0)).pvalue > LEAST_P
+        )
+        assert sf.simulate(BM, n_steps=n_steps, **settings).x.tobytes() == run.x.tobytes()
+
+
+def test_extremes_of_other_components_and_noises():
+    """Two correlated components: each has the maximum of a Brownian motion of its own variance."""
+    sde = sf.SDE(
+        lambda t, x, p: (0.0, 0.3), lambda t, x, p: ((0.6, 0.8), (1.2, -0.5)), dim=2, noise="additive", noise_dim=2
+    )
+    run = sf.simulate(
+        sde, x0=(0.0, 1.0), t1=1.0, n_steps=2, n_paths=20_000, seed=4,
+        functionals={"first": running_max(0), "second": running_max(of=1)},
+    )  # fmt: skip
+    first, second = (run.functionals[name].values[-1] for name in ("first", "second"))
+    assert stats.kstest(first, lambda m: maximum_law(m, 1.0, 0.0, 1.0)).pvalue > LEAST_P
+    assert stats.kstest(second - 1.0, lambda m: maximum_law(m, 1.0, 0.3, 1.3)).pvalue > LEAST_P
+    # Each has a uniform of its own; of one and the same bridge both would be larger together.
+    assert np.corrcoef(first, second)[0, 1] < 0.5
+
+
+def test_extremes_at_the_steps_are_those_of_the_stored_path():
+    for dtype in ("float32", "float64"):
+        run = sf.simulate(
+            sf.OrnsteinUhlenbeck(), n_paths=500, save_at="all", dtype=dtype, **LINE,
+            functionals={
+                "high": running_max(bridge=False), "low": running_min(bridge=False),
+                "square": running_max(lambda t, x: x[0] * x[0]), "scaled": running_min(lambda t, x, p: p.sigma * x[0]),
+            },
+        )  # fmt: skip
+        x = run.x[:, :, 0]
+        for name, expected in (
+            ("high", np.maximum.accumulate(x)),
+            ("low", np.minimum.accumulate(x)),
+            ("square", np.maximum.accumulate(x * x)),
+            ("scaled", np.minimum.accumulate(x)),
+        ):
+            np.testing.assert_array_equal(run.functionals[name].values, expected)
+
+
+def test_statistics_of_functionals():
+    run = sf.simulate(BM, n_paths=5000, save_at=5, functionals={"high": running_max(), "mean": time_average()}, **LINE)
+    for name in ("high", "mean"):
+        result = run.functionals[name]
+        assert result.values.shape == (5, 5000)
+        np.testing.assert_allclose(result.mean, result.values.mean(1), rtol=1e-12, atol=1e-15)
+        np.testing.assert_allclose(result.variance, result.values.var(1, ddof=1), rtol=1e-11, atol=1e-15)
+        np.testing.assert_allclose(
+            result.standard_error, result.values.std(1, ddof=1) / 5000**0.5, rtol=1e-11, atol=1e-15
+        )
+        assert (result.n_nonfinite == 0).all()
+    without = sf.simulate(BM, n_paths=5000, paths=False, functionals={"high": running_max()}, **LINE)
+    assert without.functionals["high"].values is None
+    assert without.functionals["high"].mean[-1] == run.functionals["high"].mean[-1]
+
+
+# Averages ------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "grid", [{"t0": 0.5, "t1": 2.0, "n_steps": 40}, {"times": np.array([0.5, 0.6, 1.0, 1.1, 2.5])}]
+)
+def test_time_averages(grid):
+    run = sf.simulate(
+        sf.Heston(), x0=(1.0, 0.04), n_paths=300, seed=2, save_at="all", **grid,
+        functionals={
+            "price": time_average(), "variance": time_average(1), "both": time_average(lambda t, x, p: t * x[0] * p.kappa),
+        },
+    )  # fmt: skip
+    for name, y in (
+        ("price", run.x[:, :, 0]),
+        ("variance", run.x[:, :, 1]),
+        ("both", run.t[:, None] * run.x[:, :, 0] * 2.0),
+    ):
+        np.testing.assert_allclose(run.functionals[name].values, trapezoid(y, run.t), rtol=1e-13)
+
+
+def test_the_mean_of_an_average():
+    """The integral of Brownian motion has the variance t^3 / 3."""
+    run = sf.simulate(BM, n_paths=20_000, functionals={"area": time_average()}, **LINE | {"n_steps": 100})
+    area = run.functionals["area"]
+    assert worst_z(area.mean, 0.0, area.standard_error) < MOST_Z
+    assert worst_z(area.variance, 1 / 3, np.sqrt(2 / 20_000) / 3) < MOST_Z
+
+
+# First passages ------------------------------------------------------------------------------------------------------
+
+
+def passage_law(t, a, mu, sigma):
+    """P[mu s + sigma W(s) reaches a > 0 by the time t]."""
+    return 1 - maximum_law(a, t, mu, sigma)
+
+
+@pytest.mark.parametrize(("level", "mu", "sigma"), [(1.0, 0.0, 1.0), (0.7, 0.9, 0.6), (-0.5, 0.4, 1.2)])
+def test_first_passages_of_brownian_motion(level, mu, sigma):
+    n = 20_000
+    run = sf.simulate(
+        sf.BrownianMotion(mu, sigma), x0=0.0, t1=2.0, n_steps=8, n_paths=n, seed=5, save_at="all",
+        functionals={"passage": first_passage(level)},
+    )  # fmt: skip
+    passage = run.functionals["passage"]
+    expected = passage_law(run.t[1:], abs(level), mu * np.sign(level), sigma)
+    assert proportion_z(n - passage.n_nonfinite[1:], n, expected) < MOST_Z
+    times = passage.values[-1]
+    for k in range(1, 9):  # what is known at a time has happened by then, and does not change
+        np.testing.assert_array_equal(passage.values[k], np.where(times <= run.t[k], times, np.inf))
+    finite = times[np.isfinite(times)]
+    np.testing.assert_allclose(passage.mean[-1], finite.mean(), rtol=1e-12)
+    np.testing.assert_allclose(passage.standard_error[-1], finite.std(ddof=1) / len(finite) ** 0.5, rtol=1e-11)
+    assert math.isnan(passage.mean[0])
+    assert passage.n_nonfinite[0] == n
+
+
+def test_first_passages_are_inverse_gaussian():
+    """On fine steps also the times within them are right: to half a step, 1/20 of their spread."""
+    run = sf.simulate(
+        sf.BrownianMotion(2.0, 1.0), x0=0.0, t1=8.0, n_steps=800, n_paths=4000, seed=6, dtype="float32",
+        functionals={"passage": first_passage(1.0)},
+    )  # fmt: skip
+    law = stats.invgauss(mu=0.5, scale=1.0)
+    passage = run.functionals["passage"]
+    assert passage.n_nonfinite[-1] == 0
+    assert stats.kstest(passage.values[-1], law.cdf).pvalue > LEAST_P
+    assert abs(passage.mean[-1] - law.mean()) < MOST_Z * passage.standard_error[-1] + 0.005
+
+
+@pytest.mark.parametrize("level", [0.5, -0.3, 0.0])
+def test_passages_at_the_steps_are_those_of_the_stored_path(level):
+    run = sf.simulate(
+        sf.OrnsteinUhlenbeck(), x0=0.2, t0=1.0, t1=4.0, n_steps=50, n_paths=500, seed=7, save_at="all",
+        functionals={
+            "passage": first_passage(level, bridge=False), "of": first_passage(level, lambda t, x: x[0]),
+            "high": running_max(bridge=False), "low": running_min(bridge=False),
+        },
+    )  # fmt: skip
+    x, t = run.x[:, :, 0] - level, run.t
+    crossed = x[:-1] * x[1:] <= 0
+    first = np.argmax(crossed, axis=0)
+    path = np.arange(500)
+    share = x[first, path] / (x[first, path] - x[first + 1, path])
+    expected = np.where(crossed.any(0), t[first] + (t[1] - t[0]) * share, np.inf)
+    for name in ("passage", "of"):
+        np.testing.assert_allclose(run.functionals[name].values[-1], expected, rtol=1e-12)
+    assert 0 < crossed.any(0).sum() < 500 or level == 0.0
+    extreme = run.functionals["high" if level > 0.2 else "low"].values[-1]
+    assert ((extreme >= level) if level > 0.2 else (extreme <= level)).tolist() == np.isfinite(expected).tolist()
+
+
+def test_a_passage_at_the_start():
+    run = sf.simulate(
+        BM, n_paths=10, save_at="all", functionals={"passage": first_passage(0.25)}, **LINE | {"x0": 0.25, "t0": 0.5}
+    )
+    assert (run.functionals["passage"].values == 0.5).all()
+
+
+def test_extremes_and_passages_of_geometric_brownian_motion():
+    """The bridge has the noise strength of each step's start: 50 steps are off by less than 0.3 % of the price."""
+    model, x0, level = sf.BlackScholes(0.05, 0.3), 1.0, 1.2
+    run = sf.simulate(
+        model, x0=x0, t1=1.0, n_steps=50, n_paths=20_000, seed=8,
+        functionals={"high": running_max(), "passage": first_passage(level)},
+    )  # fmt: skip
+    grid = np.linspace(0, 3, 3001)  # of the logarithm, a Brownian motion with drift
+    tail = 1 - maximum_law(grid, 1.0, 0.05 - 0.045, 0.3)
+    high = run.functionals["high"]
+    mean = x0 + np.trapezoid(tail * np.exp(grid), grid)
+    assert abs(high.mean[-1] - mean) < MOST_Z * high.standard_error[-1] + 0.003
+    reached = 1 - run.functionals["passage"].n_nonfinite[-1] / 20_000
+    expected = 1 - maximum_law(math.log(level), 1.0, 0.005, 0.3)
+    assert abs(reached - expected) < MOST_Z * math.sqrt(expected * (1 - expected) / 20_000) + 0.005
+
+
+# Boundaries ----------------------------------------------------------------------------------------------------------
+
+
+def test_reflected_brownian_motion():
+    """|W + a| at the end, by any number of steps; its minimum is that of W + a, and 0 once that is below."""
+    n, a = 20_000, 0.4
+    for n_steps in (1, 7):
+        run = sf.simulate(
+            BM, x0=a, t1=1.0, n_steps=n_steps, n_paths=n, seed=3, boundary=reflect(lower=0.0),
+            functionals={"low": running_min(), "passage": first_passage(0.0), "high": running_max()},
+        )  # fmt: skip
+        x = run.x[-1, :, 0]
+        assert stats.kstest(x, lambda y: stats.norm.cdf(y - a) - stats.norm.cdf(-y - a)).pvalue > LEAST_P
+        low = run.functionals["low"].values[-1]
+        assert (low >= 0).all()
+        touches = passage_law(1.0, a, 0.0, 1.0)
+        assert proportion_z((low == 0).sum(), n, touches) < MOST_Z
+        assert proportion_z(n - run.functionals["passage"].n_nonfinite[-1], n, touches) < MOST_Z
+        above = a - low[low > 0]
+        assert stats.kstest(above, lambda m: maximum_law(m, 1.0, 0, 1) / maximum_law(a, 1.0, 0, 1)).pvalue > LEAST_P
+        assert (run.functionals["high"].values[-1] >= x).all()
+
+
+def test_reflected_at_two_borders():
+    run = sf.simulate(
+        BM, x0=1.3, t1=4.0, n_steps=800, n_paths=5000, seed=3, dtype="float32", boundary=reflect(lower=1.0, upper=2.0),
+        functionals={"high": running_max(), "low": running_min()},
+    )  # fmt: skip
+    assert stats.kstest(run.x[-1, :, 0] - 1.0, "uniform").pvalue > LEAST_P
+    assert run.functionals["high"].values.max() == 2.0
+    assert run.functionals["low"].values.min() == 1.0
+
+
+def test_reflection_against_numpy():
+    run = sf.simulate(
+        BM, n_paths=300, save_at="all", **LINE, boundary=reflect(upper=0.3, lower=-0.2), method="euler-maruyama"
+    )
+    x = run.x[:, :, 0]
+    free = x[:-1] + np.sqrt(1 / 20) * sf.noise.normals(1, 20, 300)
+    folded = np.where(free < -0.2, -0.4 - free, free)
+    folded = np.where(folded > 0.3, 0.6 - folded, folded)
+    np.testing.assert_allclose(x[1:], np.clip(folded, -0.2, 0.3), atol=1e-15)
+    assert (np.abs(free) > 0.8).any()  # steps longer than the interval
+
+
+def survival(a, t):
+    """P[W has not reached a by the time t]."""
+    return 2 * stats.norm.cdf(a / math.sqrt(t)) - 1
+
+
+def test_absorbed_brownian_motion():
+    """Looked at after every step only, a border at b acts like one at b + 0.5826 sqrt(h) (Broadie, Glasserman, Kou 1997)."""
+    n, n_steps, b = 20_000, 100, 1.0
+    run = sf.simulate(BM, x0=0.0, t1=1.0, n_steps=n_steps, n_paths=n, seed=3, boundary=absorb(upper=b), save_at=10)
+    x = run.x[:, :, 0]
+    h = 1.0 / n_steps
+    assert proportion_z((x[-1] < b).sum(), n, survival(b + 0.5826 * math.sqrt(h), 1.0)) < MOST_Z
+    assert proportion_z((x[-1] < b).sum(), n, survival(b, 1.0)) > MOST_Z  # the bias is not small
+    assert (x <= b).all()
+    absorbed = x == b
+    assert (absorbed[1:] >= absorbed[:-1]).all()
+
+
+def test_absorption_stops_all_components_and_their_functionals():
+    sde = sf.SDE(lambda t, x, p: (1.0, x[0]), lambda t, x, p: (1.0, 1.0), dim=2)
+    run = sf.simulate(
+        sde, x0=(0.5, 0.0), t1=4.0, n_steps=80, n_paths=2000, seed=4, save_at="all",
+        boundary=absorb(lower=0.0, upper=1.0),
+        functionals={
+            "high": running_max(), "low": running_min(), "other": running_max(1), "average": time_average(),
+            "half": first_passage(0.5), "top": first_passage(1.0), "beyond": first_passage(1.1),
+        },
+    )  # fmt: skip
+    gone = (run.x[:, :, 0] <= 0) | (run.x[:, :, 0] >= 1)
+    assert gone[-1].mean() > 0.95
+    for name in ("high", "low", "other", "half", "top"):
+        values = run.functionals[name].values
+        assert (values[1:] == values[:-1])[gone[:-1]].all(), name
+    assert (run.x[1:] == run.x[:-1])[gone[:-1]].all()
+    high, low = (run.functionals[name].values for name in ("high", "low"))
+    assert high.max() == 1.0
+    assert low.min() == 0.0
+    at_top = run.x[-1, :, 0] == 1.0
+    assert np.isfinite(run.functionals["top"].values[-1, at_top]).all()
+    assert np.isinf(run.functionals["beyond"].values).all()
+    np.testing.assert_allclose(run.functionals["average"].values, trapezoid(run.x[:, :, 0], run.t), rtol=1e-12)
+
+
+def test_positive_against_numpy():
+    sde = sf.SDE(lambda t, x, p: 0.5 - x[0], lambda t, x, p: 1.0)
+    run = sf.simulate(sde, n_paths=300, save_at="all", boundary=positive(), **LINE)
+    x = run.x[:, :, 0]
+    free = x[:-1] + (0.5 - x[:-1]) / 20 + np.sqrt(1 / 20) * sf.noise.normals(1, 20, 300)
+    np.testing.assert_allclose(x[1:], np.maximum(free, 0), atol=1e-15)
+    assert ((x[1:-1] == 0) & (x[2:] > 0)).any()
+
+
+def test_several_boundaries():
+    sde = sf.SDE(lambda t, x, p: (0.0, 0.0), lambda t, x, p: (1.0, 1.0), dim=2)
+    run = sf.simulate(
+        sde, x0=(0.5, 0.0), t1=1.0, n_steps=50, n_paths=500, seed=1, save_at="all",
+        boundary=[reflect(lower=0.0, upper=1.0), positive(1), absorb(upper=0.9, component=1)],
+    )  # fmt: skip
+    assert ((run.x[:, :, 0] >= 0) & (run.x[:, :, 0] <= 1)).all()
+    assert ((run.x[:, :, 1] >= 0) & (run.x[:, :, 1] <= 0.9)).all()
+    gone = run.x[:-1, :, 1] == 0.9
+    assert gone.any()
+    assert (run.x[1:] == run.x[:-1])[gone].all()
+
+
+# Stopping ------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_a_stopped_path_stays_as_it_is(dtype):
+    settings = {
+        "x0": 0.2,
+        "t0": 1.0,
+        "t1": 3.0,
+        "n_steps": 64,
+        "n_paths": 700,
+        "seed": 3,
+        "save_at": "all",
+        "dtype": dtype,
+    }
+    functionals = {"high": running_max(), "average": time_average()}
+    free = sf.simulate(sf.OrnsteinUhlenbeck(), functionals=functionals, **settings)
+    run = sf.simulate(
+        sf.OrnsteinUhlenbeck(), functionals=functionals, stop_when=lambda t, x: x[0] > 0.8, **settings,
+        expectations={"x": lambda t, x: x[0], "average": lambda t, x, p, y: y.average},
+    )  # fmt: skip
+    holds = free.x[:, :, 0] > 0.8
+    stops = np.where(holds.any(0), np.argmax(holds, axis=0), 64)
+    assert 0 < holds.any(0).sum() < 700
+    frozen = np.minimum(np.arange(65)[:, None], stops)
+    path = np.arange(700)
+    # A chain with a stop is another program: only its arithmetic is the same.
+    np.testing.assert_allclose(run.x[:, :, 0], free.x[frozen, path, 0], rtol=1e-5 if dtype == "float32" else 1e-13)
+    for name in functionals:
+        expected = free.functionals[name].values[frozen, path]
+        np.testing.assert_allclose(run.functionals[name].values, expected, rtol=1e-5 if dtype == "float32" else 1e-12)
+    assert (run.x[1:] == run.x[:-1])[holds[:-1]].all()
+    when = np.where(holds.any(0), free.t[stops], np.inf)
+    np.testing.assert_allclose(run.stop_time.values[-1], when, rtol=1e-6 if dtype == "float32" else 1e-14)
+    assert run.stop_time.n_nonfinite[-1] == 700 - holds.any(0).sum()
+    np.testing.assert_allclose(run.expectations["x"].value, run.x[:, :, 0].mean(1), rtol=1e-5, atol=1e-7)
+    np.testing.assert_allclose(
+        run.expectations["average"].value, run.functionals["average"].values.mean(1), rtol=1e-5, atol=1e-7
+    )
+
+
+def test_stops_of_all_kinds():
+    def stop_time(stop_when, **options):
+        settings = {**LINE, "n_paths": 50, "save_at": "all", **options}
+        return sf.simulate(sf.OrnsteinUhlenbeck(kappa=0.5), stop_when=stop_when, **settings).stop_time.values[-1]
+
+    assert (stop_time(lambda t, x: True) == 0.0).all()
+    assert np.isinf(stop_time(lambda t, x: False)).all()
+    assert (stop_time(lambda t, x: t >= 0.5 - 1e-9) == 0.5).all()
+    assert (stop_time(lambda t, x, p: t * p.kappa > 0.2 + 1e-9) == 9 / 20).all()
+    assert (stop_time(lambda t, x: 0.0) == np.inf).all()
+    assert (stop_time(lambda t, x: x[0] == 0.0, x0=0.0) == 0.0).all()
+    mixed = stop_time(lambda t, x: x[0] > 1, x0=np.linspace(0.5, 1.5, 50))
+    assert (mixed[25:] == 0).all()
+    assert (mixed[:25] > 0).all()
+    high = stop_time(
+        lambda t, x, p, y: y.high > 1 or y.low < -1, functionals={"high": running_max(), "low": running_min()}
+    )
+    assert 0 < np.isfinite(high).sum() < 50
+
+
+def test_the_mean_of_a_stopped_martingale():
+    """E[W] stays 0, and E[time] is that of leaving (-a, b), a b, but for what a step overshoots."""
+    h = 1 / 400
+    run = sf.simulate(
+        BM, x0=0.0, t1=12.0, n_steps=4800, n_paths=4000, seed=9, dtype="float32", stop_when=lambda t, x: x[0] ** 2 >= 1,
+    )  # fmt: skip
+    assert run.stop_time.n_nonfinite[-1] == 0
+    assert worst_z(run.mean, 0.0, run.standard_error) < MOST_Z
+    expected = (1 + 0.5826 * math.sqrt(h)) ** 2
+    assert worst_z(run.stop_time.mean, expected, run.stop_time.standard_error) < MOST_Z
+
+
+def test_there_is_no_stop_time_without_a_stop():
+    with pytest.raises(AttributeError, match="stop_when"):
+        _ = sf.simulate(BM, n_paths=3, **LINE).stop_time
+
+
+# Expectations --------------------------------------------------------------------------------------------------------
+
+STRIKE = 1.05
+
+
+@pytest.mark.parametrize(
+    "types", [("float32", "float32"), ("float64", "float64"), ("float64", "float32")], ids="-".join
+)
+def test_expectations_are_means_of_stored_states(types):
+    asked = {
+        "call": lambda t, x: max(x[0] - STRIKE, 0.0),
+        "discounted": lambda t, x, p: math.exp(-p.mu * t) * x[0] * x[1],
+        "asian": lambda t, x, p, y: max(y.average - 1.0, 0.0) + p.theta * y.high,
+        "in the money": lambda t, x: x[0] > STRIKE,
+        "a constant": lambda t, x: 2.5,
+        "one of a tuple": lambda t, x, k=2.0: (k * x[1],),
+    }
+    run = sf.simulate(
+        sf.Heston(), x0=(1.0, 0.04), t0=0.5, t1=1.5, n_steps=30, n_paths=5000, seed=4, save_at=10, dtype=types[0],
+        noise_dtype=types[1], expectations=asked, functionals={"average": time_average(), "high": running_max()},
+    )  # fmt: skip
+    x, v, t = run.x[:, :, 0].astype(float), run.x[:, :, 1].astype(float), run.t[:, None]
+    average, high = (run.functionals[name].values.astype(float) for name in ("average", "high"))
+    expected = {
+        "call": np.maximum(x - STRIKE, 0),
+        "discounted": np.exp(-0.05 * t) * x * v,
+        "asian": np.maximum(average - 1, 0) + 0.04 * high,
+        "in the money": x > (np.float32(STRIKE) if types[0] == "float32" else STRIKE),
+        "a constant": np.full_like(x, 2.5),
+        "one of a tuple": 2 * v,
+    }
+    rtol = 2e-6 if types[0] == "float32" else 1e-12
+    for name, values in expected.items():
+        result = run.expectations[name]
+        np.testing.assert_allclose(result.value, values.mean(1), rtol=rtol, atol=rtol / 100)
+        np.testing.assert_allclose(
+            result.standard_error, values.std(1, ddof=1) / 5000**0.5, rtol=100 * rtol, atol=rtol / 100
+        )
+        assert (result.n_nonfinite == 0).all()
+
+
+@pytest.mark.parametrize("method", ["exact", "euler-maruyama"])
+def test_the_price_of_a_call(method):
+    model, x0, strike = sf.BlackScholes(mu=0.05, sigma=0.2), 100.0, 105.0
+    run = sf.simulate(
+        model, x0=x0, t1=1.0, n_steps=1 if method == "exact" else 252, n_paths=20_000, paths=False, seed=1, method=method,
+        expectations={"call": lambda t, x, p: math.exp(-p.mu * t) * max(x[0] - strike, 0.0)},
+    )  # fmt: skip
+    call = run.expectations["call"]
+    assert worst_z(call.value, model.call_price(strike, 1.0, x0), call.standard_error) < MOST_Z
+
+
+def test_expectations_over_what_is_finite():
+    run = sf.simulate(BM, n_paths=1000, expectations={"log": lambda t, x: math.log(x[0])}, **LINE)
+    x = run.x[-1, :, 0]
+    log = run.expectations["log"]
+    assert log.n_nonfinite[0] == (x < 0).sum()
+    np.testing.assert_allclose(log.value[0], np.log(x[x > 0]).mean(), rtol=1e-12)
+
+
+def test_expectations_of_a_single_path():
+    run = sf.simulate(BM, n_paths=1, expectations={"x": lambda t, x: x[0]}, **LINE)
+    assert run.expectations["x"].value[0] == run.x[0, 0, 0]
+    assert math.isnan(run.expectations["x"].standard_error[0])
+    assert sf.simulate(BM, n_paths=1, **LINE).expectations == {}
+
+
+def test_as_many_expectations_as_there_may_be():
+    names = [f"e{i}" for i in range(63)]
+    asked = {name: (lambda k: lambda t, x: k * x[0])(k) for k, name in enumerate(names)}
+    run = sf.simulate(BM, n_paths=100, expectations=asked, **LINE)
+    for k, name in enumerate(names):
+        np.testing.assert_allclose(run.expectations[name].value, k * run.mean[:, 0], rtol=1e-12)
+    controls = {"c": (lambda t, x: x[0], 0.0)}
+    controlled = sf.simulate(BM, n_paths=100, expectations=asked, controls=controls, **LINE)
+    np.testing.assert_allclose(controlled.expectations["e7"].value, 0.0, atol=1e-12)
+
+
+TOO_MANY = {f"e{i}": lambda t, x: x[0] for i in range(65)}
+
+
+# Controls ------------------------------------------------------------------------------------------------------------
+
+
+def regression(y, controls, known):
+    """Mean of y corrected by controls (n, k) whose means are known, and its standard error, by least squares."""
+    n, k = controls.shape
+    design = np.column_stack([np.ones(n), controls - known])
+    coefficients, *_ = np.linalg.lstsq(design, y, rcond=None)
+    residuals = y - design @ coefficients
+    return coefficients[0], math.sqrt(residuals @ residuals / (n - 1 - k) / n)
+
+
+def test_controls_against_least_squares():
+    model, n = sf.BlackScholes(mu=0.1, sigma=0.3), 3000
+    settings = {"x0": 1.0, "t1": 1.0, "n_steps": 8, "n_paths": n, "seed": 5, "method": "exact", "save_at": "all"}
+    asked = {"call": lambda t, x: max(x[0] - 1.0, 0.0), "cube": lambda t, x: x[0] ** 3}
+    mean, second = lambda t: np.exp(0.1 * t), lambda t: np.exp(0.29 * t)
+    run = sf.simulate(
+        model, expectations=asked, **settings,
+        controls={"price": (lambda t, x: x[0], mean), "square": (lambda t, x: x[0] ** 2, second(np.arange(9) / 8))},
+    )  # fmt: skip
+    for k in range(1, 9):
+        x = run.x[k, :, 0]
+        controls, known = np.column_stack([x, x**2]), np.array([mean(run.t[k]), second(run.t[k])])
+        for name, y in (("call", np.maximum(x - 1, 0)), ("cube", x**3)):
+            result = run.expectations[name]
+            expected = regression(y, controls, known)
+            np.testing.assert_allclose((result.value[k], result.standard_error[k]), expected, rtol=1e-8)
+    assert run.expectations["call"].value[0] == 0.0  # at the start nothing varies
+    assert run.expectations["cube"].value[0] == pytest.approx(1.0)
+    assert run.expectations["cube"].standard_error[0] == pytest.approx(0.0, abs=1e-12)
+
+
+def test_controls_lower_the_error_and_do_not_shift_the_mean():
+    model, x0, strike = sf.BlackScholes(mu=0.05, sigma=0.2), 100.0, 90.0
+    price = model.call_price(strike, 1.0, x0, rate=0.0)
+    settings = {"x0": x0, "t1": 1.0, "n_steps": 1, "n_paths": 20_000, "seed": 6, "method": "exact", "paths": False}
+    call = {"call": lambda t, x: max(x[0] - strike, 0.0)}
+    plain = sf.simulate(model, expectations=call, **settings).expectations["call"]
+    known = {"price": (lambda t, x: x[0], x0 * math.exp(0.05))}
+    one = sf.simulate(model, expectations=call, controls=known, **settings).expectations["call"]
+    known |= {"log": (lambda t, x: math.log(x[0]), math.log(x0) + 0.03)}
+    two = sf.simulate(model, expectations=call, controls=known, **settings).expectations["call"]
+    known |= {"the same": (lambda t, x: 2 * x[0] + 1, 2 * x0 * math.exp(0.05) + 1)}
+    three = sf.simulate(model, expectations=call, controls=known, **settings).expectations["call"]
+    assert one.standard_error < 0.3 * plain.standard_error
+    assert two.standard_error < 0.7 * one.standard_error
+    for result in (plain, one, two):
+        assert worst_z(result.value, price, result.standard_error) < MOST_Z
+    np.testing.assert_allclose(three.value, two.value, rtol=1e-6)  # nothing new, and no harm
+
+
+def test_a_control_that_does_not_vary():
+    asked = {"x": lambda t, x: x[0]}
+    plain = sf.simulate(BM, n_paths=100, expectations=asked, **LINE).expectations["x"]
+    run = sf.simulate(BM, n_paths=100, expectations=asked, controls={"c": (lambda t, x: 3.0, 3.0)}, **LINE)
+    np.testing.assert_allclose(run.expectations["x"].value, plain.value, rtol=1e-12)
+
+
+def test_controls_of_user_equations_and_functionals():
+    """A list of expected values, under a chain that is compiled."""
+    sde = sf.SDE(lambda t, x, p: p.mu * x[0], lambda t, x, p: p.s * x[0], params={"mu": 0.1, "s": 0.2})
+    run = sf.simulate(
+        sde, x0=1.0, t1=1.0, n_steps=10, n_paths=5000, seed=2, save_at=5, functionals={"average": time_average()},
+        expectations={"asian": lambda t, x, p, y: max(y.average - 1.0, 0.0)},
+        controls={"price": (lambda t, x: x[0], [1.0, 1.01**5, 1.01**10])},
+    )  # fmt: skip
+    y, x = np.maximum(run.functionals["average"].values[-1] - 1, 0), run.x[-1, :, 0]
+    expected = regression(y, x[:, None], np.array([1.01**10]))
+    result = run.expectations["asian"]
+    np.testing.assert_allclose((result.value[-1], result.standard_error[-1]), expected, rtol=1e-8)
+
+
+# Antithetic pairs ----------------------------------------------------------------------------------------------------
+
+
+def pair_error(values):
+    """Standard error of the mean over pairs: path i + n / 2 mirrors path i."""
+    half = values.shape[1] // 2
+    return (0.5 * (values[:, :half] + values[:, half:])).std(1, ddof=1) / math.sqrt(half)
+
+
+def test_antithetic_pairs():
+    n, options = 1400, {"save_at": 5, "n_paths": 1400}
+    asked = {"square": lambda t, x: x[0] ** 2, "asian": lambda t, x, p, y: math.exp(y.average)}
+    run = sf.simulate(
+        sf.BrownianMotion(0.3, 0.7), antithetic=True, expectations=asked, histogram=(-3.0, 3.0, 20), extremes=True,
+        functionals={"average": time_average(), "high": running_max()}, **options, **LINE | {"x0": 1.0},
+    )  # fmt: skip
+    x = run.x[:, :, 0]
+    assert run.x.shape == (5, n, 1)
+    assert run.n_paths == n
+    np.testing.assert_allclose(
+        x[:, : n // 2] + x[:, n // 2 :], np.repeat(2 + 0.6 * run.t[:, None], n // 2, 1), rtol=1e-13
+    )
+    first = sf.simulate(sf.BrownianMotion(0.3, 0.7), save_at=5, n_paths=n // 2, **LINE | {"x0": 1.0})
+    np.testing.assert_allclose(x[:, : n // 2], first.x[:, :, 0], rtol=1e-13)
+    np.testing.assert_allclose(run.mean[:, 0], x.mean(1), rtol=1e-12)
+    np.testing.assert_allclose(run.variance[:, 0], x.var(1, ddof=1), rtol=1e-11, atol=1e-15)
+    np.testing.assert_allclose(run.standard_error[:, 0], pair_error(x), atol=1e-12)
+    assert (run.minimum[:, 0] == x.min(1)).all()
+    assert (run.maximum[:, 0] == x.max(1)).all()
+    for k in range(5):
+        np.testing.assert_array_equal(run.histogram[k, 0], np.histogram(x[k], 20, (-3, 3))[0])
+    for name, result in run.functionals.items():
+        values = result.values
+        assert values.shape == (5, n)
+        np.testing.assert_allclose(result.mean, values.mean(1), rtol=1e-12)
+        np.testing.assert_allclose(result.variance, values.var(1, ddof=1), rtol=1e-11, atol=1e-15, err_msg=name)
+        np.testing.assert_allclose(result.standard_error, pair_error(values), rtol=1e-9, atol=1e-12, err_msg=name)
+    average = run.functionals["average"].values
+    np.testing.assert_allclose(
+        average[:, : n // 2] + average[:, n // 2 :], 2 + 0.3 * run.t[:, None] + 0 * x[:, : n // 2]
+    )
+    for name, values in (("square", x**2), ("asian", np.exp(average))):
+        result = run.expectations[name]
+        np.testing.assert_allclose(result.value, values.mean(1), rtol=1e-12)
+        np.testing.assert_allclose(result.standard_error, pair_error(values), rtol=1e-9, atol=1e-12)
+    # The maximum of a path and of its mirror image: not the same uniforms for both.
+    high = run.functionals["high"].values[-1] - 1
+    assert stats.kstest(high[: n // 2], lambda m: maximum_law(m, 1.0, 0.3, 0.7)).pvalue > LEAST_P
+    assert stats.kstest(high[n // 2 :], lambda m: maximum_law(m, 1.0, 0.3, 0.7)).pvalue > LEAST_P
+
+
+def test_antithetic_pairs_lower_the_error():
+    model = sf.BlackScholes(mu=0.05, sigma=0.2)
+    settings = {"x0": 100.0, "t1": 1.0, "n_steps": 50, "n_paths": 20_000, "seed": 3, "paths": False}
+    call = {"call": lambda t, x: max(x[0] - 100.0, 0.0)}
+    plain = sf.simulate(model, expectations=call, **settings)
+    pairs = sf.simulate(model, expectations=call, antithetic=True, **settings)
+    assert pairs.standard_error < 0.2 * plain.standard_error
+    assert pairs.expectations["call"].standard_error < 0.8 * plain.expectations["call"].standard_error
+    for run in (plain, pairs):
+        call_ = run.expectations["call"]
+        assert worst_z(run.mean, model.mean(1.0, 100.0), run.standard_error) < MOST_Z
+        assert worst_z(call_.value, model.call_price(100.0, 1.0, 100.0, rate=0.0), call_.standard_error) < MOST_Z
+
+
+def test_antithetic_stops_starts_and_controls():
+    x0 = np.linspace(-0.5, 0.5, 600)
+    run = sf.simulate(
+        BM, antithetic=True, stop_when=lambda t, x: t > 0.5 or x[0] ** 2 > 0.3, save_at="all", n_paths=600,
+        expectations={"square": lambda t, x: x[0] ** 2}, controls={"x": (lambda t, x: x[0], 0.0)}, **LINE | {"x0": x0},
+    )  # fmt: skip
+    np.testing.assert_array_equal(run.x[0, :, 0], x0)
+    values = run.stop_time.values[-1:]
+    assert np.isfinite(values).all()
+    np.testing.assert_allclose(run.stop_time.mean[-1], values.mean(), rtol=1e-12)
+    np.testing.assert_allclose(run.stop_time.standard_error[-1:], pair_error(values), rtol=1e-10)
+    x = run.x[-1, :, 0]
+    pairs = 0.5 * (x[:300] + x[300:])
+    squares = 0.5 * (x[:300] ** 2 + x[300:] ** 2)
+    result = run.expectations["square"]
+    expected = regression(squares, pairs[:, None], np.zeros(1))
+    np.testing.assert_allclose((result.value[-1], result.standard_error[-1]), expected, rtol=1e-8)
+
+
+def test_antithetic_signs():
+    sde = sf.SDE(lambda t, x, p: -x[0], lambda t, x, p: 1.0)
+    run = sf.simulate(sde, antithetic=True, method="weak-euler", n_paths=100, save_at="all", **LINE)
+    np.testing.assert_allclose(run.x[:, :50], -run.x[:, 50:], atol=1e-14)
+    assert (np.abs(run.standard_error) < 1e-14).all()
+
+
+# Histograms ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_histograms(dtype):
+    low, high, bins = -1.0, 1.5, 40
+    run = sf.simulate(
+        sf.Heston(), x0=(0.2, 0.5), t1=1.0, n_steps=20, n_paths=5000, seed=3, save_at=10, dtype=dtype,
+        histogram=(low, high, bins), functionals={"high": running_max()},
+    )  # fmt: skip
+    assert run.histogram.shape == (3, 2, bins)
+    np.testing.assert_array_equal(run.histogram_edges, np.linspace(low, high, bins + 1))
+    for k in range(3):
+        for i in range(2):
+            x = run.x[k, :, i].astype(float)
+            bin_ = np.floor((x - low) * (bins / (high - low))).astype(int)
+            expected = np.bincount(bin_[(bin_ >= 0) & (bin_ < bins)], minlength=bins)
+            np.testing.assert_array_equal(run.histogram[k, i], expected)
+    q = np.array([0.05, 0.5, 0.9])
+    for k in (1, 2):
+        for i in range(2):
+            exact = np.quantile(run.x[k, :, i], q)
+            inside = (exact > low) & (exact < high)
+            np.testing.assert_allclose(run.quantile(q)[inside, k, i], exact[inside], atol=2.5 / 40)
+            assert np.isnan(run.quantile(q)[~inside, k, i]).all()
+    assert run.quantile(0.5).shape == (3, 2)
+    assert run.quantile(np.zeros((2, 3))).shape == (2, 3, 3, 2)
+
+
+def test_quantiles_are_linear_within_a_bin():
+    run = sf.simulate(
+        BM, n_paths=4, normals=np.array([[0.1, 0.3, 1.1, 1.2]]), histogram=(0.0, 2.0, 2), **LINE | {"n_steps": 1}
+    )
+    assert run.histogram[0, 0].tolist() == [2, 2]
+    np.testing.assert_allclose(run.quantile(np.array([0.0, 0.25, 0.5, 0.75, 1.0]))[:, 0, 0], [0, 0.5, 1, 1.5, 2])
+    for outside in (-0.1, 1.1, math.nan):
+        with pytest.raises(ValueError, match="q must be within"):
+            run.quantile(outside)
+
+
+def test_values_outside_the_bins():
+    run = sf.simulate(
+        BM, n_paths=5, normals=np.array([[-9.0, 0.1, 0.1, 0.2, 9.0]]), histogram=(0.0, 1.0, 4), **LINE | {"n_steps": 1}
+    )
+    assert run.histogram[0, 0].tolist() == [3, 0, 0, 0]
+    assert np.isnan(run.quantile(0.0)[0, 0])
+    assert np.isnan(run.quantile(0.99)[0, 0])
+    assert 0 < run.quantile(0.5)[0, 0] < 0.25
+    with pytest.raises(AttributeError, match=r"pass histogram=\(low, high, bins\)"):
+        _ = sf.simulate(BM, n_paths=5, **LINE).histogram
+
+
+# Given noise ---------------------------------------------------------------------------------------------------------
+
+
+def test_given_normals():
+    z = np.random.default_rng(0).normal(size=(20, 30, 1))
+    for dtype in ("float32", "float64"):
+        run = sf.simulate(BM, n_paths=30, normals=z, save_at="all", dtype=dtype, **LINE)
+        expected = np.vstack([np.zeros((1, 30)), np.cumsum(z[:, :, 0], axis=0) * math.sqrt(1 / 20)])
+        np.testing.assert_allclose(run.x[:, :, 0], expected, atol=1e-5 if dtype == "float32" else 1e-14)
+    flat = sf.simulate(BM, n_paths=30, normals=z[:, :, 0], **LINE)
+    assert flat.x.tobytes() == sf.simulate(BM, n_paths=30, normals=z.tolist(), **LINE).x.tobytes()
+    pairs = sf.simulate(BM, n_paths=60, normals=z, antithetic=True, **LINE)
+    np.testing.assert_allclose(pairs.x[0, :30, 0], flat.x[0, :, 0], atol=1e-14)
+    np.testing.assert_allclose(pairs.x[0, 30:, 0], -flat.x[0, :, 0], atol=1e-14)
+
+
+# Wrong input ---------------------------------------------------------------------------------------------------------
+
+
+def f(t, x):
+    return x[0]
+
+
+BAD = [
+    ({"functionals": running_max()}, TypeError, "functionals must be a mapping of names"),
+    ({"functionals": {"a b": running_max()}}, ValueError, "functionals must have names that can follow 'y.', got 'a b'"),
+    ({"functionals": {"class": running_max()}}, ValueError, "functionals must have names"),
+    ({"functionals": {"_a": running_max()}}, ValueError, "functionals must have names"),
+    ({"functionals": {1: running_max()}}, ValueError, "functionals must have names"),
+    ({"functionals": {"a": running_max}}, TypeError, r"functionals\['a'\] must be one of sdefast.functionals"),
+    ({"functionals": {"a": f}}, TypeError, r"functionals\['a'\] must be one of sdefast.functionals"),
+    ({"functionals": {"a": running_max(1)}}, ValueError, "of must be a component from 0 to 0, or a function"),
+    ({"functionals": {"a": first_passage(1.0, 3)}}, ValueError, "of must be a component"),
+    ({"functionals": {"a": time_average(lambda t: t)}}, TypeError, "of must be a function of"),
+    ({"functionals": {"a": time_average(lambda t, x: (x[0], 1))}}, ValueError, "of must return one number, got 2"),
+    ({"functionals": {"a": time_average(lambda t, x: math.gamma(x[0]))}}, TypeError, "the of cannot be compiled"),
+    ({"boundary": 0.0}, TypeError, "boundary must be one of sdefast.boundaries, or a list of them, got 0.0"),
+    ({"boundary": [reflect(0.0), "a"]}, TypeError, "boundary must be one of sdefast.boundaries"),
+    ({"boundary": reflect(lower=0.0, component=1)}, ValueError, "component must be from 0 to 0, got 1"),
+    ({"boundary": reflect(lower=0.5)}, ValueError, r"x0 must begin within the boundary: component 0 from 0.5 to inf, got 0.0"),
+    ({"boundary": absorb(upper=-0.5)}, ValueError, "x0 must begin within the boundary"),
+    ({"x0": -1.0, "boundary": positive()}, ValueError, "x0 must begin within the boundary"),
+    ({"x0": np.linspace(-1, 1, 4), "boundary": reflect(lower=-0.5)}, ValueError, "x0 must begin within the boundary.*got -1.0"),
+    ({"stop_when": 1.0}, TypeError, r"stop_when must be a function of \(t, x\), got 1.0"),
+    ({"stop_when": lambda x: x > 0}, TypeError, "stop_when must be a function of"),
+    ({"stop_when": lambda t, x: (x[0] > 0, 1)}, ValueError, "stop_when must return one condition, got 2"),
+    ({"stop_when": lambda t, x: "a"}, TypeError, "stop_when must return numbers"),
+    ({"stop_when": lambda t, x, p, y: y.high > 0}, TypeError, "stop_when cannot be compiled.*\n.*\n.*no attribute 'high'"),
+    ({"antithetic": 1}, TypeError, "antithetic must be True or False, got 1"),
+    ({"antithetic": "yes"}, TypeError, "antithetic must be True or False"),
+    ({"antithetic": True, "n_paths": 5}, ValueError, "n_paths must be even for antithetic pairs, got 5"),
+    ({"antithetic": True, "method": "exact"}, ValueError, "method='exact' cannot be combined with"),
+    ({"boundary": reflect(-1.0), "method": "exact"}, ValueError, "method='exact' cannot be combined with"),
+    ({"expectations": f}, TypeError, "expectations must be a mapping of names to functions"),
+    ({"expectations": {1: f}}, TypeError, "expectations must have strings as names, got 1"),
+    ({"expectations": {"": f}}, TypeError, "expectations must have strings as names"),
+    ({"expectations": {"a": 1.0}}, TypeError, r"expectations\['a'\] must be a function of \(t, x\), got 1.0"),
+    ({"expectations": {"a": lambda x: x}}, TypeError, r"expectations\['a'\] must be a function of \(t, x\), up to \(t, x, p, y\)"),
+    ({"expectations": {"a": lambda t, x, p, y, z: x}}, TypeError, r"expectations\['a'\] must be a function of"),
+    ({"expectations": {"a": lambda t, x: x[3]}}, TypeError, r"expectations\['a'\] cannot be compiled.*\n.*x\[3\]"),
+    ({"expectations": {"a": lambda t, x: math.gamma(x[0])}}, TypeError, r"expectations\['a'\] cannot be compiled"),
+    ({"expectations": {"a": lambda t, x: (x[0], t)}}, ValueError, r"expectations\['a'\] must return one number, got 2"),
+    ({"expectations": {"a": lambda t, x, p, y: y.high}}, TypeError, "no attribute 'high'"),
+    ({"expectations": TOO_MANY}, ValueError, "expectations and controls may be 64 together, got 65"),
+    (
+        {"expectations": dict([*TOO_MANY.items()][:60]), "controls": {f"c{i}": (f, 0.0) for i in range(40)}},
+        ValueError, "expectations and controls may be 64 together, got 100",
+    ),
+    (
+        {"expectations": dict([*TOO_MANY.items()][:60]), "functionals": {f"f{i}": running_max() for i in range(8)}},
+        ValueError, "need 69 groups of statistics, of which there are 64",
+    ),
+    ({"controls": {"a": (f, 0.0)}}, TypeError, "controls correct expectations: pass expectations too"),
+    ({"expectations": {"a": f}, "controls": {"b": f}}, TypeError, r"controls must be a mapping of names to \(function, expected"),
+    ({"expectations": {"a": f}, "controls": [("b", f)]}, TypeError, "controls must be a mapping"),
+    ({"expectations": {"a": f}, "controls": {"b": (0.0, f)}}, TypeError, r"controls\['b'\] must be a function"),
+    ({"expectations": {"a": f}, "controls": {"a": (f, 0.0)}}, ValueError, "controls must have other names than expectations"),
+    ({"expectations": {"a": f}, "controls": {"b": (f, "x")}}, TypeError, r"controls\['b'\]\[1\] must be an array of real"),
+    ({"expectations": {"a": f}, "controls": {"b": (f, math.nan)}}, ValueError, r"controls\['b'\]\[1\] must be finite"),
+    ({"expectations": {"a": f}, "controls": {"b": (f, [1.0, 2.0])}}, ValueError, r"controls\['b'\]\[1\] must be a number or"),
+    ({"expectations": {"a": f}, "controls": {"b": (f, [[1.0]])}}, ValueError, r"controls\['b'\]\[1\] must be a number or"),
+    ({"expectations": {"a": f}, "controls": {"b": (lambda x: x, 0.0)}}, TypeError, r"controls\['b'\] must be a function of"),
+    ({"histogram": 10}, TypeError, r"histogram must be \(low, high, bins\), got 10"),
+    ({"histogram": (0.0, 1.0)}, TypeError, r"histogram must be \(low, high, bins\)"),
+    ({"histogram": (1.0, 0.0, 5)}, ValueError, "histogram must have low < high, got 1.0 and 0.0"),
+    ({"histogram": (0.0, math.inf, 5)}, ValueError, r"histogram\[1\] must be finite"),
+    ({"histogram": (0.0, 1.0, 0)}, ValueError, r"histogram\[2\] must be between 1"),
+    ({"histogram": (0.0, 1.0, 2.5)}, TypeError, r"histogram\[2\] must be an integer"),
+    ({"normals": np.zeros((20, 3, 1))}, ValueError, r"normals must have shape \(20, 4, 1\), got \(20, 3, 1\)"),
+    ({"normals": np.zeros((4, 20))}, ValueError, r"normals must have shape \(20, 4, 1\)"),
+    ({"normals": np.zeros(20)}, ValueError, "normals must have shape"),
+    ({"normals": "random"}, TypeError, "normals must be an array of real numbers"),
+    ({"normals": np.full((20, 4, 1), np.nan)}, ValueError, "normals must be finite"),
+    ({"normals": np.zeros((20, 4, 1)), "antithetic": True}, ValueError, r"normals must have shape \(20, 2, 1\)"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("case", range(len(BAD)))
+def test_wrong_input_is_refused(case):
+    wrong, kind, message = BAD[case]
+    with pytest.raises(kind, match=message):
+        sf.simulate(BM, **{**LINE, "n_paths": 4, **wrong})
+
+
+@pytest.mark.parametrize(
+    ("make", "kind", "message"),
+    [
+        (lambda: reflect(), TypeError, "a boundary needs lower, upper or both"),
+        (lambda: absorb(lower=1.0, upper=1.0), ValueError, "lower must be less than upper, got 1.0 and 1.0"),
+        (lambda: absorb(lower="a"), TypeError, "lower must be a real number"),
+        (lambda: reflect(upper=math.inf), ValueError, "upper must be finite"),
+        (lambda: positive(-1), ValueError, "component must be between 0"),
+        (lambda: positive(0.5), TypeError, "component must be an integer"),
+        (lambda: running_max(-1), ValueError, "of must be between 0"),
+        (lambda: time_average("x"), TypeError, "of must be an integer"),
+        (lambda: first_passage("x"), TypeError, "level must be a real number"),
+        (lambda: first_passage(math.nan), ValueError, "level must be finite"),
+    ],
+)
+def test_wrong_functionals_and_boundaries(make, kind, message):
+    with pytest.raises(kind, match=message):
+        make()
+
+
+def test_a_resumed_run_keeps_what_changes_its_chain():
+    run = sf.simulate(BM, n_paths=4, functionals={"high": running_max()}, **LINE)
+    for name, value in (
+        ("functionals", {"high": running_max()}),
+        ("boundary", reflect(0.0)),
+        ("stop_when", lambda t, x: x[0] > 0),
+        ("antithetic", True),
+        ("method", "euler-maruyama"),
+    ):
+        with pytest.raises(TypeError, match=f"leave out {name}"):
+            sf.simulate(BM, resume=run, n_steps=3, **{name: value})
+    assert sf.simulate(BM, resume=run, n_steps=3).functionals["high"].values.shape == (1, 4)
