@@ -62,6 +62,17 @@ def numpy_pendulum(dtype: str) -> float:
     return float(end.mean(dtype=np.float64))
 
 
+def naive_pendulum(dtype: str) -> float:
+    """What one writes first: whole arrays, the default generator."""
+    rng, h = np.random.default_rng(1), np.dtype(dtype).type(1.0 / STEPS)
+    x, v = np.ones(NUMPY_PATHS, dtype), np.zeros(NUMPY_PATHS, dtype)
+    scale = np.dtype(dtype).type(0.3 * np.sqrt(1.0 / STEPS))
+    for _ in range(STEPS):
+        push = (-np.sin(x) - np.tanh(v) + np.dtype(dtype).type(0.5) * np.exp(-x * x)) * h
+        x, v = x + v * h, v + push + scale * rng.standard_normal(NUMPY_PATHS, dtype=dtype)
+    return float(x.mean(dtype=np.float64))
+
+
 def _pair(name: str, group: str, dtype: str, model: sf.Model, other: sf.Model, x0: object) -> tuple[Workload, ...]:
     user = _sdefast(f"{name}, {dtype}", f"{group}-{dtype}", model, x0, dtype=dtype)
     return user, _sdefast("built in", f"{group}-{dtype}", other, x0, dtype=dtype)
@@ -75,10 +86,11 @@ SDE_PAIRS: list[tuple[Workload, Workload, float]] = [
     *((*_pair("user's Heston", "user-heston", d, HESTON.sde(), HESTON, (100.0, 0.04)), 1 / 1.2) for d in TYPES),
     *(
         (
-            _sdefast(f"pendulum with exp, sin, tanh, {d}", f"pendulum-{d}", DRIVEN_PENDULUM, (1.0, 0.0), dtype=d),
-            _numpy(f"numpy {d}", f"pendulum-{d}", lambda d=d: numpy_pendulum(d)),
+            _sdefast(f"exp, sin, tanh, {d}, {kind} numpy", f"pendulum-{d}", DRIVEN_PENDULUM, (1.0, 0.0), dtype=d),
+            _numpy(f"numpy {d}", f"pendulum-{d}", lambda d=d, call=call: call(d)),
             10.0,
         )
+        for call, kind in ((numpy_pendulum, "best"), (naive_pendulum, "naive"))
         for d in TYPES
     ),
     *(

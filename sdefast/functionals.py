@@ -165,6 +165,8 @@ class FirstPassage(_OfPath):
         old = self.at(move.t, move.x, move.parameters) - self.level
         new = self.at(move.t + move.h, move.new, move.parameters) - self.level
         crossed, share = old * new <= 0, old / (old - new)
+        if self.n_uniforms and not move.confined(self.of, constant(self.level)).is_constant(self.level):
+            return value  # beyond a border
         if self.n_uniforms:
             end = move.confined(self.of, move.free[self.of]) - self.level  # type: ignore[index]
             product = old * end

@@ -285,8 +285,8 @@ def multilevel(
     )  # fmt: skip
     problem.check(most)
     target = _Target(
-        checks.real("accuracy", accuracy, positive=True), checks.count("n_initial", n_initial, least=2, most=2**40), most,
-        checks.real("max_cost", max_cost, positive=True),
+        checks.real("accuracy", accuracy, positive=True), checks.count("n_initial", n_initial, least=2, most=2**40),
+        most, checks.real("max_cost", max_cost, positive=True),
     )  # fmt: skip
     if not isinstance(progress, (bool, np.bool_)):
         raise TypeError(f"progress must be True or False, got {progress!r}")
@@ -653,7 +653,9 @@ def _draw_enough(samplers: list[_Sampler], m: int, target: _Target, how: _How) -
     """Draw until every level has the paths that its variance, as known by then, asks for."""
     costs, more = [s.cost for s in samplers], True
     while more:
-        variances = _variances([s.level() for s in samplers], m)
+        levels = [s.level() for s in samplers]
+        _refuse_nonfinite(levels)
+        variances = _variances(levels, m)
         wanted = _numbers(variances, costs, target.accuracy)
         _refuse_too_costly(samplers, variances, wanted, target)
         more = False
@@ -663,21 +665,31 @@ def _draw_enough(samplers: list[_Sampler], m: int, target: _Target, how: _How) -
                 more = True
 
 
+def _refuse_nonfinite(levels: list[Level]) -> None:
+    for r in levels:
+        if r.n_nonfinite > r.n_paths - 2:
+            raise ValueError(
+                f"f is finite on {r.n_paths - r.n_nonfinite} of {r.n_paths} paths of level {r.level} (steps: "
+                f"{r.n_steps}); if paths explode on so coarse a grid, use a larger n_steps"
+            )
+
+
 def _refuse_too_costly(samplers: list[_Sampler], variances: list[float], wanted: list[float], target: _Target) -> None:
     spent = [max(n, s.n_paths) * s.path_steps for s, n in zip(samplers, wanted, strict=True)]
     if not sum(spent) <= target.max_cost:  # also where variances are no longer finite
         worst = int(np.argmax(spent))
         raise ValueError(
             f"accuracy={target.accuracy:g} would take about {sum(spent):.2g} path-steps, more than max_cost="
-            f"{target.max_cost:g}; most of them on level {worst} (steps: {samplers[worst].n_steps}), where the variance "
-            f"is {variances[worst]:.2g}. Ask for less or, if paths explode on so coarse a grid, use a larger n_steps"
+            f"{target.max_cost:g}; most of them on level {worst} (steps: {samplers[worst].n_steps}), where the "
+            f"variance is {variances[worst]:.2g}. Ask for less or, if paths explode on so coarse a grid, use a larger n_steps"
         )
 
 
 def _numbers(variances: Sequence[float], costs: Sequence[int], accuracy: float) -> list[float]:
     """The numbers of paths that give half the accuracy's square as variance at the least cost."""
     total = sum(math.sqrt(v * c) for v, c in zip(variances, costs, strict=True))
-    return [2 / accuracy**2 * math.sqrt(v / c) * total for v, c in zip(variances, costs, strict=True)]
+    per_variance = 2 / accuracy / accuracy
+    return [per_variance * math.sqrt(v / c) * total for v, c in zip(variances, costs, strict=True)]
 
 
 def _variances(levels: Sequence[Level], m: int) -> list[float]:
@@ -705,7 +717,7 @@ def _weak_order(levels: Sequence[Level], m: int) -> float:
     differences = levels[1:]
     noise = [r.variance / r.n_paths for r in differences]
     # The error of log |mean| is that of the mean over the mean; beyond ten standard errors the fit is what is wrong.
-    seen = [min(r.mean**2 / v, 100.0) if v > 0 else 100.0 for r, v in zip(differences, noise, strict=True)]
+    seen = [min(r.mean * r.mean / v, 100.0) if v > 0 else 100.0 for r, v in zip(differences, noise, strict=True)]
     return _order([r.mean for r in differences], m, seen)
 
 
@@ -713,7 +725,7 @@ def _bias(levels: Sequence[Level], m: int, most: float) -> float:
     """Estimated size of what the finest level is off by."""
     ratio = m ** min(_weak_order(levels, m), most)
     last = [abs(r.mean) for r in levels[1:]][-3:]
-    return max(mean * ratio**-i for i, mean in enumerate(reversed(last))) / (ratio - 1)
+    return float(max(mean * ratio**-i for i, mean in enumerate(reversed(last))) / (ratio - 1))
 
 
 def _result(problem: _Problem, target: _Target, levels: list[Level], started: float) -> Multilevel:
@@ -735,8 +747,8 @@ def _warn(result: Multilevel) -> None:
         warnings.warn(message, RuntimeWarning, stacklevel=3)
     if not result.converged:
         warnings.warn(
-            f"the bias is still about {result.bias:.2g} on level {len(result.levels) - 1}, more than accuracy / sqrt(2) "
-            f"= {result.accuracy / math.sqrt(2):.2g}: allow a larger max_level, or ask for less",
+            f"the bias is still about {result.bias:.2g} on level {len(result.levels) - 1}, more than accuracy / "
+            f"sqrt(2) = {result.accuracy / math.sqrt(2):.2g}: allow a larger max_level, or ask for less",
             RuntimeWarning,
             stacklevel=3,
         )

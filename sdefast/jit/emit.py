@@ -19,6 +19,8 @@ ROW = 256
 #: What a row of coefficients begins with: step number k begins at time base + k * per_index.
 CLOCK = ("base", "per_index", "h", "root", "start")
 
+_TIME = symbol("t")
+
 _INFIX = {"add": "+", "sub": "-", "mul": "*", "div": "/", "lt": "<", "le": "<=", "eq": "==", "and": "&", "or": "|"}
 
 
@@ -48,7 +50,7 @@ class Step:
 
 @dataclass
 class Code:
-    """Statements that compute expressions, those of every lane apart from those of all.
+    """Statements that compute expressions: ``per_lane``; ``once`` for all lanes; of these those ``fixed`` in time.
 
     ``names`` says what symbols that are equal in all lanes are called, ``prefix`` what the statements' own names begin
     with, ``constants`` collects constants and their names, ``signs`` are the lane inputs that are +1 or -1.
@@ -59,6 +61,7 @@ class Code:
     prefix: str = "v"
     names: dict[str, str] = field(default_factory=dict)
     constants: dict[str, str] = field(default_factory=dict)
+    fixed: list[str] = field(default_factory=list)
     once: list[str] = field(default_factory=list)
     per_lane: list[str] = field(default_factory=list)
     _known: dict[Expr, str] = field(default_factory=dict)
@@ -76,8 +79,8 @@ class Code:
 
     def follow(self, first: Code) -> None:
         """Take over from the step before what is equal in all lanes and at all times."""
-        time = (symbol("t"),)
-        shared = {e: name for e, name in first._known.items() if not first.varies(e) and not depends_on(e, time)}
+        known = first._known.items()
+        shared = {e: name for e, name in known if not first.varies(e) and not depends_on(e, (_TIME,))}
         self._known.update(shared)
 
     @property
@@ -102,7 +105,8 @@ class Code:
             else:
                 text = self._text(e)
                 self._known[e] = f"{self.prefix}{len(self._known)}"
-                (self.per_lane if self.varies(e) else self.once).append(f"{self._known[e]} = {text}")
+                where = self.per_lane if self.varies(e) else self.once if depends_on(e, (_TIME,)) else self.fixed
+                where.append(f"{self._known[e]} = {text}")
         return self._known[e]
 
     def _constant(self, value: float | bool) -> str:
@@ -197,17 +201,18 @@ def stepper_source(step: Step, at_once: int = 1) -> str:
     """The source of a stepper (see csrc/models/step.hpp): ``at_once`` steps where there are enough, else one."""
     constants: dict[str, str] = {}
     parameters = [f"{name} = T(c[{i}])" for i, name in enumerate(step.parameters, start=len(CLOCK))]
-    single = _steps(step, 1, constants)
+    fixed, single = _steps(step, 1, constants)
     if at_once == 1:
-        body = ["for s in range(n_steps):", *indent(single)]
+        body = ["for s in range(n_steps):", *indent(fixed + single)]
     else:
-        several = _steps(step, at_once, constants)
+        # On a uniform grid what does not depend on time is the same in all steps.
+        ahead, several = _steps(step, at_once, constants)
         fits = f"stride == 0 and s + {at_once} <= n_steps"
         if step.signs:  # their bits come out of one word
             fits += f" and (first_step + s) % {at_once} == 0"
         body = [
-            "s = 0", "while s < n_steps:", f"    if {fits}:", *indent(several, 2), f"        s += {at_once}",
-            "    else:", *indent(single, 2), "        s += 1",
+            "s = 0", *ahead, "while s < n_steps:", f"    if {fits}:", *indent(several, 2), f"        s += {at_once}",
+            "    else:", *indent(fixed + single, 2), "        s += 1",
         ]  # fmt: skip
     header = "def kernel(c, stride, first_step, n_steps, dim, noise_dim, lanes, x, z, u, path):"
     return "\n".join([*_constant_lines(constants), header, *indent(parameters + body), ""])
@@ -220,7 +225,7 @@ def observer_source(outputs: tuple[Expr, ...], names: tuple[str, ...], dim: int)
     results = code.add(outputs)
     lane = [f"x{i} = x[{i * ROW} + l]" for i in range(dim)] + code.per_lane
     lane += [f"out[{r * ROW} + l] = T({name})" for r, name in enumerate(results)]
-    body = ["t = T(time)", *(f"{name} = T(p[{i}])" for i, name in enumerate(names)), *code.once]
+    body = ["t = T(time)", *(f"{name} = T(p[{i}])" for i, name in enumerate(names)), *code.fixed, *code.once]
     body += ["for l in range(lanes):", *indent(lane)]
     return "\n".join([*_constant_lines(code.constants), "def kernel(p, time, lanes, x, out):", *indent(body), ""])
 
@@ -229,38 +234,40 @@ def _constant_lines(constants: dict[str, str]) -> list[str]:
     return [f"{name} = {value}" for value, name in constants.items()]
 
 
-def _steps(step: Step, count: int, constants: dict[str, str]) -> list[str]:
+def _steps(step: Step, count: int, constants: dict[str, str]) -> tuple[list[str], list[str]]:
     """``count`` steps, from step ``s`` of the call on, in one loop over lanes: the state stays in registers.
 
-    Several steps have one step size.
+    Returns what does not depend on the time, and the rest. Several steps have one step size.
     """
     rows = range(len(step.outputs))
+    mark = "w" if count > 1 else "v"
     before, lane = _draw_setup(step, count)
+    fixed: list[str] = []
     lane += [f"x{i} = x[{i * ROW} + l]" for i in rows]
     signs = frozenset(f"z{j}" for j in range(step.n_draws)) if step.signs else frozenset()
     first: Code | None = None
     for i in range(count):
-        code = Code(step.lane_inputs, signs, f"v{i}_", {"t": f"t_{i}"}, constants)
+        names = {"t": f"t_{i}"} | {name: f"{name}_{mark}" for name in (*CLOCK, *step.constants)}
+        code = Code(step.lane_inputs, signs, f"{mark}{i}_", names, constants)
         if first is not None:
             code.follow(first)
         results = code.add(step.outputs)
-        before += _clock(step, i, code.used) + code.once
+        if first is None:
+            fixed = [*_clock(step, names, code.used), *code.fixed]
+        before += [f"t_{i} = T(c[r] + (first_step + s + {i}) * c[r + 1])"] if "t" in code.used else []
+        before += code.once
         first = first or code
         lane += _draws(step, i, count) + code.per_lane
         lane.append(f"{', '.join(f'x{r}' for r in rows)} = {', '.join(results)}")
     lane += [f"x[{i * ROW} + l] = x{i}" for i in rows]
-    return [*before, "for l in range(lanes):", *indent(lane)]
+    return fixed, [*before, "for l in range(lanes):", *indent(lane)]
 
 
-def _clock(step: Step, i: int, used: frozenset[str]) -> list[str]:
-    """What the row of step s of the coefficients says of step s + i, as far as it is used."""
+def _clock(step: Step, names: dict[str, str], used: frozenset[str]) -> list[str]:
+    """What the row of step s of the coefficients says besides the time, as far as it is used."""
     first = len(CLOCK) + len(step.parameters)
     where = {name: at for at, name in enumerate(CLOCK)} | {name: first + j for j, name in enumerate(step.constants)}
-    lines = [f"t_{i} = T(c[r] + (first_step + s + {i}) * c[r + 1])"] if "t" in used else []
-    if i == 0:
-        lines += [f"{name} = T(c[r + {at}])" for name, at in where.items() if name in used]
-        lines = ["r = s * stride", *lines] if lines else []
-    return lines
+    return ["r = s * stride", *(f"{names[name]} = T(c[r + {at}])" for name, at in where.items() if name in used)]
 
 
 def _draw_setup(step: Step, count: int) -> tuple[list[str], list[str]]:

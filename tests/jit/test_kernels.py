@@ -68,8 +68,8 @@ def test_source():
     """What is equal in all lanes is computed once a step, and products are added in one rounding."""
     single = emit.stepper_source(Chain(OU, SCHEMES["euler-maruyama"], Extras()).step, 1)
     before, after = single.split("for l in range(lanes):")
-    assert "p_kappa * h" in before
-    assert "p_sigma * root" in before
+    assert "p_kappa * h_v" in before
+    assert "p_sigma * root_v" in before
     assert "p_kappa" not in after
     assert "fma_(" in after
 
