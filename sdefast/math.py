@@ -1,8 +1,8 @@
 """Elementary functions for the coefficients of SDEs, targets and observables; they also work on numbers and arrays.
 
 In a function that is compiled, a call becomes the vector instructions that it also runs here, whose results have the
-same bits on every machine. float32 arrays stay float32, everything else is computed in float64; arguments are broadcast,
-and numbers give a Python float. The first use of a function compiles it (0.1 s).
+same bits on every machine. float32 arrays stay float32, everything else is computed in float64; arguments are
+broadcast, and numbers give a Python float. The first use of a function compiles it (0.1 s).
 
 The largest errors in units in the last place of the exact result, in float32 over all arguments:
 

@@ -681,7 +681,8 @@ def _refuse_too_costly(samplers: list[_Sampler], variances: list[float], wanted:
         raise ValueError(
             f"accuracy={target.accuracy:g} would take about {sum(spent):.2g} path-steps, more than max_cost="
             f"{target.max_cost:g}; most of them on level {worst} (steps: {samplers[worst].n_steps}), where the "
-            f"variance is {variances[worst]:.2g}. Ask for less or, if paths explode on so coarse a grid, use a larger n_steps"
+            f"variance is {variances[worst]:.2g}. Ask for less or, if paths explode on so coarse a grid, use a larger "
+            "n_steps"
         )
 
 

@@ -90,7 +90,7 @@ class Tile:
     saves: np.ndarray
     keep_paths: bool
     gathered: tuple[Gathered, ...]
-    cost: int
+    cost: float
     observer: Observer | None = None
     histogram: Histogram | None = None
     normals: np.ndarray | None = None
@@ -103,7 +103,7 @@ class Tile:
     @property
     def work(self) -> int:
         """The tile's cost in steps of a scalar model; kernels work off at least one row of 32 lanes."""
-        return max(self.n_chains, 32) * self.n_steps * self.cost
+        return int(max(self.n_chains, 32) * self.n_steps * self.cost)
 
 
 class TileResult(NamedTuple):
@@ -228,7 +228,7 @@ def _bins(
 
 def cut(run: Tile, work: int) -> Iterator[Tile]:
     """Cut a whole run into tiles of whole blocks with about that much ``work`` each."""
-    blocks = max(work // (BLOCK * run.n_steps * run.cost), 1)
+    blocks = max(int(work / (BLOCK * run.n_steps * run.cost)), 1)
     if run.n_chains <= blocks * BLOCK:
         yield run
         return

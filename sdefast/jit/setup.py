@@ -301,7 +301,8 @@ def tile(s: Settings, start: np.ndarray, normals: np.ndarray | None) -> Tile:
     else:
         _refuse_rows(len(step_sizes), 5 + len(s.model.parameters()))
         program, coefficients = chain.program(s.dtype.name, s.noise_dtype.name), chain.coefficients(s.grid)
-        cost = max(chain.n_operations // 16, what.noise_dim, 1)
+        # Normals are most of a short step's cost; signs take almost nothing.
+        cost = max(chain.n_operations / 16, what.noise_dim, 1) if not what.signs else max(chain.n_operations / 32, 0.2)
     return Tile(
         program, coefficients, what, s.seed, s.first_chain, s.n_chains, s.grid.first_step, s.grid.n_steps, start,
         s.saves, s.keeps_paths, s.parts.all, cost, _observer(s), s.histogram, normals,

@@ -462,11 +462,11 @@ _HALF_PI = tuple(Pair(part.float32 / 2, part.float64 / 2) for part in _PI)
 _ONE_OVER_PI = _hex("0x1.45f306p-2", "0x1.45f306dc9c883p-2")
 _TWO_OVER_PI = Pair(2 * _ONE_OVER_PI.float32, 2 * _ONE_OVER_PI.float64)
 
-# (sin(r) / r - 1) / r^2 in r^2 for |r| <= 1.58
+# (sin(r) / r - 1) / r^2 in r^2 for |r| <= 1.58, last digits such that the rounded sin(pi / 2) is 1
 _SIN = _table(
-    "-0x1.55554ap-3 0x1.110ecap-7 -0x1.9f6f86p-13 0x1.5da4cep-19",
-    """-0x1.5555555555555p-3 0x1.11111111110c5p-7 -0x1.a01a01a014a97p-13 0x1.71de3a52887a3p-19 -0x1.ae6454c7c5de1p-26
-       0x1.6123c9879617bp-33 -0x1.ae428a8691388p-41 0x1.8816db902ba8dp-49""",
+    "-0x1.55554cp-3 0x1.110edep-7 -0x1.9f701ap-13 0x1.5da16cp-19",
+    """-0x1.5555555555555p-3 0x1.11111111110c5p-7 -0x1.a01a01a014a91p-13 0x1.71de3a528882cp-19 -0x1.ae6454c7c6483p-26
+       0x1.6123c9879617bp-33 -0x1.ae428a86ad632p-41 0x1.8816db9275f51p-49""",
 )
 
 _TAN_TOP = Pair(2.0**17, 2.0**40)  # what is farther from 0 gives 0
