@@ -15,7 +15,7 @@ log        2.3      4.2
 log1p      1.6      2.0
 sqrt       0.5      0.5
 pow        E        E        E = 1.1 + 0.09 times the size of b log(a)
-sin, cos   2.0      1.9      up to 1e5 in float32 and 1e12 in float64; beyond, something from -1 to 1
+sin, cos   2.0      2.1      up to 1e5 in float32 and 1e12 in float64; beyond, something from -1 to 1
 tan        2.3      2.3      up to 1e5 in float32 and 1e12 in float64; far beyond, 0
 sinh       2.2      2.5
 cosh       1.5      1.5

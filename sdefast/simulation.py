@@ -329,7 +329,9 @@ class Simulation:
         for at in np.ndindex(*counts.shape[:2]):
             ranks = below[at]  # of the edges, and of all values
             if ranks[-1]:
-                inside = np.interp(wanted * ranks[-1], ranks[:-1], edges, left=np.nan, right=np.nan)
+                # The first edge below which all values lie, and those after it, count as one: the largest value's.
+                last = np.searchsorted(ranks[:-1], ranks[-1]) + 1
+                inside = np.interp(wanted * ranks[-1], ranks[:-1][:last], edges[:last], left=np.nan, right=np.nan)
                 result[(..., *at)] = inside
         return result
 

@@ -14,7 +14,7 @@ from ..engine.grid import TimeGrid
 from ..functionals import Functional, Move, as_number, call_with
 from ..schemes.base import Interval, Scheme
 from ..schemes.equation import Equation, Vector, parameter_symbol
-from ..trace import Expr, as_expr, constant, evaluate, select, substitute, symbol
+from ..trace import Expr, as_expr, captured, constant, evaluate, select, substitute, symbol
 from .compile import Program
 from .emit import Step, observer_source, stepper_source
 
@@ -45,6 +45,12 @@ class Extras:
         import cloudpickle
 
         return _unpickle, (cloudpickle.dumps({field.name: getattr(self, field.name) for field in fields(self)}),)
+
+    @cached_property
+    def captured(self) -> Any:
+        """What the functions depend on besides their arguments."""
+        others = [vars(functional) for _, functional in self.functionals]
+        return captured([self.stop_when, self.expectations, [f for _, f, _ in self.controls], others])
 
     @property
     def change_step(self) -> bool:

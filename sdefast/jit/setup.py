@@ -126,8 +126,11 @@ def _sde(model: Model) -> SDE:
     return model.sde()
 
 
+# Functions are traced once while what they depend on stays as it is: ``captured`` is a part of the caches' keys.
+
+
 @lru_cache(maxsize=256)
-def _chain(sde: SDE, method: str, extras: Extras) -> Chain:
+def _chain(sde: SDE, method: str, extras: Extras, captured: Any) -> Chain:
     scheme = SCHEMES[method]
     if scheme.step is None:
         raise ValueError(
@@ -156,14 +159,15 @@ def _compiled_chain(s: Settings) -> Chain:
 
 def compiled_chain(model: Model, method: str, extras: Extras) -> Chain:
     """The chain of a model under a scheme written in Python, also where the model has a compiled step of its own."""
+    captured = extras.captured
     extras = replace(extras, boundaries=(*model.boundaries(), *extras.boundaries))
     if SCHEMES[method].step is None and model.exact_step is not None:
-        return _exact_chain(model, method, extras)
-    return _chain(_sde(model), method, extras)
+        return _exact_chain(model, method, extras, captured)
+    return _chain(_sde(model), method, extras, captured)
 
 
 @lru_cache(maxsize=256)
-def _exact_chain(model: Model, method: str, extras: Extras) -> Chain:
+def _exact_chain(model: Model, method: str, extras: Extras, captured: Any) -> Chain:
     sde, transition = _sde(model), model.exact_step
     assert transition is not None
 
@@ -192,11 +196,11 @@ def check_observed(s: Settings) -> None:
 
 def _observing(s: Settings) -> Chain:
     """A chain that knows the expectations, under whatever step."""
-    return chain_of(s) or _observing_chain(_sde(s.model), s.extras)
+    return chain_of(s) or _observing_chain(_sde(s.model), s.extras, s.extras.captured)
 
 
 @lru_cache(maxsize=256)
-def _observing_chain(sde: SDE, extras: Extras) -> Chain:
+def _observing_chain(sde: SDE, extras: Extras, captured: Any) -> Chain:
     return Chain(sde, SCHEMES["euler-maruyama"], extras)
 
 

@@ -504,13 +504,13 @@ def _signed_sine(v: Arithmetic, r: Number, bits: Bits) -> Number:
 
 
 def _sin(v: Arithmetic, x: Number) -> Number:
-    """(-1)^n sin(x - n pi). 2.0 / 1.9 ulp."""
+    """(-1)^n sin(x - n pi). 2.0 / 2.1 ulp."""
     n, bits = v.nearest(x, _ONE_OVER_PI)
     return _signed_sine(v, _minus_multiple(v, x, n, _PI), bits)
 
 
 def _cos(v: Arithmetic, x: Number) -> Number:
-    """(-1)^n sin((n + 1/2) pi - x). 2.0 / 1.9 ulp."""
+    """(-1)^n sin((n + 1/2) pi - x). 2.0 / 2.1 ulp."""
     n, bits = v.nearest(v.fma(x, _ONE_OVER_PI, -0.5), 1.0)
     return _signed_sine(v, -_minus_multiple(v, x, n + 0.5, _PI), bits)
 

@@ -2,12 +2,13 @@
 
 from .evaluate import evaluate, substitute
 from .expression import Expr, as_expr, constant, depends_on, derivative, flip, make, maximum, minimum, select, symbol
-from .tracing import TraceError, trace
+from .tracing import TraceError, captured, trace
 
 __all__ = [
     "Expr",
     "TraceError",
     "as_expr",
+    "captured",
     "constant",
     "depends_on",
     "derivative",

@@ -54,3 +54,35 @@ def test_many_components():
         model, x0=np.arange(dim), t1=0.1, n_steps=5, n_paths=300, seed=1, covariance=True, extremes=True, moments=4
     )
     np.testing.assert_allclose(run.covariance[-1], np.cov(run.x[-1].T), atol=1e-12)
+
+
+FACTORS = (0.5, 0.25, 0.125)
+SDE = sf.SDE(lambda t, x, p: -x[0] * t, lambda t, x, p: (FACTORS,), noise="general", noise_dim=3)
+
+
+@pytest.mark.parametrize("n_paths", [1, 32, 257, 4097])
+@pytest.mark.parametrize("method", ["euler-maruyama", "weak-euler"])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_compiled_steps(n_paths, method, dtype):
+    """Signs, uniforms, observers and histograms; three draws a step fill no word and no batch evenly."""
+    options = {
+        "x0": 0.5, "seed": 3, "dtype": dtype, "method": method, "histogram": (-1.0, 1.0, 7),
+        "functionals": {"high": sf.functionals.running_max(), "low": sf.functionals.running_min()},
+        "expectations": {"square": lambda t, x: x[0] * x[0], "range": lambda t, x, p, y: y.high - y.low},
+    }  # fmt: skip
+    times = np.linspace(0.0, 1.0, 400)
+    long = sf.simulate(SDE, n_paths=n_paths, times=times, save_at="all", **options)
+    short = sf.simulate(SDE, n_paths=n_paths, times=times[:176], **options)
+    last = sf.simulate(SDE, n_paths=1, first_chain=n_paths - 1, times=times, save_at="all", **options)
+    np.testing.assert_array_equal(short.x[-1], long.x[175])
+    np.testing.assert_array_equal(last.x[:, 0], long.x[:, -1])
+    np.testing.assert_array_equal(last.functionals["low"].values[:, 0], long.functionals["low"].values[:, -1])
+    np.testing.assert_array_equal(short.expectations["range"].value[-1], long.expectations["range"].value[175])
+    np.testing.assert_array_equal(long.histogram.sum(axis=-1)[:, 0], (np.abs(long.x[..., 0]) < 1).sum(axis=1))
+
+
+@pytest.mark.parametrize("n_paths", [1, 33, 257])
+def test_given_normals(n_paths):
+    options = {"x0": 0.5, "t1": 1.0, "n_steps": 37, "n_paths": n_paths, "seed": 3}
+    z = noise.normals(3, 37 * 3, n_paths).reshape(37, 3, n_paths).transpose(0, 2, 1)
+    np.testing.assert_array_equal(sf.simulate(SDE, normals=z, **options).x, sf.simulate(SDE, **options).x)

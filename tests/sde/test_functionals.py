@@ -512,6 +512,66 @@ def test_as_many_expectations_as_there_may_be():
 TOO_MANY = {f"e{i}": lambda t, x: x[0] for i in range(65)}
 
 
+class Payoff:
+    """Numbers that are changed from outside."""
+
+    def __init__(self):
+        self.level, self.weights = 0.0, np.array([1.0, 0.0])
+
+    def __call__(self, t, x):
+        return max(x[0] - self.level, 0.0)
+
+    def method(self, t, x):
+        return self.weights[0] * x[0] + self.weights[1]
+
+
+shift = 0.0
+
+
+def shifted(t, x):
+    return helped(x[0])
+
+
+def helped(v):
+    return v + shift
+
+
+def test_functions_whose_numbers_have_changed():
+    """A function is taken as it is at the call, also if it was called before with other numbers."""
+    global shift
+    payoff, strike, table = Payoff(), 0.0, {"a": [1.0]}
+    asked = {
+        "closure": lambda t, x: max(x[0] - strike, 0.0), "object": payoff, "method": payoff.method, "global": shifted,
+        "table": lambda t, x: table["a"][0] * x[0],
+    }  # fmt: skip
+    options = {
+        "stop_when": lambda t, x: x[0] > strike + 1.0,
+        "functionals": {"high": running_max(lambda t, x: x[0] - strike)},
+    }
+
+    def numbers():
+        run = sf.simulate(BM, n_paths=100, expectations=asked, **LINE)
+        stopped = sf.simulate(BM, n_paths=100, **options, **LINE)
+        x = run.x[-1, :, 0]
+        expected = {
+            "closure": np.maximum(x - strike, 0), "object": np.maximum(x - payoff.level, 0),
+            "method": payoff.weights[0] * x + payoff.weights[1], "global": x + shift, "table": table["a"][0] * x,
+        }  # fmt: skip
+        for name, values in expected.items():
+            np.testing.assert_allclose(run.expectations[name].value[0], values.mean(), rtol=1e-12, err_msg=name)
+        assert (stopped.x[-1, :, 0] < strike + 1.0).sum() == stopped.stop_time.n_nonfinite[-1]
+        high = stopped.functionals["high"].values[-1]
+        assert ((high <= 1.0) == np.isinf(stopped.stop_time.values[-1])).all()
+
+    numbers()
+    strike, payoff.level, shift, table["a"][0] = 0.5, 0.25, 3.0, -1.0
+    payoff.weights[1] = 5.0
+    numbers()
+    strike, payoff.level, shift, table["a"][0] = 0.0, 0.0, 0.0, 1.0
+    payoff.weights[1] = 0.0
+    numbers()
+
+
 # Controls ------------------------------------------------------------------------------------------------------------
 
 
@@ -711,6 +771,10 @@ def test_quantiles_are_linear_within_a_bin():
     )
     assert run.histogram[0, 0].tolist() == [2, 2]
     np.testing.assert_allclose(run.quantile(np.array([0.0, 0.25, 0.5, 0.75, 1.0]))[:, 0, 0], [0, 0.5, 1, 1.5, 2])
+    wide = sf.simulate(
+        BM, n_paths=4, normals=np.array([[0.1, 0.3, 1.1, 1.2]]), histogram=(-10.0, 10.0, 20), **LINE | {"n_steps": 1}
+    )
+    np.testing.assert_allclose(wide.quantile(np.array([0.0, 1.0]))[:, 0, 0], [0, 2])
     for outside in (-0.1, 1.1, math.nan):
         with pytest.raises(ValueError, match="q must be within"):
             run.quantile(outside)
