@@ -1,6 +1,6 @@
 """Stochastic differential equations for machine learning at the speed of compiled kernels."""
 
-from . import boundaries, functionals, math, noise, wiener
+from . import boundaries, functionals, math, noise, quasi, wiener
 from .config import show_config
 from .models import (
     CEV,
@@ -14,6 +14,7 @@ from .models import (
     Model,
     OrnsteinUhlenbeck,
 )
+from .multilevel import Multilevel, multilevel
 from .schemes import SCHEMES
 from .sde import SDE
 from .simulate import simulate
@@ -32,6 +33,7 @@ __all__ = [
     "Heston",
     "LinearSDE",
     "Model",
+    "Multilevel",
     "OrnsteinUhlenbeck",
     "Simulation",
     "TraceError",
@@ -39,7 +41,9 @@ __all__ = [
     "functionals",
     "math",
     "merge",
+    "multilevel",
     "noise",
+    "quasi",
     "show_config",
     "simulate",
     "wiener",

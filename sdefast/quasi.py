@@ -43,7 +43,7 @@ from .models.base import Model
 from .schemes import SCHEMES
 from .simulate import simulate
 from .simulation import Expectation, Simulation
-from .wiener import _derived, _draws_per_step
+from .wiener import derived_seed, draws_per_step
 
 __all__ = ["QuasiMonteCarlo", "quasi_monte_carlo", "sobol_normals"]
 
@@ -309,7 +309,7 @@ def quasi_monte_carlo(
             model, expectations=expectations, paths=False, seed=own,
             normals=_normals(times, n_paths, draws, own, bridge), **options,
         )
-        for own in (_derived(seed, "quasi", i) for i in range(count))
+        for own in (derived_seed(seed, "quasi", i) for i in range(count))
     ]  # fmt: skip
     return _summary(runs, n_paths, seed)
 
@@ -328,7 +328,7 @@ def _draws(model: Model, method: Any) -> int:
         raise ValueError(f"method={name!r} draws {scheme.draws}, and Sobol' points are for methods that draw normals")
     if name not in model.schemes and scheme.step is None:
         raise ValueError(f"{type(model).__name__} has no method {name!r}; it has {', '.join(model.methods)}")
-    return _draws_per_step(model, scheme)
+    return draws_per_step(model, scheme)
 
 
 def _summary(runs: list[Simulation], n_paths: int, seed: int) -> QuasiMonteCarlo:

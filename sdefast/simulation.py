@@ -180,7 +180,8 @@ class Simulation:
     def standard_error(self) -> np.ndarray:
         """Standard error of `mean`, of shape (n_times, dim)."""
         if self.settings.extras.antithetic:
-            return np.column_stack([_mean_error(self._totals[i])[1] for i in self.settings.parts.pairs[: self.model.dim]])
+            pairs = self.settings.parts.pairs[: self.model.dim]
+            return np.column_stack([_mean_error(self._totals[i])[1] for i in pairs])
         error: np.ndarray = np.sqrt(self.variance / self._at_least_one(self._count))
         return error
 

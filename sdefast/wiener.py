@@ -145,7 +145,7 @@ def increments_of(settings: Settings) -> np.ndarray:
     What decides them are model, method, seed, dtype, noise_dtype, first_chain, n_paths and grid; the rest is ignored.
     """
     s, scheme = settings, SCHEMES[settings.method]
-    draw, n_draws = _source(s.model, scheme), _draws_per_step(s.model, scheme)
+    draw, n_draws = _source(s.model, scheme), draws_per_step(s.model, scheme)
     n_steps, dim = s.grid.n_steps, s.model.noise_dim
     converted = 0 if s.noise_dtype == s.dtype else s.dtype.itemsize
     resources.refuse_too_large(
@@ -174,7 +174,7 @@ def _source(model: Model, scheme: Scheme) -> Callable[..., np.ndarray]:
     return _SOURCES[scheme.draws]
 
 
-def _draws_per_step(model: Any, scheme: Scheme) -> int:
+def draws_per_step(model: Any, scheme: Scheme) -> int:
     """Draws of a step: models know them for the schemes that they bring, schemes for all other models."""
     if scheme.name in model.schemes:
         return int(model.noise_dim_of(scheme.name))
@@ -370,7 +370,7 @@ def refine(
     what = f"the finer increments ({n_steps * m} steps x {n_paths} paths x {dim} Brownian motions)"
     options = ["use a smaller factor", "refine some paths at a time with first_chain="]
     resources.refuse_too_large(coarse.nbytes * (m + 2), what, options)
-    own = _derived(seed, "refine", first_step, n_steps, m)
+    own = derived_seed(seed, "refine", first_step, n_steps, m)
     parts = noise.normals(own, n_steps * m * dim, n_paths, first_chain=first_chain).reshape(n_steps, m, dim, n_paths)
     parts -= parts.mean(axis=1, keepdims=True)
     parts *= np.sqrt(h / m)[:, None, None, None]
@@ -449,7 +449,7 @@ def bridge(
     what = f"the bridges ({len(whole)} times x {n_paths} paths x {dim} components)"
     options = ["ask for fewer times, or for some paths at a time with first_chain="]
     resources.refuse_too_large(len(whole) * n_paths * dim * 24, what, options)
-    x = noise.brownian(_derived(seed, "bridge"), whole, n_paths, dim=dim, first_chain=first_chain)
+    x = noise.brownian(derived_seed(seed, "bridge"), whole, n_paths, dim=dim, first_chain=first_chain)
     s = ((whole - start) / (end - start))[:, None, None]
     x -= s * x[-1].copy()
     x += (1 - s) * a + s * b
@@ -717,6 +717,6 @@ def _end(name: str, value: Any, n_paths: int) -> np.ndarray:
     return end if end.ndim == 2 else end.reshape(1, -1)
 
 
-def _derived(seed: int, *labels: str | int) -> int:
+def derived_seed(seed: int, *labels: str | int) -> int:
     """A seed for other noise than the simulation's; it meets any given seed with probability 2**-64."""
     return int.from_bytes(hashlib.blake2b(repr((seed, *labels)).encode(), digest_size=8).digest(), "little")

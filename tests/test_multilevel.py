@@ -4,6 +4,7 @@ Estimates at fixed seeds are compared with exact values, or with other estimates
 fixed seeds have bounds that a sound method meets with probability 0.9999 or more.
 """
 
+import importlib
 import math
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -12,11 +13,14 @@ import numpy as np
 import pytest
 
 import sdefast as sf
-from sdefast import functionals, multilevel
+from sdefast import functionals
 from sdefast.engine import executors
+from sdefast.jit.coupled import Coupled
 from sdefast.multilevel import Multilevel
 
-estimate = multilevel.multilevel
+estimate = sf.multilevel
+# The module, whose name the function has in the package.
+multilevel = importlib.import_module("sdefast.multilevel")
 
 GBM = sf.BlackScholes(mu=0.4, sigma=0.5)
 OU = sf.OrnsteinUhlenbeck(kappa=1.5, theta=0.0, sigma=0.8)
@@ -108,7 +112,7 @@ def test_variance_of_the_differences_is_exact(refinement):
 def paths_of(model, method, level, refinement, dtype="float64", n=40):
     """End states of the fine and the coarse paths of a level, and their draws."""
     chain = multilevel._chain(model, lambda t, x: x[0], method, None, None)
-    coupled = multilevel._Coupled(chain.sde, chain.scheme, chain.extras, refinement)
+    coupled = Coupled(chain.sde, chain.scheme, chain.extras, refinement)
     start = np.array([[1.0], [-0.5]], dtype)
     problem = multilevel._Problem(chain, coupled, start, 0.5, 1.5, 3, 7, np.dtype(dtype))
     tile = replace(problem.tile(level), n_chains=n, keep_paths=True)
@@ -158,7 +162,7 @@ def test_both_paths_are_plain_ones_under_one_noise(model, method, refinement):
 
 def test_fine_paths_are_those_of_the_level_s_seed():
     fine, _, _ = paths_of(MOVING, "euler-maruyama", 1, 4, "float32")
-    seed = multilevel._derived(7, "multilevel", 1)
+    seed = multilevel.derived_seed(7, "multilevel", 1)
     run = sf.simulate(
         MOVING, x0=(1.0, -0.5), t0=0.5, t1=1.5, n_steps=12, n_paths=40, seed=seed, dtype="float32",
     )  # fmt: skip

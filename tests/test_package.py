@@ -47,7 +47,19 @@ def test_docstring_examples(name: str) -> None:
 
 def test_every_public_name_has_a_docstring_with_an_example() -> None:
     # Made by other calls, tables, or modules
-    plain = {"Model", "Simulation", "TraceError", "SCHEMES", "noise", "math", "wiener", "boundaries", "functionals"}
+    plain = {
+        "Model",
+        "Simulation",
+        "TraceError",
+        "SCHEMES",
+        "noise",
+        "math",
+        "wiener",
+        "quasi",
+        "Multilevel",
+        "boundaries",
+        "functionals",
+    }
     for name in set(sf.__all__) - plain:
         assert ">>>" in (getattr(sf, name).__doc__ or ""), name
 

@@ -289,8 +289,8 @@ def test_refine_is_keyed():
 
 def test_the_derived_seeds_stay():
     """Pinned: they are part of what a seed means."""
-    assert wiener._derived(7, "refine", 0, 10, 2) == 7463919814715487306
-    assert wiener._derived(7, "bridge") == 6110604910641202652
+    assert wiener.derived_seed(7, "refine", 0, 10, 2) == 7463919814715487306
+    assert wiener.derived_seed(7, "bridge") == 6110604910641202652
 
 
 def test_subdivide_keeps_the_times():

@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 
 
-
 @dataclass(frozen=True)
 class Program:
     """A kernel as plain data, which reaches any worker.

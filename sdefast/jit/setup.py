@@ -299,7 +299,7 @@ def tile(s: Settings, start: np.ndarray, normals: np.ndarray | None) -> Tile:
         if len(step_sizes) > 1:
             _refuse_rows(len(step_sizes), s.model.step(s.method, step_sizes[:1]).coefficients.shape[1])
         kernel, coefficients = s.model.step(s.method, step_sizes)
-        cost = max(dim * (dim + what.noise_dim) // 4, 1)
+        cost: float = max(dim * (dim + what.noise_dim) // 4, 1)
         coefficients = np.ascontiguousarray(coefficients, np.float64)
         program: Any = kernel
     else:

@@ -27,7 +27,7 @@ from .expression import FUNCTIONS, Expr, as_expr, constant, make, select
 _MOST_WAYS = 512
 
 #: folders whose lines are of no help in an error message
-_NOT_THE_USERS = tuple(module.__file__.rsplit("__init__.py", 1)[0] for module in (sys.modules["sdefast"], np))
+_NOT_THE_USERS = tuple(str(module.__file__).rsplit("__init__.py", 1)[0] for module in (sys.modules["sdefast"], np))
 
 _tracing = threading.RLock()
 
