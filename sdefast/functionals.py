@@ -27,12 +27,12 @@ Of = int | Callable[..., Any]
 class Move(NamedTuple):
     """A step that a functional follows: from ``x`` at ``t`` to ``new`` at ``t + h``.
 
-    Without ``boundaries`` it would have gone to ``free``.
+    ``elapsed`` is the time since the start. Without ``boundaries`` it would have gone to ``free``.
     """
 
     equation: Equation
     parameters: Any
-    start: Expr
+    elapsed: Expr
     t: Expr
     h: Expr
     x: Vector
@@ -138,7 +138,7 @@ class TimeAverage(_OfPath):
 
     def follow(self, value: Expr, move: Move, u: Vector) -> Expr:
         old, new = self.at(move.t, move.x, move.parameters), self.at(move.t + move.h, move.new, move.parameters)
-        weight = move.h / (move.t + move.h - move.start)
+        weight = move.h / (move.elapsed + move.h)
         return as_expr(value + weight * (0.5 * (old + new) - value))
 
 

@@ -125,7 +125,7 @@ def simulate(
         Simulate paths in pairs driven by opposite noise: path i + n_paths / 2 mirrors path i. Standard errors are
         those of the pairs.
     normals : array_like of shape (n_steps, n_paths, n_draws)
-        Standard normals to use instead of the generator's.
+        Standard normals to use instead of the generator's; for antithetic runs those of the first half of the paths.
     first_chain : int, default 0
         Number of the first path: shards of one large run, or one path of it.
     device : {"cpu"}

@@ -426,7 +426,24 @@ class Simulation:
             "first_step": grid.first_step,
             "n_steps": grid.n_steps,
             "step_size": "given times" if grid.h is None else grid.h,
+            **self._describe_extras(),
         }
+
+    def _describe_extras(self) -> dict[str, Any]:
+        """What else was asked of the chains, where it was."""
+        s, e = self.settings, self.settings.extras
+        named = {"functionals": e.functionals, "expectations": e.expectations, "controls": e.controls}
+        described: dict[str, Any] = {
+            what: ", ".join(item[0] for item in items) for what, items in named.items() if items
+        }
+        if e.boundaries:
+            described["boundaries"] = ", ".join(map(repr, e.boundaries))
+        if e.stop_when is not None:
+            described["stop_when"] = getattr(e.stop_when, "__name__", repr(e.stop_when))
+        if s.histogram is not None:
+            described["histogram"] = [s.histogram.low, s.histogram.high, s.histogram.bins]
+        flags = {"antithetic": e.antithetic, "given_normals": s.given_normals}
+        return described | {name: int(value) for name, value in flags.items() if value}
 
     def plot(self, ax: Axes | None = None, *, component: int = 0, n_paths: int = 20) -> Axes:
         """Draw sample paths, mean and a two-standard-deviation band, beside the exact ones where the model has them.

@@ -131,9 +131,8 @@ template <class T, class Kind, class Z> class ChainLoop {
         Feed<Uniforms, T> uniforms(job.seed, chain, uniform_streams(g.index), g.lanes, job.uniform_dim,
                                    at<T>(layout.uniforms));
         if (job.given) {
-            const Z *given = static_cast<const Z *>(job.given) - job.first_step * job.noise_dim * job.given_stride;
-            const i64 end_of_given = (job.first_step + job.n_steps) * job.noise_dim;
-            noise.replace(given + g.chain, job.given_stride, end_of_given, g.valid);
+            const Z *given = static_cast<const Z *>(job.given) + g.chain;
+            noise.replace(given, job.given_stride, job.first_step * job.noise_dim, job.n_steps * job.noise_dim, g.valid);
         }
         noise.start(k, k == job.first_step);
         uniforms.start(k, k == job.first_step);

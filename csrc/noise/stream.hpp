@@ -163,9 +163,9 @@ template <class Kind, class Z> class Feed {
     Feed(u64 seed, u64 chain, Streams &streams, int lanes, i64 draws, Z *buffer)
         : source{seed, chain}, streams(streams), lanes(lanes), draws(draws), buffer(buffer) {}
 
-    // Draws to use instead of the generator's: draw n of lane l is given[n * stride + l], up to draw n_given.
-    void replace(const Z *draws_given, i64 stride, i64 n, int n_lanes) {
-        given = draws_given, given_stride = stride, n_given = n, valid = n_lanes;
+    // Draws to use instead of the generator's: draw first + n of lane l is given[n * stride + l], for n < count.
+    void replace(const Z *draws_given, i64 stride, i64 first, i64 count, int n_lanes) {
+        given = draws_given, given_stride = stride, first_given = first, n_given = count, valid = n_lanes;
     }
 
     // Go on at step k; `opening` also readies the generators.
@@ -197,14 +197,15 @@ template <class Kind, class Z> class Feed {
     i64 filled = 0, used = 0, available = 0;
 
     const Z *given = nullptr;
-    i64 given_stride = 0, n_given = 0;
+    i64 given_stride = 0, first_given = 0, n_given = 0;
     int valid = 0;
 
     void copy(Z *out) const {
         for (i64 r = 0; r < batch; ++r) {
-            const i64 draw = filled + r;
+            const i64 draw = filled + r - first_given;  // batches begin before the first one and end after the last
+            const bool there = draw >= 0 && draw < n_given;
             for (int l = 0; l < lanes; ++l)
-                out[r * max_lanes + l] = l < valid && draw >= 0 && draw < n_given ? given[draw * given_stride + l] : Z(0);
+                out[r * max_lanes + l] = there && l < valid ? given[draw * given_stride + l] : Z(0);
         }
     }
 

@@ -107,7 +107,7 @@ class Chain:
 
     @cached_property
     def _single_step(self) -> Step:
-        t, h, root, start = (symbol(name) for name in ("t", "h", "root", "start"))
+        t, h, root, elapsed = (symbol(name) for name in ("t", "h", "root", "elapsed"))
         dim, n_functionals = self.sde.dim, len(self.functionals)
         rows = tuple(symbol(f"x{i}") for i in range(self.n_single))
         x, carried = rows[:dim], rows[dim : dim + n_functionals]
@@ -119,7 +119,7 @@ class Chain:
         free = new = tuple(map(as_expr, self.scheme.step(self.equation, Interval(t, h, root), x, z, c)))
         for boundary in self.extras.boundaries:
             new = boundary.apply(x, new)
-        move = Move(self.equation, self._parameters, start, t, h, x, free, new, self.extras.boundaries)
+        move = Move(self.equation, self._parameters, elapsed, t, h, x, free, new, self.extras.boundaries)
         values, n_uniforms = self._follow(carried, move)
         outputs = (*new, *values)
         if self.extras.stop_when is not None:

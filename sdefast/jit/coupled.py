@@ -59,7 +59,8 @@ class Coupled(Chain):
         at = {symbol("h"): symbol("fine_h"), symbol("root"): symbol("fine_root")}
         at |= {symbol(name): symbol(f"fine_{name}") for name in single.constants}
         for j in range(self.refinement):
-            now = {symbol("t"): self._fine_time(j), **dict(zip(_symbols("x", self.n_single), rows, strict=True))}
+            now = {symbol(clock): self._fine_time(j, clock) for clock in ("t", "elapsed")}
+            now |= dict(zip(_symbols("x", self.n_single), rows, strict=True))
             now |= dict(zip(_symbols("z", single.n_draws), self._draws(j), strict=True))
             now |= dict(zip(_symbols("u", single.n_uniforms), self._uniforms(j), strict=True))
             known: dict[Expr, Expr] = {}
@@ -81,8 +82,8 @@ class Coupled(Chain):
 
     # What belongs to fine step j, and what the coarse step makes of it --------------------------------------------
 
-    def _fine_time(self, j: int) -> Expr:
-        return as_expr(symbol("t") + j * symbol("fine_h"))
+    def _fine_time(self, j: int, clock: str = "t") -> Expr:
+        return as_expr(symbol(clock) + j * symbol("fine_h"))
 
     def _draws(self, j: int) -> Vector:
         n = self._single_step.n_draws
@@ -127,7 +128,7 @@ class Coupled(Chain):
     def _extreme(self, functional: Functional, value: Expr, free: Vector, new: Vector, first_uniform: int) -> Expr:
         """The coarse path's extreme: of the bridges between its points at the fine times, with the fine uniforms."""
         t, old = symbol("t"), tuple(self._coarse_rows[x] for x in _symbols("x", self.sde.dim))
-        equation, begin = _Frozen(self.equation, t, old), symbol("start")
+        equation, begin = _Frozen(self.equation, t, old), symbol("elapsed")
         points, reached = self._interpolated(equation, old, free), value
         for j in range(self.refinement):
             at = (self._fine_time(j), symbol("fine_h"), points[j], points[j + 1], points[j + 1])

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 
-from ..trace import Expr, depends_on, flip, make, select, symbol
+from ..trace import Expr, flip, inside_out, make, select
 
 #: Lanes in a row, `max_lanes` in csrc/noise/lanes.hpp.
 ROW = 256
@@ -19,7 +19,8 @@ ROW = 256
 #: What a row of coefficients begins with: step number k begins at time base + k * per_index.
 CLOCK = ("base", "per_index", "h", "root", "start")
 
-_TIME = symbol("t")
+#: What moves on with every step, counted in float64.
+_TIMES = {"t": "c[r]", "elapsed": "(c[r] - c[r + 4])"}
 
 _INFIX = {"add": "+", "sub": "-", "mul": "*", "div": "/", "lt": "<", "le": "<=", "eq": "==", "and": "&", "or": "|"}
 
@@ -29,7 +30,7 @@ class Step:
     """One step of a chain as expressions.
 
     ``outputs`` are the new rows of the state, in symbols ``x0``, ``x1``, ... for the old ones, ``z0``, ... for the
-    normals (or signs), ``u0``, ... for the uniforms, ``t``, ``h``, ``root``, ``start`` for the clock. The clock is
+    normals (or signs), ``u0``, ... for the uniforms, ``t``, ``elapsed``, ``h``, ``root`` for the clock. The clock is
     followed in a row of coefficients by the values of the symbols ``parameters``, which are equal in all rows, and of
     ``constants``, which depend on the step size.
     """
@@ -66,6 +67,7 @@ class Code:
     per_lane: list[str] = field(default_factory=list)
     _known: dict[Expr, str] = field(default_factory=dict)
     _varying: dict[Expr, bool] = field(default_factory=dict)
+    _moving: dict[Expr, bool] = field(default_factory=dict)
     _uses: Counter[Expr] = field(default_factory=Counter)
 
     def __post_init__(self) -> None:
@@ -75,12 +77,17 @@ class Code:
         """Append what computes ``outputs``; returns what holds them."""
         gathered = _gather_factors(list(outputs), self.varies, self.signs)
         self._uses = _count_uses(gathered)
+        parts = _all_parts(gathered)
+        absorbed = {id(product) for e in parts for product in self._own_product(e)}
+        for e in parts:  # every part after its own parts, so that nothing recurses deeply
+            if id(e) not in absorbed:
+                self.hold(e)
         return [self.hold(e) for e in gathered]
 
     def follow(self, first: Code) -> None:
         """Take over from the step before what is equal in all lanes and at all times."""
         known = first._known.items()
-        shared = {e: name for e, name in known if not first.varies(e) and not depends_on(e, (_TIME,))}
+        shared = {e: name for e, name in known if not first.varies(e) and not first.moves(e)}
         self._known.update(shared)
 
     @property
@@ -90,10 +97,17 @@ class Code:
 
     def varies(self, e: Expr) -> bool:
         """Whether an expression differs between lanes."""
-        if e not in self._varying:
-            named = e.op == "symbol" and e.value in self.lane_inputs
-            self._varying[e] = named or any(self.varies(a) for a in e.args)
+        for part in inside_out(e, self._varying):
+            named = part.op == "symbol" and part.value in self.lane_inputs
+            self._varying[part] = named or any(self._varying[a] for a in part.args)
         return self._varying[e]
+
+    def moves(self, e: Expr) -> bool:
+        """Whether an expression depends on the time."""
+        for part in inside_out(e, self._moving):
+            named = part.op == "symbol" and part.value in _TIMES
+            self._moving[part] = named or any(self._moving[a] for a in part.args)
+        return self._moving[e]
 
     def hold(self, e: Expr) -> str:
         """The name that holds an expression."""
@@ -105,7 +119,7 @@ class Code:
             else:
                 text = self._text(e)
                 self._known[e] = f"{self.prefix}{len(self._known)}"
-                where = self.per_lane if self.varies(e) else self.once if depends_on(e, (_TIME,)) else self.fixed
+                where = self.per_lane if self.varies(e) else self.once if self.moves(e) else self.fixed
                 where.append(f"{self._known[e]} = {text}")
         return self._known[e]
 
@@ -128,20 +142,27 @@ class Code:
 
     def _fused(self, e: Expr) -> str | None:
         """The multiply-add of a sum with a product that nothing else needs."""
-        if e.op not in ("add", "sub") or not self.varies(e):
-            return None
-        a, b = e.args
-        minus = "-" if e.op == "sub" else ""
-        if self._is_own_product(b):
-            x, y, z = (self.hold(part) for part in (*b.args, a))
-            return f"fma_({minus}{x}, {y}, {z})"
-        if self._is_own_product(a):
-            x, y, z = (self.hold(part) for part in (*a.args, b))
-            return f"fma_({x}, {y}, {minus}{z})"
+        for product in self._own_product(e):
+            minus = "-" if e.op == "sub" else ""
+            first, other = product is e.args[0], e.args[1] if product is e.args[0] else e.args[0]
+            x, y, z = (self.hold(part) for part in (*product.args, other))
+            return f"fma_({x}, {y}, {minus}{z})" if first else f"fma_({minus}{x}, {y}, {z})"
         return None
 
-    def _is_own_product(self, e: Expr) -> bool:
-        return e.op == "mul" and self._uses[e] == 1 and self.varies(e)
+    def _own_product(self, e: Expr) -> list[Expr]:
+        """The product that a sum takes in, as a list of one, or of none."""
+        if e.op not in ("add", "sub") or not self.varies(e):
+            return []
+        return [a for a in reversed(e.args) if a.op == "mul" and self._uses[a] == 1 and self.varies(a)][:1]
+
+
+def _all_parts(outputs: Iterable[Expr]) -> list[Expr]:
+    """All that expressions are made of, every part once and after its own parts."""
+    seen: dict[Expr, bool] = {}
+    for output in outputs:
+        for part in inside_out(output, seen):
+            seen[part] = True
+    return list(seen)
 
 
 def _count_uses(outputs: Sequence[Expr]) -> Counter[Expr]:
@@ -187,6 +208,9 @@ def _gather_factors(
                 done[e] = make(e.op, *map(rebuild, e.args)) if e.args else e
         return done[e]
 
+    for part in _all_parts(outputs):  # inner parts first, so that nothing recurses deeply
+        if part.op != "mul" or uses[part] > 1:
+            rebuild(part)
     return [rebuild(e) for e in outputs]
 
 
@@ -247,14 +271,17 @@ def _steps(step: Step, count: int, constants: dict[str, str]) -> tuple[list[str]
     signs = frozenset(f"z{j}" for j in range(step.n_draws)) if step.signs else frozenset()
     first: Code | None = None
     for i in range(count):
-        names = {"t": f"t_{i}"} | {name: f"{name}_{mark}" for name in (*CLOCK, *step.constants)}
+        names = {name: f"{name}_{i}" for name in _TIMES} | {
+            name: f"{name}_{mark}" for name in (*CLOCK, *step.constants)
+        }
         code = Code(step.lane_inputs, signs, f"{mark}{i}_", names, constants)
         if first is not None:
             code.follow(first)
         results = code.add(step.outputs)
         if first is None:
             fixed = [*_clock(step, names, code.used), *code.fixed]
-        before += [f"t_{i} = T(c[r] + (first_step + s + {i}) * c[r + 1])"] if "t" in code.used else []
+        for name in (name for name in _TIMES if name in code.used):
+            before.append(f"{name}_{i} = T({_TIMES[name]} + (first_step + s + {i}) * c[r + 1])")
         before += code.once
         first = first or code
         lane += _draws(step, i, count) + code.per_lane

@@ -1,7 +1,20 @@
 """Scalar Python code turned into expressions: what it computes, its derivatives, and its source for a compiler."""
 
 from .evaluate import evaluate, substitute
-from .expression import Expr, as_expr, constant, depends_on, derivative, flip, make, maximum, minimum, select, symbol
+from .expression import (
+    Expr,
+    as_expr,
+    constant,
+    depends_on,
+    derivative,
+    flip,
+    inside_out,
+    make,
+    maximum,
+    minimum,
+    select,
+    symbol,
+)
 from .tracing import TraceError, captured, trace
 
 __all__ = [
@@ -14,6 +27,7 @@ __all__ = [
     "derivative",
     "evaluate",
     "flip",
+    "inside_out",
     "make",
     "maximum",
     "minimum",

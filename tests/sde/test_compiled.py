@@ -611,12 +611,10 @@ def drive(run):
     u = u.reshape(grid.n_steps, step.n_uniforms, -1).astype(float)
     rows = chain.start_rows(np.array(s.x0, float)[:, None], grid.t0)
     rows = np.broadcast_to(rows, (len(rows), s.n_chains))
-    fixed = {parameter_symbol(name): value for name, value in chain.sde.parameters().items()} | {
-        symbol("start"): grid.t0
-    }
+    fixed = {parameter_symbol(name): value for name, value in chain.sde.parameters().items()}
     states = [rows]
     for t, h, zk, uk in zip(*steps_of(run), z, u, strict=True):
-        values = fixed | {symbol("t"): t, symbol("h"): h, symbol("root"): np.sqrt(h)}
+        values = fixed | {symbol("t"): t, symbol("elapsed"): t - grid.t0, symbol("h"): h, symbol("root"): np.sqrt(h)}
         for name, numbers in (("x", rows), ("z", zk), ("u", uk)):
             values |= {symbol(f"{name}{i}"): row for i, row in enumerate(numbers)}
         known = {}
