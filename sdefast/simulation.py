@@ -432,7 +432,9 @@ class Simulation:
     def _describe_extras(self) -> dict[str, Any]:
         """What else was asked of the chains, where it was."""
         s, e = self.settings, self.settings.extras
-        named = {"functionals": e.functionals, "expectations": e.expectations, "controls": e.controls}
+        named: dict[str, tuple[Any, ...]] = {
+            "functionals": e.functionals, "expectations": e.expectations, "controls": e.controls
+        }  # fmt: skip
         described: dict[str, Any] = {
             what: ", ".join(item[0] for item in items) for what, items in named.items() if items
         }
