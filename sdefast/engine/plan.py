@@ -90,6 +90,8 @@ def start_states(x0: Any, dim: int, n_paths: int, dtype: np.dtype) -> np.ndarray
     else:
         one = "a number, " if dim == 1 else ""
         raise ValueError(f"x0 must be {one}of shape ({dim},) or ({n_paths}, {dim}), got shape {start.shape}")
+    if start.dtype == dtype:
+        return start  # known to be finite
     with np.errstate(over="ignore"):
         result = start.astype(dtype)
     if not np.isfinite(result).all():

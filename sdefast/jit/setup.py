@@ -280,7 +280,10 @@ class Parts:
         self.expectations, self.pairs = ranges[-2], ranges[-1]
 
 
-_parts = lru_cache(maxsize=256)(Parts)
+@lru_cache(maxsize=256)
+def _parts(dim: int, moments: int, extremes: bool, covariance: bool, *counts: int) -> Parts:
+    """By plain numbers, which are quick to look up."""
+    return Parts(Layout(dim, moments, extremes, covariance), *counts)
 
 
 def parts(s: Settings) -> Parts:
@@ -288,7 +291,11 @@ def parts(s: Settings) -> Parts:
     e = s.extras
     n_carried = len(e.functionals) + (e.stop_when is not None)
     pairs = s.layout.dim + n_carried if e.antithetic else 0
-    return _parts(s.layout, n_carried, len(e.expectations), len(e.controls), pairs)
+    layout = s.layout
+    return _parts(
+        layout.dim, layout.moments, layout.extremes, layout.covariance, n_carried, len(e.expectations), len(e.controls),
+        pairs,
+    )  # fmt: skip
 
 
 def tile(s: Settings, start: np.ndarray, normals: np.ndarray | None) -> Tile:

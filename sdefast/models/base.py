@@ -24,6 +24,14 @@ class Step(NamedTuple):
     coefficients: np.ndarray
 
 
+def rows(*columns: Any) -> np.ndarray:
+    """Columns, of which the first is an array and others may be numbers, side by side as float64."""
+    out = np.empty((len(columns[0]), len(columns)))
+    for i, column in enumerate(columns):
+        out[:, i] = column
+    return out
+
+
 @dataclass(frozen=True)
 class Model:
     """Base class of the built-in models: an Ito SDE dX = a(t, X) dt + b(t, X) dW.

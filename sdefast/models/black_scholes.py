@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike
 
 from .. import checks
 from . import laws
-from .base import Model, Step
+from .base import Model, Step, rows
 
 
 @dataclass(frozen=True)
@@ -67,12 +67,12 @@ class BlackScholes(Model):
 
     def _euler_maruyama(self, h: np.ndarray) -> Step:
         """X += X (mu h + sigma sqrt(h) Z)."""
-        return Step("black_scholes_euler", np.column_stack([self.mu * h, self.sigma * np.sqrt(h)]))
+        return Step("black_scholes_euler", rows(self.mu * h, self.sigma * np.sqrt(h)))
 
     def _exact(self, h: np.ndarray) -> Step:
         """X *= exp((mu - sigma^2 / 2) h + sigma sqrt(h) Z)."""
         log_drift = self.mu - 0.5 * self.sigma**2
-        return Step("black_scholes_exact", np.column_stack([log_drift * h, self.sigma * np.sqrt(h)]))
+        return Step("black_scholes_exact", rows(log_drift * h, self.sigma * np.sqrt(h)))
 
     def check_start(self, x0: np.ndarray) -> None:
         """Start values are positive."""

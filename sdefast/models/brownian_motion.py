@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike
 
 from .. import checks
 from . import laws
-from .base import Model, Step
+from .base import Model, Step, rows
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,7 @@ class BrownianMotion(Model):
         return x[0] + (p.mu * h + p.sigma * root * z[0])
 
     def _increment(self, h: np.ndarray) -> Step:
-        return Step("brownian_motion", np.column_stack([self.mu * h, self.sigma * np.sqrt(h)]))
+        return Step("brownian_motion", rows(self.mu * h, self.sigma * np.sqrt(h)))
 
     def mean(self, t: ArrayLike, x0: ArrayLike) -> laws.Array:
         """E[X(t)] given X(0) = x0, for elapsed times ``t``; the shape is that of ``t`` and ``x0`` broadcast."""

@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike
 
 from .. import checks
 from . import laws
-from .base import Model, Step
+from .base import Model, Step, rows
 from .black_scholes import BlackScholes
 
 if TYPE_CHECKING:
@@ -86,7 +86,7 @@ class CEV(Model):
 
     def _euler_maruyama(self, h: np.ndarray) -> Step:
         """X = max(X + mu h X + sigma sqrt(h) X^beta Z, 0)."""
-        return Step("cev", np.column_stack([self.mu * h, self.sigma * np.sqrt(h), np.full_like(h, self.beta)]))
+        return Step("cev", rows(self.mu * h, self.sigma * np.sqrt(h), self.beta))
 
     def check_start(self, x0: np.ndarray) -> None:
         """Start values are not negative."""

@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike
 
 from .. import checks
 from . import laws
-from .base import Model, Step
+from .base import Model, Step, rows
 
 
 @dataclass(frozen=True)
@@ -69,7 +69,7 @@ class CIR(Model):
 
     def _euler_maruyama(self, h: np.ndarray) -> Step:
         """X += kappa h (theta - X+) + sigma sqrt(h) sqrt(X+) Z."""
-        return Step("cir", np.column_stack([self.kappa * h, np.full_like(h, self.theta), self.sigma * np.sqrt(h)]))
+        return Step("cir", rows(self.kappa * h, self.theta, self.sigma * np.sqrt(h)))
 
     def check_start(self, x0: np.ndarray) -> None:
         """Start values are not negative."""

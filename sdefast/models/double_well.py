@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike
 
 from .. import checks
 from . import laws
-from .base import Model, Step
+from .base import Model, Step, rows
 
 
 @dataclass(frozen=True)
@@ -69,8 +69,7 @@ class DoubleWell(Model):
     def _euler_maruyama(self, h: np.ndarray) -> Step:
         """X += (4 b h / w^2) X (1 - X^2 / w^2) + sqrt(2 T h) Z."""
         rate = 4 * self.barrier * h / self.width**2
-        curvature = np.full_like(h, 1 / self.width**2)
-        return Step("double_well", np.column_stack([rate, curvature, np.sqrt(2 * self.temperature * h)]))
+        return Step("double_well", rows(rate, 1 / self.width**2, np.sqrt(2 * self.temperature * h)))
 
     def potential(self, x: ArrayLike) -> laws.Array:
         """V(x)."""

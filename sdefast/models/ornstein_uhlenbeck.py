@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike
 
 from .. import checks
 from . import laws
-from .base import Model, Step
+from .base import Model, Step, rows
 
 
 @dataclass(frozen=True)
@@ -79,7 +79,7 @@ class OrnsteinUhlenbeck(Model):
         return self._mean_reversion(rate=-np.expm1(-self.kappa * h), scale=np.sqrt(self.variance(h)))
 
     def _mean_reversion(self, rate: np.ndarray, scale: ArrayLike) -> Step:
-        return Step("ornstein_uhlenbeck", np.column_stack([rate, np.full_like(rate, self.theta), scale]))
+        return Step("ornstein_uhlenbeck", rows(rate, self.theta, scale))
 
     def mean(self, t: ArrayLike, x0: ArrayLike) -> laws.Array:
         """E[X(t)] given X(0) = x0, for elapsed times ``t``; the shape is that of ``t`` and ``x0`` broadcast."""
