@@ -191,7 +191,7 @@ def check_observed(s: Settings) -> None:
     """Errors in the functions of expectations, raised before any work."""
     if s.extras.expectations:
         _observing(s).observed  # noqa: B018  errors in the functions are raised here and now
-        _known_values(s)
+        known_values(s)
 
 
 def _observing(s: Settings) -> Chain:
@@ -204,7 +204,7 @@ def _observing_chain(sde: SDE, extras: Extras, captured: Any) -> Chain:
     return Chain(sde, SCHEMES["euler-maruyama"], extras)
 
 
-def _known_values(s: Settings) -> np.ndarray:
+def known_values(s: Settings) -> np.ndarray:
     """Expected values of the controls, of shape (n_times, n_controls)."""
     t = s.grid.time(s.saves)
     values = np.empty((len(t), len(s.extras.controls)))
@@ -216,9 +216,6 @@ def _known_values(s: Settings) -> np.ndarray:
             raise ValueError(f"controls[{name!r}][1] must be a number or of shape {t.shape}, got {value.shape}")
         values[:, i] = value
     return values
-
-
-known_values = _known_values
 
 
 class _Same:
@@ -241,7 +238,7 @@ def extras_identity(s: Settings) -> tuple[Any, ...]:
     if e.expectations or e.antithetic:
         expressions += _observing(s).observed
     names = [[name for name, *_ in named] for named in (e.functionals, e.expectations, e.controls)]
-    return names, e.stop_when is None, e.antithetic, _known_values(s).tobytes(), list(map(_Same, expressions))
+    return names, e.stop_when is None, e.antithetic, known_values(s).tobytes(), list(map(_Same, expressions))
 
 
 def draws(s: Settings) -> Draws:
