@@ -23,7 +23,8 @@ from .functionals import Functional
 from .jit import setup
 from .models.base import Model
 from .schemes import SCHEMES
-from .simulation import Cost, Settings, Simulation
+from .settings import Settings
+from .simulation import Cost, Simulation
 
 _FEW_TIMES = 16
 

@@ -8,50 +8,16 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .engine.grid import TimeGrid
-from .engine.statistics import Histogram, Layout, Nodes
+from .engine.parts import ONE
+from .engine.statistics import Layout, Nodes
 from .engine.tiles import BLOCK
 from .jit import setup
-from .jit.chain import Extras
 from .models.base import Model
+from .settings import Settings
 
 if TYPE_CHECKING:
     import xarray
     from matplotlib.axes import Axes
-
-
-@dataclass(frozen=True, eq=False)
-class Settings:
-    """Everything that decides a run's numbers.
-
-    ``x0`` is the common start of all paths, of shape (dim,), or None where every path has its own, as when resumed.
-    """
-
-    model: Model
-    x0: np.ndarray | None
-    method: str
-    seed: int
-    dtype: np.dtype
-    noise_dtype: np.dtype
-    first_chain: int
-    n_paths: int
-    grid: TimeGrid
-    saves: np.ndarray
-    layout: Layout
-    keeps_paths: bool
-    extras: Extras = field(default_factory=Extras)
-    histogram: Histogram | None = None
-    given_normals: bool = False
-
-    @cached_property
-    def parts(self) -> setup.Parts:
-        """Where in the gathered statistics is what."""
-        return setup.parts(self)
-
-    @property
-    def n_chains(self) -> int:
-        """Chains that are run: one a path, or one a pair of antithetic paths."""
-        return self.n_paths // 2 if self.extras.antithetic else self.n_paths
 
 
 @dataclass(frozen=True)
@@ -281,7 +247,7 @@ class Simulation:
         return self._carried(len(self.settings.extras.functionals))
 
     def _carried(self, i: int) -> FunctionalResult:
-        total = self._merged(self.settings.parts.carried[i], Layout(1, 2, False, False))
+        total = self._merged(self.settings.parts.carried[i], ONE)
         mean, error = _mean_error(total)
         pairs = self.settings.parts.pairs[self.model.dim :]
         if i < len(pairs):

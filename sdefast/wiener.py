@@ -57,7 +57,8 @@ from numpy.typing import ArrayLike
 from . import checks, noise, resources
 from .models import BlackScholes, BrownianMotion, Model
 from .schemes import SCHEMES, Scheme
-from .simulation import Settings, Simulation
+from .settings import Settings
+from .simulation import Simulation
 
 __all__ = ["bridge", "coarsen", "increments", "ito_integral", "path", "refine", "stratonovich_integral", "subdivide"]
 

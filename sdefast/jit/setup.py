@@ -11,8 +11,8 @@ import numpy as np
 
 from .. import checks, resources
 from ..boundaries import Boundary
-from ..engine.statistics import Layout
-from ..engine.tiles import Draws, Gathered, Observer, Tile
+from ..engine.parts import MOST
+from ..engine.tiles import Draws, Observer, Tile
 from ..functionals import Functional
 from ..schemes import SCHEMES
 from ..schemes.base import Interval
@@ -23,13 +23,9 @@ from .chain import Chain, Extras
 if TYPE_CHECKING:
     from ..models.base import Model
     from ..sde import SDE
-    from ..simulation import Settings
+    from ..settings import Settings
 
-_ONE = Layout(1, 2, False, False)
 _NOTHING = Extras()
-
-#: groups of statistics that a kernel gathers, and numbers in one of them
-_MOST_STATISTICS = 64
 
 
 # Checks of what was asked for ----------------------------------------------------------------------------------------
@@ -113,8 +109,8 @@ def with_expectations(extras: Extras, expectations: Any, controls: Any) -> Extra
     names = [name for name, *_ in (*expectations, *controls)]
     if len(set(names)) < len(names):
         raise ValueError("controls must have other names than expectations")
-    if len(names) > _MOST_STATISTICS:
-        raise ValueError(f"expectations and controls may be {_MOST_STATISTICS} together, got {len(names)}")
+    if len(names) > MOST:
+        raise ValueError(f"expectations and controls may be {MOST} together, got {len(names)}")
     return replace(extras, expectations=expectations, controls=controls)
 
 
@@ -248,51 +244,6 @@ def draws(s: Settings) -> Draws:
         return Draws(s.model.noise_dim_of(s.method), float32=float32)
     step = chain.step
     return Draws(step.n_draws, step.n_uniforms, step.signs, float32)
-
-
-class Parts:
-    """Where in a run's gathered statistics is what; each attribute is a range of indices."""
-
-    def __init__(self, layout: Layout, n_carried: int, n_asked: int, n_controls: int, pairs: int) -> None:
-        dim, copies = layout.dim, 2 if pairs else 1
-        starts = [(dim + n_carried) * copy for copy in range(copies)]
-        parts = [[Gathered(layout, first) for first in starts]]
-        parts += [[Gathered(_ONE, first + dim + i) for first in starts] for i in range(n_carried)]
-        if n_controls:
-            asked = [Gathered(Layout(n_asked + n_controls, 2, False, True), 0, True)]
-        else:
-            asked = [Gathered(_ONE, i, True) for i in range(n_asked)]
-        of_pairs = [Gathered(_ONE, n_asked + n_controls + i, True) for i in range(pairs)]
-        ranges, end = [], 0
-        for part in (*parts, asked, of_pairs):
-            ranges.append(range(end, end + len(part)))
-            end += len(part)
-        if end > _MOST_STATISTICS:
-            raise ValueError(
-                f"expectations, functionals and antithetic pairs need {end} groups of statistics, of which there are "
-                f"{_MOST_STATISTICS}"
-            )
-        self.all = tuple(g for part in (*parts, asked, of_pairs) for g in part)
-        self.state, self.carried = ranges[0], ranges[1 : 1 + n_carried]
-        self.expectations, self.pairs = ranges[-2], ranges[-1]
-
-
-@lru_cache(maxsize=256)
-def _parts(dim: int, moments: int, extremes: bool, covariance: bool, *counts: int) -> Parts:
-    """By plain numbers, which are quick to look up."""
-    return Parts(Layout(dim, moments, extremes, covariance), *counts)
-
-
-def parts(s: Settings) -> Parts:
-    """The parts of a run's statistics."""
-    e = s.extras
-    n_carried = len(e.functionals) + (e.stop_when is not None)
-    pairs = s.layout.dim + n_carried if e.antithetic else 0
-    layout = s.layout
-    return _parts(
-        layout.dim, layout.moments, layout.extremes, layout.covariance, n_carried, len(e.expectations), len(e.controls),
-        pairs,
-    )  # fmt: skip
 
 
 def tile(s: Settings, start: np.ndarray, normals: np.ndarray | None) -> Tile:
