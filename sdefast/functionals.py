@@ -6,7 +6,10 @@ Functions that `simulate` takes as expectations see it as ``y.high``.
 
 Between two steps a path moves on: the largest value of a path at its steps is too small by about 0.58 b sqrt(h). So
 extremes and passages of a component are those of the Brownian bridge between the steps, drawn from uniforms of their
-own, which does not change the path (Glasserman, Monte Carlo Methods in Financial Engineering, 2003, section 6.4).
+own, which does not change the path (Glasserman, Monte Carlo Methods in Financial Engineering, 2003, section 6.4). The
+bridge has the diffusion at the start of the step, which is exact for Brownian motion and, under the exact transition of
+`BlackScholes`, where it is one of the logarithm; otherwise its error is that of the scheme. Functionals of one path agree
+with one another, but maximum and minimum within one step are drawn independently.
 """
 
 from __future__ import annotations
@@ -20,6 +23,8 @@ from . import checks
 from .boundaries import Boundary
 from .schemes.equation import Equation, Vector
 from .trace import Expr, as_expr, constant, make, select, trace
+
+__all__ = ["Functional", "first_passage", "running_max", "running_min", "time_average"]
 
 Of = int | Callable[..., Any]
 
@@ -39,6 +44,23 @@ class Move(NamedTuple):
     free: Vector
     new: Vector
     boundaries: tuple[Boundary, ...]
+    logarithmic: bool = False
+
+    def coordinate(self, value: Any) -> Expr:
+        """The number that moves as a Brownian bridge between the steps: the value, or its logarithm."""
+        return make("log", as_expr(value)) if self.logarithmic else as_expr(value)
+
+    def value(self, coordinate: Any) -> Expr:
+        """What has that coordinate."""
+        return make("exp", as_expr(coordinate)) if self.logarithmic else as_expr(coordinate)
+
+    def variance(self, component: Any) -> Expr:
+        """Variance of a coordinate's increment over the step."""
+        total = constant(0)
+        for b in self.equation.diffusion(self.t, self.x)[component]:
+            relative = b / self.x[component] if self.logarithmic else b
+            total = total + relative * relative
+        return as_expr(total * self.h)
 
     def confined(self, component: Any, value: Any) -> Expr:
         """A value of a component between the steps, as far as the boundaries let it go."""
@@ -58,8 +80,16 @@ class Move(NamedTuple):
 class Functional:
     """Base class of functionals: a start value and what becomes of it in a step."""
 
-    #: uniforms that a step draws
-    n_uniforms: ClassVar[int] = 0
+    @property
+    def uniforms(self) -> tuple[tuple[int, int], ...]:
+        """The uniforms that a step draws: (component, 1) decides how far up a path goes between steps, (component, -1)
+        how far down. Functionals share them, so that what they say of one path agrees."""
+        return ()
+
+    @property
+    def n_uniforms(self) -> int:
+        """How many these are."""
+        return len(self.uniforms)
 
     def check(self, dim: int) -> None:
         """ValueError if the functional does not fit a state of ``dim`` components."""
@@ -103,19 +133,19 @@ class _Extreme(_OfPath):
     _sign: ClassVar[int] = 1
 
     @property
-    def n_uniforms(self) -> int:  # type: ignore[override]
-        return int(self.bridge and not callable(self.of))
+    def uniforms(self) -> tuple[tuple[int, int], ...]:
+        return ((self.of, self._sign),) if self.bridge and not callable(self.of) else ()
 
     def follow(self, value: Expr, move: Move, u: Vector) -> Expr:
         new = self.at(move.t + move.h, move.new, move.parameters)
         name = "max" if self._sign > 0 else "min"
         if not self.n_uniforms:
             return make(name, value, new)
-        old, end = move.x[self.of], move.free[self.of]  # type: ignore[index]
+        old, end = (move.coordinate(x[self.of]) for x in (move.x, move.free))  # type: ignore[index]
         distance = end - old
-        reach = make("sqrt", as_expr(distance * distance - 2.0 * _variance(move, self.of) * make("log", u[0])))
-        farthest = move.confined(self.of, 0.5 * ((old + end) + self._sign * reach))
-        if end is not new:
+        reach = make("sqrt", as_expr(distance * distance - 2.0 * move.variance(self.of) * make("log", u[0])))
+        farthest = move.confined(self.of, move.value(0.5 * ((old + end) + self._sign * reach)))
+        if move.free[self.of] is not new:  # type: ignore[index]
             farthest = make(name, farthest, new)
         return move.unless_absorbed(make(name, value, farthest), value)
 
@@ -154,8 +184,8 @@ class FirstPassage(_OfPath):
         object.__setattr__(self, "level", checks.real("level", self.level))
 
     @property
-    def n_uniforms(self) -> int:  # type: ignore[override]
-        return int(self.bridge and not callable(self.of))
+    def uniforms(self) -> tuple[tuple[int, int], ...]:
+        return ((self.of, 1), (self.of, -1)) if self.bridge and not callable(self.of) else ()
 
     def begin(self, t: Expr, x: Vector, parameters: Any) -> Expr:
         at_level = self.at(t, x, parameters) == self.level
@@ -167,26 +197,20 @@ class FirstPassage(_OfPath):
         crossed, share = old * new <= 0, old / (old - new)
         if self.n_uniforms and not move.confined(self.of, constant(self.level)).is_constant(self.level):
             return value  # beyond a border
-        if self.n_uniforms:
-            end = move.confined(self.of, move.free[self.of]) - self.level  # type: ignore[index]
-            product = old * end
-            share = select(product <= 0, old / (old - end), share)
-            crossed = crossed | (product <= 0)
-            # The bridge reaches the level with probability exp(-2 old end / (b^2 h)).
-            touched = -2.0 * product > _variance(move, self.of) * make("log", u[0])
-            share = select(crossed, share, 0.5)
+        if self.n_uniforms and not (move.logarithmic and self.level <= 0):
+            level = move.coordinate(self.level)
+            old = move.coordinate(move.x[self.of]) - level  # type: ignore[index]
+            end = move.coordinate(move.confined(self.of, move.free[self.of])) - level  # type: ignore[index]
+            # The path goes up to its maximum and then down, or down to its minimum: by `reach` in all, as
+            # `running_max` has it. It passes the level if that is enough to get there and from there to its end.
+            distance = end - old
+            chosen = select(old < 0, *u)
+            reach = make("sqrt", as_expr(distance * distance - 2.0 * move.variance(self.of) * make("log", chosen)))
+            touched = abs(old) + abs(end) <= reach
+            share = select(touched, abs(old) / reach, share)
             crossed = crossed | touched
         passed = as_expr(select((value == math.inf) & crossed, move.t + move.h * share, value))
         return move.unless_absorbed(passed, value) if self.n_uniforms else passed
-
-
-def _variance(move: Move, component: Any) -> Expr:
-    """Variance of a component's increment over the step."""
-    row = move.equation.diffusion(move.t, move.x)[component]
-    total = constant(0)
-    for b in row:
-        total = total + b * b
-    return as_expr(total * move.h)
 
 
 def call_with(function: Callable[..., Any], what: str, *args: Any) -> Any:
@@ -259,7 +283,8 @@ def time_average(of: Of = 0) -> Functional:
 def first_passage(level: float, of: Of = 0, *, bridge: bool = True) -> Functional:
     """The time at which a level is first reached; infinite until then.
 
-    The mean is over the paths that have reached it, ``n_nonfinite`` counts the others.
+    The mean is over the paths that have reached it, ``n_nonfinite`` counts the others. Within a step the path is taken
+    to go straight to its largest (or smallest) value and straight on to its end.
 
     Parameters
     ----------

@@ -28,6 +28,9 @@ from .simulation import Cost, Simulation
 
 _FEW_TIMES = 16
 
+#: Standard errors between a control's mean and the stated one that no chance explains.
+_FAR = 7.0
+
 
 def simulate(
     model: Model,
@@ -111,7 +114,8 @@ def simulate(
         ``run.quantile``.
     expectations : mapping of str to callable
         Functions ``f(t, x)``, ``f(t, x, p)`` or ``f(t, x, p, y)`` of time, state, parameters and functionals, scalar
-        code as for `SDE`; ``run.expectations[name]`` has their means and standard errors at every saved time.
+        code as for `SDE`; ``run.expectations[name]`` has their means and standard errors at every saved time, over the
+        paths where they are finite; a warning says so where they are not.
     controls : mapping of str to (callable, float or array_like)
         Functions like ``expectations`` whose expected values (at every saved time, or a function of it) are known: the
         expectations are corrected by regression on them, which lowers their standard errors.
@@ -120,8 +124,9 @@ def simulate(
     boundary : Boundary or list of Boundary
         See `sdefast.boundaries`.
     stop_when : callable
-        A condition ``f(t, x)``, ``f(t, x, p)`` or ``f(t, x, p, y)``: a path for which it holds after a step stays as
-        it is; ``run.stop_time`` says when that was.
+        A condition ``f(t, x)``, ``f(t, x, p)`` or ``f(t, x, p, y)``: a path for which it holds at the start or after a
+        step stays as it is; ``run.stop_time`` says when that was. A `sdefast.functionals.first_passage` in the
+        condition also sees what happens between the steps.
     antithetic : bool
         Simulate paths in pairs driven by opposite noise: path i + n_paths / 2 mirrors path i. Standard errors are
         those of the pairs.
@@ -140,7 +145,8 @@ def simulate(
         Show a progress bar.
     resume : Simulation
         Go on from the end of this run, which kept its final states, for ``n_steps`` more steps (or through more
-        ``times``). Model, seed, paths and types are the run's.
+        ``times``). Model, method, seed, paths, types, functionals, boundaries, ``stop_when`` and ``antithetic`` are the
+        run's; what to save and to gather (``save_at``, ``expectations``, ``histogram``, ...) is said anew.
 
     Returns
     -------
@@ -195,6 +201,8 @@ def simulate(
     settings = settings if draws is None else replace(settings, given_normals=True)
     result = _run(settings, start, draws, executor, threads, _flag("progress", progress), started)
     _warn_of_nonfinite(result)
+    if settings.extras.expectations:
+        _warn_of_expectations(result)
     return result
 
 
@@ -372,3 +380,26 @@ def _warn_of_nonfinite(result: Simulation) -> None:
             RuntimeWarning,
             stacklevel=3,
         )
+
+
+def _warn_of_expectations(result: Simulation) -> None:
+    """Of expectations that leave paths out, and of controls whose mean is not what was said."""
+    e, lost = result.settings.extras, result.n_nonfinite[-1]
+    for name, expectation in result.expectations.items():
+        gone = int(expectation.n_nonfinite[-1])
+        if gone > lost:
+            what = f"expectations[{name!r}]" + (" or a control" if e.controls else "")
+            warnings.warn(
+                f"{what} is not finite on {gone} of {result.settings.n_chains} paths at t={result.t[-1]:g}; the value "
+                "is over the others",
+                RuntimeWarning,
+                stacklevel=3,
+            )
+    for name, z in result._control_errors().items():
+        if z > _FAR:
+            warnings.warn(
+                f"controls[{name!r}] has a mean that is {z:.3g} standard errors from the stated one; the corrected "
+                "expectations are then wrong",
+                RuntimeWarning,
+                stacklevel=3,
+            )

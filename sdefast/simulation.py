@@ -53,7 +53,7 @@ class FunctionalResult:
     standard_error: np.ndarray
     variance: np.ndarray
     n_nonfinite: np.ndarray
-    values: np.ndarray | None
+    values: np.ndarray | None = field(repr=False)
 
 
 def _mean_error(total: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -153,11 +153,15 @@ class Simulation:
 
     @property
     def variance_standard_error(self) -> np.ndarray:
-        """Standard error of `variance`, from the fourth central moment, of shape (n_times, dim)."""
+        """Standard error of `variance`, from the fourth central moment, of shape (n_times, dim).
+
+        Antithetic pairs have squares that go together, so theirs is an upper bound: that of half as many paths.
+        """
         n = self._at_least_one(self._count)
+        effective = n / 2 if self.settings.extras.antithetic else n
         with np.errstate(over="ignore", invalid="ignore"):
             m2, m4 = self._component(1) / n, self._powers(3) / n
-            return self._per_path(np.sqrt(np.maximum(m4 - m2**2, 0.0) / n), least=2)
+            return self._per_path(np.sqrt(np.maximum(m4 - m2**2, 0.0) / effective), least=2)
 
     @property
     def skewness(self) -> np.ndarray:
@@ -228,10 +232,24 @@ class Simulation:
         value = mean[:, :n] - ((mean[:, n:] - known)[:, None] @ slopes)[:, 0]
         left = products[:, range(n), range(n)] - (across * slopes).sum(1)
         count = total[:, :1]
-        freedom = np.maximum(count - 1 - known.shape[1], 1)
-        error = np.sqrt(np.maximum(left, 0) / freedom / np.maximum(count, 1))
+        freedom = count - 1 - known.shape[1]
+        error = np.sqrt(np.maximum(left, 0) / np.maximum(freedom, 1) / np.maximum(count, 1))
+        error = np.where(freedom > 0, error, np.nan)
         missing = self.settings.n_chains - total[:, 0].astype(np.int64)
         return [Expectation(value[:, k], error[:, k], missing) for k in range(n)]
+
+    def _control_errors(self) -> dict[str, float]:
+        """How many standard errors the mean of every control is off what was said, at the worst time."""
+        controls, n = self.settings.extras.controls, len(self.settings.extras.expectations)
+        if not controls:
+            return {}
+        total = self._totals[self.settings.parts.expectations[0]]
+        layout = Layout(n + len(controls), 2, False, True)
+        known, count = setup.known_values(self.settings), np.maximum(total[:, :1], 2)
+        mean, squares = (total[:, layout.component(k)][:, n:] for k in (0, 1))
+        error = np.sqrt(squares / (count - 1) / count) + 1e-6 * np.abs(known) + 1e-300
+        worst = np.max(np.abs(mean - known) / error, axis=0)
+        return {name: float(z) for (name, *_), z in zip(controls, worst, strict=True)}
 
     @property
     def functionals(self) -> dict[str, FunctionalResult]:

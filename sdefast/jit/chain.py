@@ -6,7 +6,7 @@ from collections import namedtuple
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
@@ -75,6 +75,9 @@ class Chain:
     scheme: Scheme
     extras: Extras
 
+    #: whether paths are Brownian bridges between the steps in the logarithm of the state
+    logarithmic: ClassVar[bool] = False
+
     @cached_property
     def equation(self) -> Equation:
         return self.sde.equation.read_as(self.scheme.calculus)
@@ -119,7 +122,9 @@ class Chain:
         free = new = tuple(map(as_expr, self.scheme.step(self.equation, Interval(t, h, root), x, z, c)))
         for boundary in self.extras.boundaries:
             new = boundary.apply(x, new)
-        move = Move(self.equation, self._parameters, elapsed, t, h, x, free, new, self.extras.boundaries)
+        move = Move(
+            self.equation, self._parameters, elapsed, t, h, x, free, new, self.extras.boundaries, self.logarithmic
+        )
         values, n_uniforms = self._follow(carried, move)
         outputs = (*new, *values)
         if self.extras.stop_when is not None:
@@ -137,12 +142,17 @@ class Chain:
         return np.asarray(self.scheme.constants(self.sde, h), float)
 
     def _follow(self, carried: Vector, move: Move) -> tuple[Vector, int]:
-        values, used = [], 0
+        values, slots = [], self.uniform_slots
         for functional, value in zip(self.functionals, carried, strict=True):
-            u = tuple(symbol(f"u{used + j}") for j in range(functional.n_uniforms))
+            u = tuple(symbol(f"u{slots[key]}") for key in functional.uniforms)
             values.append(as_expr(functional.follow(value, move, u)))
-            used += functional.n_uniforms
-        return tuple(values), used
+        return tuple(values), len(slots)
+
+    @cached_property
+    def uniform_slots(self) -> dict[tuple[int, int], int]:
+        """Which uniform of a step is what `Functional.uniforms` names."""
+        keys = dict.fromkeys(key for functional in self.functionals for key in functional.uniforms)
+        return {key: i for i, key in enumerate(keys)}
 
     def _stop(self, rows: Vector, outputs: Vector, move: Move) -> Vector:
         """Everything stays as it is once the condition has held; the last row is the time from which on it did."""
@@ -159,7 +169,9 @@ class Chain:
         result = call_with(self.extras.stop_when, "stop_when", t, x, self._parameters, y)
         if isinstance(result, tuple):
             raise ValueError(f"stop_when must return one condition, got {len(result)} values")
-        return as_expr(result if result.is_boolean else ~(result == 0))
+        if not result.is_boolean:
+            raise TypeError("stop_when must return a condition, such as x[0] > 1, not a number")
+        return as_expr(result)
 
     def _named(self, values: Sequence[Expr]) -> Any:
         names = tuple(name for name, _ in self.extras.functionals)

@@ -72,12 +72,11 @@ class Coupled(Chain):
         at = {**self._coarse_rows, **dict(zip(_symbols("z", single.n_draws), self._coarse_draws(), strict=True))}
         rows = [substitute(e, at, known) for e in single.outputs]
         without_borders = Chain(self.sde, self.scheme, Extras()).step.outputs
-        free, used = tuple(substitute(e, at, known) for e in without_borders), 0
+        free = tuple(substitute(e, at, known) for e in without_borders)
         for i, functional in enumerate(self.functionals, start=self.sde.dim):
             if functional.n_uniforms:
                 value = self._coarse_rows[symbol(f"x{i}")]
-                rows[i] = self._extreme(functional, value, free, tuple(rows[: self.sde.dim]), used)
-                used += functional.n_uniforms
+                rows[i] = self._extreme(functional, value, free, tuple(rows[: self.sde.dim]))
         return tuple(rows)
 
     # What belongs to fine step j, and what the coarse step makes of it --------------------------------------------
@@ -125,14 +124,14 @@ class Coupled(Chain):
             v.append(as_expr((2 * math.sqrt(3) * m**-1.5) * moved - math.sqrt(3) * u[k]))
         return (*u, *v)
 
-    def _extreme(self, functional: Functional, value: Expr, free: Vector, new: Vector, first_uniform: int) -> Expr:
+    def _extreme(self, functional: Functional, value: Expr, free: Vector, new: Vector) -> Expr:
         """The coarse path's extreme: of the bridges between its points at the fine times, with the fine uniforms."""
         t, old = symbol("t"), tuple(self._coarse_rows[x] for x in _symbols("x", self.sde.dim))
         equation, begin = _Frozen(self.equation, t, old), symbol("elapsed")
         points, reached = self._interpolated(equation, old, free), value
         for j in range(self.refinement):
             at = (self._fine_time(j), symbol("fine_h"), points[j], points[j + 1], points[j + 1])
-            u = self._uniforms(j)[first_uniform : first_uniform + functional.n_uniforms]
+            u = tuple(self._uniforms(j)[self.uniform_slots[key]] for key in functional.uniforms)
             reached = functional.follow(reached, Move(equation, self._parameters, begin, *at, ()), u)
         # Boundaries act on the coarse step as a whole, as they did when this grid was the fine one.
         whole = Move(equation, self._parameters, begin, t, symbol("h"), old, free, new, self.extras.boundaries)

@@ -171,7 +171,14 @@ def _exact_chain(model: Model, method: str, extras: Extras, captured: Any) -> Ch
         new = trace(transition, interval.h, interval.root, x, z, sde.parameter_tuple(), what="transition")
         return new if isinstance(new, tuple) else (new,)
 
-    return Chain(sde, replace(SCHEMES[method], step=step), extras)
+    kind = _LogarithmicChain if model.logarithmic else Chain
+    return kind(sde, replace(SCHEMES[method], step=step), extras)
+
+
+class _LogarithmicChain(Chain):
+    """That of a model whose logarithm is a Brownian motion."""
+
+    logarithmic = True
 
 
 def start_rows(s: Settings, start: np.ndarray) -> np.ndarray:

@@ -78,6 +78,9 @@ class Model:
     #: the exact transition in scalar Python code, ``exact_step(h, root, x, z, p)`` with ``root`` = sqrt(h), if any
     exact_step: ClassVar[Callable[..., Any] | None] = None
 
+    #: whether the logarithm of the state is a Brownian motion
+    logarithmic: ClassVar[bool] = False
+
     def sde(self) -> SDE:
         """The equation in scalar Python code."""
         from ..sde import SDE

@@ -44,6 +44,8 @@ class BlackScholes(Model):
     example_start: ClassVar[tuple[float, ...]] = (100.0,)
     schemes: ClassVar[Mapping[str, str]] = {"euler-maruyama": "_euler_maruyama", "exact": "_exact"}
 
+    logarithmic: ClassVar[bool] = True
+
     def __post_init__(self) -> None:
         object.__setattr__(self, "mu", checks.real("mu", self.mu))
         object.__setattr__(self, "sigma", checks.real("sigma", self.sigma, least=0.0))

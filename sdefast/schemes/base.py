@@ -30,7 +30,7 @@ def _one_per_noise(equation: Equation) -> int:
     return equation.noise_dim
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Scheme:
     """A time-stepping scheme and the orders it claims.
 
@@ -80,6 +80,12 @@ class Scheme:
     step: StepFunction | None = None
     constants: Callable[..., np.ndarray] | None = None
     check: Callable[..., None] | None = None
+
+    def __repr__(self) -> str:
+        strong = f"strong order {self.strong_order:g} (additive noise {self.strong_order_additive:g}"
+        strong += f", noise that does not commute {self.strong_order_general:g})"
+        noises = ", ".join(sorted(self.noises))
+        return f"<Scheme {self.name}: {self.calculus}, {strong}, weak order {self.weak_order:g}; noise: {noises}>"
 
     @property
     def is_exact(self) -> bool:
