@@ -132,7 +132,7 @@ def reflect(lower: float | None = None, upper: float | None = None, component: i
 def absorb(lower: float | None = None, upper: float | None = None, component: int = 0) -> Boundary:
     """A path that reaches a border at the end of a step stays as it is there, in all components.
 
-    What happens between the steps is not seen, so that too few paths are absorbed, by an amount of the order of sqrt(h).
+    What happens between the steps is not seen, so that too few paths are absorbed, by an amount of order sqrt(h).
     Stopping at a `sdefast.functionals.first_passage`, which sees it, has an error of the order of h::
 
         simulate(..., functionals={"exit": first_passage(1.0)}, stop_when=lambda t, x, p, y: y.exit < math.inf)

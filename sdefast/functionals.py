@@ -8,8 +8,8 @@ Between two steps a path moves on: the largest value of a path at its steps is t
 extremes and passages of a component are those of the Brownian bridge between the steps, drawn from uniforms of their
 own, which does not change the path (Glasserman, Monte Carlo Methods in Financial Engineering, 2003, section 6.4). The
 bridge has the diffusion at the start of the step, which is exact for Brownian motion and, under the exact transition of
-`BlackScholes`, where it is one of the logarithm; otherwise its error is that of the scheme. Functionals of one path agree
-with one another, but maximum and minimum within one step are drawn independently.
+`BlackScholes`, where it is one of the logarithm; otherwise its error is that of the scheme. Functionals of one path
+agree with one another, but maximum and minimum within one step are drawn independently.
 """
 
 from __future__ import annotations

@@ -1,9 +1,11 @@
 r"""Exponential Euler: the linear part L of the drift is treated exactly, for drifts that are stiff in it.
 
-.. math:: X_{k+1} = X_k + h \varphi_1(h L)\, a(t_k, X_k) + e^{h L} b(t_k, X_k) \Delta W, \qquad
+.. math:: X_{k+1} = X_k + h \varphi_1(h L)\, a(t_k, X_k) + N b(t_k, X_k) \Delta W, \qquad
     \varphi_1(z) = \frac{e^z - 1}{z}
 
-with a the whole drift; for :math:`a = L x + f` this is :math:`e^{hL} X_k + h \varphi_1(h L) f + e^{hL} b \Delta W`.
+with a the whole drift; for :math:`a = L x + f` this is :math:`e^{hL} X_k + h \varphi_1(h L) f + N b \Delta W`. For
+diagonal L it is :math:`N = \varphi_1(2 h L)^{1/2}`, which gives the noise of a step its exact variance however stiff L is
+(exact for Ornstein-Uhlenbeck processes); for a matrix :math:`N = e^{hL}`, whose noise is too small where L is stiff.
 """
 
 from typing import Any
@@ -18,10 +20,10 @@ from .euler_maruyama import noise_term
 def step(equation: Equation, interval: Interval, x: Vector, z: Vector, c: Vector) -> Vector:
     t, _, root = interval
     dw = tuple(root * n for n in z)
-    growth, mean_growth = c[: len(c) // 2], c[len(c) // 2 :]  # exp(h L) and h phi1(h L)
+    damping, mean_growth = c[: len(c) // 2], c[len(c) // 2 :]  # N and h phi1(h L)
     a = equation.drift(t, x)
     noise = tuple(noise_term(row, dw) for row in equation.diffusion(t, x))
-    drifts, noises = times(mean_growth, a), times(growth, noise)
+    drifts, noises = times(mean_growth, a), times(damping, noise)
     return tuple(x[i] + (drifts[i] + noises[i]) for i in range(equation.dim))
 
 
@@ -34,7 +36,7 @@ def times(matrix: Vector, vector: Vector) -> Vector:
 
 
 def constants(sde: Any, h: np.ndarray) -> np.ndarray:
-    """exp(h L) and h phi1(h L), for diagonal L only the diagonals, one row per step size."""
+    """N and h phi1(h L), for diagonal L only the diagonals, one row per step size."""
     from ..models.laws import linear_moments
 
     dim, diagonal = sde.dim, not np.any(sde.linear - np.diag(np.diag(sde.linear)))
@@ -42,8 +44,9 @@ def constants(sde: Any, h: np.ndarray) -> np.ndarray:
     sizes, where = np.unique(np.asarray(h, dtype=float), return_inverse=True)
     rows = []
     for size in sizes:
-        growth, integral, _ = linear_moments(sde.linear, np.eye(dim), np.zeros((dim, dim)), float(size))
-        rows.append(np.concatenate([(np.eye(dim) + growth).ravel()[entries], integral.ravel()[entries]]))
+        growth, integral, covariance = linear_moments(sde.linear, np.eye(dim), np.eye(dim), float(size))
+        damping = np.sqrt(covariance / size) if diagonal else np.eye(dim) + growth
+        rows.append(np.concatenate([damping.ravel()[entries], integral.ravel()[entries]]))
     return np.array(rows)[where]
 
 

@@ -46,7 +46,20 @@ def trace(function: Callable[..., Any], *args: Any, what: str = "function") -> A
     """
     rebound = _rebind(_called(function), {})
     with _tracing:
-        return _Ways(rebound, args, what).join(())
+        result = _Ways(rebound, args, what).join(())
+        if not _same(result, _Ways(rebound, args, what).join(())):
+            raise TraceError(
+                f"the {what} gives different results when it is called twice, and would be compiled with one of them: "
+                "random numbers belong into the diffusion"
+            )
+        return result
+
+
+def _same(a: Any, b: Any) -> bool:
+    """Whether two traced results are the same expressions."""
+    if isinstance(a, tuple) and isinstance(b, tuple):
+        return len(a) == len(b) and all(map(_same, a, b))
+    return a is b
 
 
 def _called(function: Any) -> Any:

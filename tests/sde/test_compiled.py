@@ -19,7 +19,11 @@ from sdefast.schemes.equation import parameter_symbol
 from sdefast.trace import evaluate, symbol
 
 # Python 3.12 and later warn of every fork of a process with threads, which is what is tested here.
-pytestmark = pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning"),
+    # The controls here have means of no meaning.
+    pytest.mark.filterwarnings("ignore:controls.* has a mean:RuntimeWarning"),
+]
 
 EPS = {"float32": 2.0**-23, "float64": 2.0**-52}
 

@@ -398,7 +398,8 @@ def test_stops_of_all_kinds():
     assert np.isinf(stop_time(lambda t, x: False)).all()
     assert (stop_time(lambda t, x: t >= 0.5 - 1e-9) == 0.5).all()
     assert (stop_time(lambda t, x, p: t * p.kappa > 0.2 + 1e-9) == 9 / 20).all()
-    assert (stop_time(lambda t, x: 0.0) == np.inf).all()
+    with pytest.raises(TypeError, match="stop_when must return a condition"):
+        stop_time(lambda t, x: 0.0)
     assert (stop_time(lambda t, x: x[0] == 0.0, x0=0.0) == 0.0).all()
     mixed = stop_time(lambda t, x: x[0] > 1, x0=np.linspace(0.5, 1.5, 50))
     assert (mixed[25:] == 0).all()
@@ -480,7 +481,8 @@ def test_the_price_of_a_call(method):
 
 
 def test_expectations_over_what_is_finite():
-    run = sf.simulate(BM, n_paths=1000, expectations={"log": lambda t, x: math.log(x[0])}, **LINE)
+    with pytest.warns(RuntimeWarning, match=r"expectations\['log'\] is not finite on \d+ of 1000 paths"):
+        run = sf.simulate(BM, n_paths=1000, expectations={"log": lambda t, x: math.log(x[0])}, **LINE)
     x = run.x[-1, :, 0]
     log = run.expectations["log"]
     assert log.n_nonfinite[0] == (x < 0).sum()
@@ -933,3 +935,44 @@ def test_a_resumed_run_keeps_what_changes_its_chain():
         with pytest.raises(TypeError, match=f"leave out {name}"):
             sf.simulate(BM, resume=run, n_steps=3, **{name: value})
     assert sf.simulate(BM, resume=run, n_steps=3).functionals["high"].values.shape == (1, 4)
+
+
+def test_a_control_with_another_mean():
+    with pytest.warns(RuntimeWarning, match=r"controls\['c'\] has a mean that is .* standard errors from the stated"):
+        sf.simulate(
+            BM,
+            n_paths=1000,
+            expectations={"x": lambda t, x: x[0]},
+            controls={"c": (lambda t, x: x[0] ** 2, 9.0)},
+            **LINE,
+        )
+
+
+def test_functionals_of_one_path_agree():
+    """First passages come in order, and where a maximum reaches a level it has been passed."""
+    names = {f"t{i}": first_passage(level) for i, level in enumerate((0.8, 1.0, 1.2))}
+    run = sf.simulate(
+        BM, x0=0.0, t1=1.0, n_steps=5, n_paths=20_000, seed=8,
+        functionals={**names, "again": first_passage(1.0), "high": running_max(), "low": running_min()},
+    )  # fmt: skip
+    times = [run.functionals[name].values[-1] for name in names]
+    assert (times[0] <= times[1]).all()
+    assert (times[1] <= times[2]).all()
+    np.testing.assert_array_equal(run.functionals["again"].values[-1], times[1])
+    np.testing.assert_array_equal(np.isfinite(times[1]), run.functionals["high"].values[-1] >= 1.0)
+
+
+@pytest.mark.parametrize("n_steps", [1, 6])
+def test_lognormal_bridges(n_steps):
+    """Under the exact transition of Black-Scholes extremes and passages have their exact law: P(max >= L), z < 5."""
+    model, level = sf.BlackScholes(mu=0.05, sigma=0.3), 1.2
+    run = sf.simulate(
+        model, x0=1.0, t1=1.0, n_steps=n_steps, n_paths=200_000, seed=9, method="exact", paths=False,
+        functionals={"high": running_max(), "time": first_passage(level)},
+        expectations={"hit": lambda t, x, p, y: y.time < math.inf, "over": lambda t, x, p, y: y.high >= level},
+    )  # fmt: skip
+    drift, sigma, b = 0.05 - 0.3**2 / 2, 0.3, math.log(level)
+    normal = stats.norm.cdf
+    expected = normal((drift - b) / sigma) + math.exp(2 * drift * b / sigma**2) * normal((-b - drift) / sigma)
+    for hit in run.expectations.values():
+        assert abs(hit.value[-1] - expected) < 5 * hit.standard_error[-1]

@@ -710,3 +710,8 @@ def test_the_truth_of_an_expression_outside_a_trace():
     with pytest.raises(TypeError, match="pickle the function"):
         pickle.dumps(X[0])
     assert bool(select(X[0] > 0, 2.0, 2.0))
+
+
+def test_random_numbers_are_not_compiled_in():
+    with pytest.raises(sf.TraceError, match="drift gives different results when it is called twice"):
+        sf.SDE(lambda t, x, p: np.random.default_rng().normal(), lambda t, x, p: 1.0)
