@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.metadata
-import platform
 from typing import Any
 
 import numpy as np
@@ -13,6 +11,9 @@ from . import _core, resources
 
 def config() -> dict[str, Any]:
     """Version, compiler, instruction set and resources, by name."""
+    import importlib.metadata
+    import platform
+
     from .jit import cache
 
     return {

@@ -4,8 +4,8 @@ r"""Exponential Euler: the linear part L of the drift is treated exactly, for dr
     \varphi_1(z) = \frac{e^z - 1}{z}
 
 with a the whole drift; for :math:`a = L x + f` this is :math:`e^{hL} X_k + h \varphi_1(h L) f + N b \Delta W`. For
-diagonal L it is :math:`N = \varphi_1(2 h L)^{1/2}`, which gives the noise of a step its exact variance however stiff L is
-(exact for Ornstein-Uhlenbeck processes); for a matrix :math:`N = e^{hL}`, whose noise is too small where L is stiff.
+diagonal L it is :math:`N = \varphi_1(2 h L)^{1/2}`, which gives the noise of a step its exact variance however stiff L
+is (exact for Ornstein-Uhlenbeck processes); for a matrix :math:`N = e^{hL}`, whose noise is too small where L is stiff.
 """
 
 from typing import Any
