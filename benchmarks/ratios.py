@@ -71,7 +71,8 @@ def main() -> None:
     print(f"\n100 paths, 10 steps: {latency:.1f} microseconds a call; import: {load * 1e3:.0f} ms")
     print(f"a new function under Heun's method: {first:.2f} s the first time in a process, then {again:.2f} s")
     if len(sys.argv) > 1:
-        result = {"about": about, "rows": rows, "small call, microseconds": latency, "import, seconds": load}
+        machine = {name: value for name, value in about.items() if name not in ("kernel cache", "memory available")}
+        result = {"about": machine, "rows": rows, "small call, microseconds": latency, "import, seconds": load}
         result |= {"first compilation, seconds": first, "compilation, seconds": again}
         Path(sys.argv[1]).write_text(json.dumps(result, indent=1) + "\n")
 

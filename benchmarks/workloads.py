@@ -34,27 +34,27 @@ class Workload:
     path_steps: int
 
 
-def _sdefast(name: str, group: str, model: sf.Model, x0: object, **options: object) -> Workload:
+def in_sdefast(name: str, group: str, model: sf.Model, x0: object, **options: object) -> Workload:
     settings = {"t1": 1.0, "n_steps": STEPS, "n_paths": PATHS, "seed": 1, "paths": False, "threads": 1, **options}
     path_steps = int(settings["n_paths"]) * STEPS  # type: ignore[call-overload]
     return Workload(name, group, lambda: sf.simulate(model, x0=x0, **settings), path_steps)  # type: ignore[arg-type]
 
 
-def _rng() -> np.random.Generator:
+def fastest_rng() -> np.random.Generator:
     return np.random.Generator(np.random.SFC64(1))
 
 
-def _blocks(n_paths: int) -> Iterator[slice]:
+def cache_sized_blocks(n_paths: int) -> Iterator[slice]:
     return (slice(start, min(start + BLOCK, n_paths)) for start in range(0, n_paths, BLOCK))
 
 
 def numpy_ou(dtype: str) -> tuple[float, float]:
     """Mean and variance at the end, x <- q x + c + s z in place."""
-    rng, h = _rng(), 1.0 / STEPS
+    rng, h = fastest_rng(), 1.0 / STEPS
     kind = np.dtype(dtype).type
     q, c, s = kind(1 - OU.kappa * h), kind(OU.kappa * OU.theta * h), kind(OU.sigma * np.sqrt(h))
     end = np.empty(NUMPY_PATHS, dtype)
-    for block in _blocks(NUMPY_PATHS):
+    for block in cache_sized_blocks(NUMPY_PATHS):
         x = end[block]
         x[:] = 1
         z = np.empty_like(x)
@@ -78,11 +78,11 @@ def naive_ou() -> tuple[float, float]:
 
 def numpy_black_scholes(dtype: str) -> float:
     """Mean at the end, x <- x (1 + a + b z) in place."""
-    rng, h = _rng(), 1.0 / STEPS
+    rng, h = fastest_rng(), 1.0 / STEPS
     kind = np.dtype(dtype).type
     a, b = kind(1 + BLACK_SCHOLES.mu * h), kind(BLACK_SCHOLES.sigma * np.sqrt(h))
     end = np.empty(NUMPY_PATHS, dtype)
-    for block in _blocks(NUMPY_PATHS):
+    for block in cache_sized_blocks(NUMPY_PATHS):
         x = end[block]
         x[:] = 100
         z = np.empty_like(x)
@@ -96,12 +96,12 @@ def numpy_black_scholes(dtype: str) -> float:
 
 def numpy_heston(dtype: str) -> float:
     """Mean price at the end, full truncation, in place."""
-    rng, h = _rng(), 1.0 / STEPS
+    rng, h = fastest_rng(), 1.0 / STEPS
     kind, p = np.dtype(dtype).type, HESTON
     root, mu_h, kappa_h, theta, xi = (kind(v) for v in (np.sqrt(h), p.mu * h, p.kappa * h, p.theta, p.xi))
     rho, other = kind(p.rho), kind(np.sqrt(1 - p.rho**2))
     end = np.empty(NUMPY_PATHS, dtype)
-    for block in _blocks(NUMPY_PATHS):
+    for block in cache_sized_blocks(NUMPY_PATHS):
         s = end[block]
         s[:] = 100
         v = np.full_like(s, 0.04)
@@ -130,7 +130,7 @@ def numpy_heston(dtype: str) -> float:
 
 def numpy_stored(dtype: str) -> np.ndarray:
     """All states of 100,000 paths, each step written in place of its noise."""
-    rng, h = _rng(), 1.0 / STEPS
+    rng, h = fastest_rng(), 1.0 / STEPS
     kind = np.dtype(dtype).type
     q, c, s = kind(1 - OU.kappa * h), kind(OU.kappa * OU.theta * h), kind(OU.sigma * np.sqrt(h))
     x = np.empty((STEPS + 1, STORED_PATHS), dtype)
@@ -146,39 +146,39 @@ def numpy_stored(dtype: str) -> np.ndarray:
     return x
 
 
-def _numpy(name: str, group: str, call: Callable[[], object], n_paths: int = NUMPY_PATHS) -> Workload:
+def in_numpy(name: str, group: str, call: Callable[[], object], n_paths: int = NUMPY_PATHS) -> Workload:
     return Workload(name, group, call, n_paths * STEPS)
 
 
 #: (sdefast, numpy) pairs; what is asked of the ratio of their speeds.
 PAIRS: list[tuple[Workload, Workload, float]] = [
     (
-        _sdefast("OU, float32", "ou-float32", OU, 1.0, dtype="float32"),
-        _numpy("numpy float32", "ou-float32", lambda: numpy_ou("float32")),
+        in_sdefast("OU, float32", "ou-float32", OU, 1.0, dtype="float32"),
+        in_numpy("numpy float32", "ou-float32", lambda: numpy_ou("float32")),
         30.0,
     ),
     (
-        _sdefast("Black-Scholes, float32", "bs-float32", BLACK_SCHOLES, 100.0, dtype="float32"),
-        _numpy("numpy float32", "bs-float32", lambda: numpy_black_scholes("float32")),
+        in_sdefast("Black-Scholes, float32", "bs-float32", BLACK_SCHOLES, 100.0, dtype="float32"),
+        in_numpy("numpy float32", "bs-float32", lambda: numpy_black_scholes("float32")),
         30.0,
     ),
     (
-        _sdefast("Heston, float32", "heston-float32", HESTON, (100.0, 0.04), dtype="float32"),
-        _numpy("numpy float32", "heston-float32", lambda: numpy_heston("float32")),
+        in_sdefast("Heston, float32", "heston-float32", HESTON, (100.0, 0.04), dtype="float32"),
+        in_numpy("numpy float32", "heston-float32", lambda: numpy_heston("float32")),
         28.0,
     ),
     (
-        _sdefast("OU, float64", "ou-float64", OU, 1.0, dtype="float64"),
-        _numpy("numpy float64", "ou-float64", lambda: numpy_ou("float64")),
+        in_sdefast("OU, float64", "ou-float64", OU, 1.0, dtype="float64"),
+        in_numpy("numpy float64", "ou-float64", lambda: numpy_ou("float64")),
         11.0,
     ),
     (
-        _sdefast("OU, float64 on float32 noise", "ou-mixed", OU, 1.0, dtype="float64", noise_dtype="float32"),
-        _numpy("numpy float64", "ou-mixed", lambda: numpy_ou("float64")),
+        in_sdefast("OU, float64 on float32 noise", "ou-mixed", OU, 1.0, dtype="float64", noise_dtype="float32"),
+        in_numpy("numpy float64", "ou-mixed", lambda: numpy_ou("float64")),
         20.0,
     ),
     (
-        _sdefast(
+        in_sdefast(
             "OU, float32, all states stored",
             "ou-stored",
             OU,
@@ -188,7 +188,7 @@ PAIRS: list[tuple[Workload, Workload, float]] = [
             paths=True,
             n_paths=STORED_PATHS,
         ),
-        _numpy("numpy float32", "ou-stored", lambda: numpy_stored("float32"), STORED_PATHS),
+        in_numpy("numpy float32", "ou-stored", lambda: numpy_stored("float32"), STORED_PATHS),
         12.0,
     ),
 ]
@@ -196,15 +196,15 @@ PAIRS: list[tuple[Workload, Workload, float]] = [
 #: (sdefast, sdefast) pairs: the first against the second.
 SELF_PAIRS: list[tuple[Workload, Workload, float]] = [
     (
-        _sdefast(
+        in_sdefast(
             "OU, float32, mean and variance at every time", "ou-every-time", OU, 1.0, dtype="float32", save_at="all"
         ),
-        _sdefast("OU, float32, at the end", "ou-every-time", OU, 1.0, dtype="float32"),
+        in_sdefast("OU, float32, at the end", "ou-every-time", OU, 1.0, dtype="float32"),
         1 / 1.2,
     ),
     (
-        _sdefast("OU, float32, two threads", "ou-threads", OU, 1.0, dtype="float32", threads=2),
-        _sdefast("OU, float32, one thread", "ou-threads", OU, 1.0, dtype="float32"),
+        in_sdefast("OU, float32, two threads", "ou-threads", OU, 1.0, dtype="float32", threads=2),
+        in_sdefast("OU, float32, one thread", "ou-threads", OU, 1.0, dtype="float32"),
         1.9,
     ),
 ]

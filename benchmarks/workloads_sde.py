@@ -9,7 +9,7 @@ from tempfile import TemporaryDirectory
 from unittest import mock
 
 import numpy as np
-from workloads import HESTON, NUMPY_PATHS, OU, STEPS, Workload, _blocks, _numpy, _rng, _sdefast
+from workloads import HESTON, NUMPY_PATHS, OU, STEPS, Workload, cache_sized_blocks, fastest_rng, in_numpy, in_sdefast
 
 import sdefast as sf
 
@@ -37,11 +37,11 @@ DRIVEN_PENDULUM = sf.SDE(
 
 def numpy_pendulum(dtype: str) -> float:
     """The same in place, in blocks that fit the cache."""
-    rng, h = _rng(), 1.0 / STEPS
+    rng, h = fastest_rng(), 1.0 / STEPS
     kind = np.dtype(dtype).type
     step, scale = kind(h), kind(0.3 * np.sqrt(h))
     end = np.empty(NUMPY_PATHS, dtype)
-    for block in _blocks(NUMPY_PATHS):
+    for block in cache_sized_blocks(NUMPY_PATHS):
         x = end[block]
         x[:] = 1
         v, z, push, work = np.zeros_like(x), np.empty_like(x), np.empty_like(x), np.empty_like(x)
@@ -74,8 +74,8 @@ def naive_pendulum(dtype: str) -> float:
 
 
 def _pair(name: str, group: str, dtype: str, model: sf.Model, other: sf.Model, x0: object) -> tuple[Workload, ...]:
-    user = _sdefast(f"{name}, {dtype}", f"{group}-{dtype}", model, x0, dtype=dtype)
-    return user, _sdefast("built in", f"{group}-{dtype}", other, x0, dtype=dtype)
+    user = in_sdefast(f"{name}, {dtype}", f"{group}-{dtype}", model, x0, dtype=dtype)
+    return user, in_sdefast("built in", f"{group}-{dtype}", other, x0, dtype=dtype)
 
 
 TYPES = ("float32", "float64")
@@ -86,8 +86,8 @@ SDE_PAIRS: list[tuple[Workload, Workload, float]] = [
     *((*_pair("user's Heston", "user-heston", d, HESTON.sde(), HESTON, (100.0, 0.04)), 1 / 1.2) for d in TYPES),
     *(
         (
-            _sdefast(f"exp, sin, tanh, {d}, {kind} numpy", f"pendulum-{d}", DRIVEN_PENDULUM, (1.0, 0.0), dtype=d),
-            _numpy(f"numpy {d}", f"pendulum-{d}", lambda d=d, call=call: call(d)),
+            in_sdefast(f"exp, sin, tanh, {d}, {kind} numpy", f"pendulum-{d}", DRIVEN_PENDULUM, (1.0, 0.0), dtype=d),
+            in_numpy(f"numpy {d}", f"pendulum-{d}", lambda d=d, call=call: call(d)),
             10.0,
         )
         for call, kind in ((numpy_pendulum, "best"), (naive_pendulum, "naive"))
@@ -95,8 +95,8 @@ SDE_PAIRS: list[tuple[Workload, Workload, float]] = [
     ),
     *(
         (
-            _sdefast(f"OU, two-point noise, {d}", f"signs-{d}", USER_OU, 1.0, dtype=d, method="weak-euler"),
-            _sdefast("Gaussian", f"signs-{d}", USER_OU, 1.0, dtype=d),
+            in_sdefast(f"OU, two-point noise, {d}", f"signs-{d}", USER_OU, 1.0, dtype=d, method="weak-euler"),
+            in_sdefast("Gaussian", f"signs-{d}", USER_OU, 1.0, dtype=d),
             6.0,
         )
         for d in TYPES

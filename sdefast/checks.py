@@ -94,6 +94,15 @@ def dtype(name: str, value: DTypeLike) -> np.dtype:
     return _DTYPES[result.name]
 
 
+def types(dtype_given: Any, noise_dtype: Any) -> tuple[np.dtype, np.dtype]:
+    """Types of state and noise: float64 by default, and the noise's like the state's; never a wider one."""
+    state = dtype("dtype", "float64" if dtype_given is None else dtype_given)
+    noise = state if noise_dtype is None else dtype("noise_dtype", noise_dtype)
+    if noise.itemsize > state.itemsize:
+        raise ValueError("noise_dtype='float64' needs dtype='float64'")
+    return state, noise
+
+
 def seed(name: str, value: Any) -> int:
     """An integer in [0, 2**64)."""
     return count(name, value, least=0, most=2**64 - 1)

@@ -56,11 +56,10 @@ class Move(NamedTuple):
 
     def variance(self, component: Any) -> Expr:
         """Variance of a coordinate's increment over the step."""
-        total = constant(0)
-        for b in self.equation.diffusion(self.t, self.x)[component]:
-            relative = b / self.x[component] if self.logarithmic else b
-            total = total + relative * relative
-        return as_expr(total * self.h)
+        row = self.equation.diffusion(self.t, self.x)[component]
+        if self.logarithmic:
+            row = tuple(b / self.x[component] for b in row)
+        return as_expr(sum((b * b for b in row), constant(0)) * self.h)
 
     def confined(self, component: Any, value: Any) -> Expr:
         """A value of a component between the steps, as far as the boundaries let it go."""

@@ -24,13 +24,12 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike
 
-from . import checks, resources
+from . import checks, prepare
 from .boundaries import Boundary
 from .engine import executors, plan
 from .engine.statistics import Layout, Nodes
 from .engine.tiles import BLOCK, Draws, Gathered, Observer, Tile
 from .functionals import Functional, RunningMax, RunningMin
-from .jit import setup
 from .jit.chain import Chain
 from .jit.coupled import Coupled
 from .jit.emit import ROW
@@ -273,7 +272,7 @@ def multilevel(
     chain = _chain(model, f, method, functionals, boundary)
     m = checks.count("refinement", refinement, least=2, most=8)
     most = checks.count("max_level", max_level, least=_FIRST_LEVELS - 1, most=40)
-    state_type, noise_type = _types(dtype, noise_dtype)
+    state_type, noise_type = checks.types(dtype, noise_dtype)
     start = _start(model, x0, chain, state_type)
     problem = _Problem(
         chain, Coupled(chain.sde, chain.scheme, chain.extras, m), start, checks.real("t0", t0), checks.real("t1", t1),
@@ -287,7 +286,7 @@ def multilevel(
     )  # fmt: skip
     if not isinstance(progress, (bool, np.bool_)):
         raise TypeError(f"progress must be True or False, got {progress!r}")
-    executor, workers = _workers(executor, threads)
+    workers = prepare.workers(executor, threads)
     with _progress_bar(bool(progress), model) as bar:
         samplers = _estimate(problem, target, _How(executor, workers, bar))
     result = _result(problem, target, [s.level() for s in samplers], started)
@@ -301,8 +300,8 @@ def _chain(model: Model, f: Any, method: Any, functionals: Any, boundary: Any) -
     if scheme.step is None:
         raise ValueError(f"method={method!r} has no steps to refine: use simulate")
     asked = {"boundary": boundary, "functionals": functionals, "stop_when": None, "antithetic": None}
-    extras = setup.checked_extras(model, asked, (("f", f),), ())
-    chain = setup.compiled_chain(model, method, extras)
+    extras = prepare.checked_extras(model, asked, (("f", f),), ())
+    chain = prepare.compiled_chain(model, method, extras)
     _refuse_uncoupled(scheme, chain)
     return chain
 
@@ -325,14 +324,6 @@ def _refuse_uncoupled(scheme: Scheme, chain: Chain) -> None:
             )
 
 
-def _types(dtype: Any, noise_dtype: Any) -> tuple[np.dtype, np.dtype]:
-    state = checks.dtype("dtype", dtype)
-    noise = state if noise_dtype is None else checks.dtype("noise_dtype", noise_dtype)
-    if noise.itemsize > state.itemsize:
-        raise ValueError("noise_dtype='float64' needs dtype='float64'")
-    return state, noise
-
-
 def _start(model: Model, x0: Any, chain: Chain, dtype: np.dtype) -> np.ndarray:
     """The start state, (dim, 1)."""
     start = plan.start_states(x0, model.dim, 1, dtype)
@@ -340,14 +331,6 @@ def _start(model: Model, x0: Any, chain: Chain, dtype: np.dtype) -> np.ndarray:
     for boundary in chain.extras.boundaries:
         boundary.check_start(start)
     return start
-
-
-def _workers(executor: Any, threads: Any) -> tuple[Executor | None, int]:
-    if executor is not None and (isinstance(executor, type) or not hasattr(executor, "submit")):
-        raise TypeError(f"executor must be a concurrent.futures.Executor, got {executor!r}")
-    if threads is None:
-        threads = resources.available_threads() if executor is None else getattr(executor, "_max_workers", 16)
-    return executor, checks.count("threads", threads, most=65536)
 
 
 def _progress_bar(wanted: bool, model: Model) -> Any:

@@ -14,13 +14,12 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike
 
-from . import _core, checks, resources
+from . import _core, checks, prepare
 from .boundaries import Boundary
 from .engine import executors, plan
 from .engine.grid import TimeGrid
 from .engine.statistics import Histogram, Layout, Nodes
 from .functionals import Functional
-from .jit import setup
 from .models.base import Model
 from .schemes import SCHEMES
 from .settings import Settings
@@ -176,14 +175,10 @@ def simulate(
     if not isinstance(model, Model):
         raise TypeError(f"model must be a model such as sdefast.OrnsteinUhlenbeck(), got {model!r}")
     checks.choice("device", device, ("cpu",))
-    if executor is not None and (isinstance(executor, type) or not hasattr(executor, "submit")):
-        raise TypeError(f"executor must be a concurrent.futures.Executor, got {executor!r}")
-    if threads is None:
-        threads = resources.available_threads() if executor is None else getattr(executor, "_max_workers", 16)
-    threads = checks.count("threads", threads, most=65536)
+    threads = prepare.workers(executor, threads)
     wanted = _Wanted(
         save_at, _flag("paths", paths), _layout_options(moments, extremes, covariance), _histogram(histogram),
-        setup.named_functions("expectations", expectations), setup.checked_controls(controls),
+        prepare.named_functions("expectations", expectations), prepare.checked_controls(controls),
     )  # fmt: skip
     chain = {
         "method": method, "functionals": functionals, "boundary": boundary, "stop_when": stop_when,
@@ -257,12 +252,9 @@ def _fresh(
     scheme = "euler-maruyama" if chain["method"] is None else checks.choice("method", chain["method"], SCHEMES)
     if scheme not in model.schemes and SCHEMES[scheme].step is None:
         raise ValueError(f"{type(model).__name__} has no method {scheme!r}; it has {', '.join(model.methods)}")
-    state_type = checks.dtype("dtype", "float64" if dtype is None else dtype)
-    noise_type = state_type if noise_dtype is None else checks.dtype("noise_dtype", noise_dtype)
-    if noise_type.itemsize > state_type.itemsize:
-        raise ValueError("noise_dtype='float64' needs dtype='float64'")
+    state_type, noise_type = checks.types(dtype, noise_dtype)
     n = checks.count("n_paths", n_paths, most=2**52)
-    extras = setup.checked_extras(model, chain, wanted.expectations, wanted.controls)
+    extras = prepare.checked_extras(model, chain, wanted.expectations, wanted.controls)
     if extras.antithetic and n % 2:
         raise ValueError(f"n_paths must be even for antithetic pairs, got {n}")
     start = plan.start_states(x0, model.dim, n, state_type)
@@ -275,7 +267,7 @@ def _fresh(
         0 if first is None else checks.count("first_chain", first, least=0, most=2**62), n, grid, saves,
         layout, wanted.paths, extras, wanted.histogram,
     )  # fmt: skip
-    return settings, setup.start_rows(settings, start)
+    return settings, prepare.start_rows(settings, start)
 
 
 def _saves(
@@ -308,21 +300,21 @@ def _continued(
         raise ValueError(f"resume goes on with the same model: the run was of {old.model!r}, got {model!r}")
     start = before._final_rows()
     grid = plan.continued_grid(old.grid, n_steps, times)
-    extras = setup.with_expectations(old.extras, wanted.expectations, wanted.controls)
+    extras = prepare.with_expectations(old.extras, wanted.expectations, wanted.controls)
     n_rows = model.dim + len(extras.functionals)
     saves, layout = _saves(wanted, grid, old.n_paths, n_rows, model.dim, old.dtype)
     settings = replace(
         old, x0=None, grid=grid, saves=saves, layout=layout, keeps_paths=wanted.paths, extras=extras,
         histogram=wanted.histogram,
     )  # fmt: skip
-    setup.check_observed(settings)
+    prepare.check_observed(settings)
     return settings, start
 
 
 def _given(normals: Any, s: Settings) -> np.ndarray:
     """Normals of shape (n_steps, n_paths, n_draws) as the kernels take them, (draws, n_paths)."""
-    n_draws = setup.draws(s).noise_dim
-    if setup.draws(s).signs:
+    n_draws = prepare.draws(s).noise_dim
+    if prepare.draws(s).signs:
         raise ValueError(f"normals are for methods that draw normals, not for {s.method!r}")
     z = checks.array("normals", normals)
     if z.ndim == 2 and n_draws == 1:
@@ -344,7 +336,7 @@ def _run(
     progress: bool, started: float,
 ) -> Simulation:  # fmt: skip
     states = np.empty((len(s.saves), len(start), s.n_chains), s.dtype) if s.keeps_paths else None
-    whole = setup.tile(s, start, normals)
+    whole = prepare.tile(s, start, normals)
     if (s.grid.last_step * max(whole.draws.noise_dim, whole.draws.uniform_dim)) >> 40:
         raise ValueError(f"n_steps is too large: a path has 2**40 draws, {s.grid.last_step} steps need more")
     nodes: tuple[Nodes, ...] = tuple({} for _ in whole.gathered)

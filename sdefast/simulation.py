@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from . import prepare
 from .engine.parts import ONE
 from .engine.statistics import Layout, Nodes
 from .engine.tiles import BLOCK
-from .jit import setup
 from .models.base import Model
 from .settings import Settings
 
@@ -220,7 +220,7 @@ class Simulation:
 
     def _controlled(self, total: np.ndarray, n: int) -> list[Expectation]:
         """Expectations less what the controls are off by, times their regression coefficients."""
-        known = setup.known_values(self.settings)
+        known = prepare.known_values(self.settings)
         size = n + known.shape[1]
         layout = Layout(size, 2, False, True)
         mean, products = total[:, layout.component(0)], np.empty((len(total), size, size))
@@ -245,7 +245,7 @@ class Simulation:
             return {}
         total = self._totals[self.settings.parts.expectations[0]]
         layout = Layout(n + len(controls), 2, False, True)
-        known, count = setup.known_values(self.settings), np.maximum(total[:, :1], 2)
+        known, count = prepare.known_values(self.settings), np.maximum(total[:, :1], 2)
         mean, squares = (total[:, layout.component(k)][:, n:] for k in (0, 1))
         error = np.sqrt(squares / (count - 1) / count) + 1e-6 * np.abs(known) + 1e-300
         worst = np.max(np.abs(mean - known) / error, axis=0)
@@ -519,5 +519,5 @@ def _identity(s: Settings) -> tuple[Any, ...]:
     times = None if s.grid.times is None else s.grid.times.tobytes()
     grid = (s.grid.t0, s.grid.first_step, s.grid.n_steps, s.grid.h, times)
     start = None if s.x0 is None else s.x0.tobytes()
-    what = (s.saves.tobytes(), s.layout, s.keeps_paths, setup.extras_identity(s), s.histogram)
+    what = (s.saves.tobytes(), s.layout, s.keeps_paths, prepare.extras_identity(s), s.histogram)
     return (s.model, start, s.method, s.seed, s.dtype, s.noise_dtype, grid, *what)

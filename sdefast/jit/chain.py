@@ -14,7 +14,7 @@ from ..engine.grid import TimeGrid
 from ..functionals import Functional, Move, as_number, call_with
 from ..schemes.base import Interval, Scheme
 from ..schemes.equation import Equation, Vector, parameter_symbol
-from ..trace import Expr, as_expr, captured, constant, evaluate, select, substitute, symbol
+from ..trace import Expr, all_parts, as_expr, captured, constant, evaluate, select, substitute, symbol
 from .compile import Program
 from .emit import Step, observer_source, stepper_source
 
@@ -191,16 +191,7 @@ class Chain:
     @cached_property
     def n_operations(self) -> int:
         """Operations of a step."""
-        seen: set[int] = set()
-        todo = list(self.step.outputs)
-        count = 0
-        while todo:
-            e = todo.pop()
-            if id(e) not in seen:
-                seen.add(id(e))
-                todo.extend(e.args)
-                count += bool(e.args)
-        return count
+        return sum(bool(e.args) for e in all_parts(self.step.outputs))
 
     def _at_once(self) -> int:
         m = self.step.n_draws

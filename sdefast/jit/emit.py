@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 
-from ..trace import Expr, flip, inside_out, make, select
+from ..trace import Expr, all_parts, flip, inside_out, make, select
 
 #: Lanes in a row, `max_lanes` in csrc/noise/lanes.hpp.
 ROW = 256
@@ -77,7 +77,7 @@ class Code:
         """Append what computes ``outputs``; returns what holds them."""
         gathered = _gather_factors(list(outputs), self.varies, self.signs)
         self._uses = _count_uses(gathered)
-        parts = _all_parts(gathered)
+        parts = all_parts(gathered)
         absorbed = {id(product) for e in parts for product in self._own_product(e)}
         for e in parts:  # every part after its own parts, so that nothing recurses deeply
             if id(e) not in absorbed:
@@ -156,15 +156,6 @@ class Code:
         return [a for a in reversed(e.args) if a.op == "mul" and self._uses[a] == 1 and self.varies(a)][:1]
 
 
-def _all_parts(outputs: Iterable[Expr]) -> list[Expr]:
-    """All that expressions are made of, every part once and after its own parts."""
-    seen: dict[Expr, bool] = {}
-    for output in outputs:
-        for part in inside_out(output, seen):
-            seen[part] = True
-    return list(seen)
-
-
 def _count_uses(outputs: Sequence[Expr]) -> Counter[Expr]:
     uses: Counter[Expr] = Counter()
     todo = list(outputs)
@@ -208,7 +199,7 @@ def _gather_factors(
                 done[e] = make(e.op, *map(rebuild, e.args)) if e.args else e
         return done[e]
 
-    for part in _all_parts(outputs):  # inner parts first, so that nothing recurses deeply
+    for part in all_parts(outputs):  # inner parts first, so that nothing recurses deeply
         if part.op != "mul" or uses[part] > 1:
             rebuild(part)
     return [rebuild(e) for e in outputs]

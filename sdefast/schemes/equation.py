@@ -76,7 +76,10 @@ class Equation:
     def _along(self) -> list[list[Vector]]:
         columns, dims = list(zip(*self._b, strict=True)), range(self.dim)
         slopes = [[[self._slope(k, m, i) for i in dims] for m in dims] for k in range(self.noise_dim)]
-        return [[tuple(_sum(bj[i] * slope[m][i] for i in dims) for m in dims) for slope in slopes] for bj in columns]
+        zero = constant(0)
+        return [
+            [tuple(sum((bj[i] * slope[m][i] for i in dims), zero) for m in dims) for slope in slopes] for bj in columns
+        ]
 
     def _slope(self, k: int, m: int, i: int) -> Expr:
         """d b_mk / d x_i; the user may have given d b_k / d x_k."""
@@ -111,16 +114,9 @@ class Equation:
         factor = -0.5 if calculus == "stratonovich" else 0.5
         a = []
         for i, drift in enumerate(self._a):
-            correction = _sum(self._along[j][j][i] for j in range(self.noise_dim))
+            correction = sum((self._along[j][j][i] for j in range(self.noise_dim)), constant(0))
             a.append(drift + factor * correction)
         return Equation(self.t, self.x, tuple(a), self._b, self.noise, calculus, self._known_slope)
-
-
-def _sum(terms: object) -> Expr:
-    total = constant(0)
-    for term in terms:  # type: ignore[attr-defined]
-        total = total + term
-    return total
 
 
 def time_symbol() -> Expr:

@@ -1,16 +1,13 @@
 """Euler-Maruyama: X[k+1] = X[k] + a(t[k], X[k]) h + b(t[k], X[k]) (W[k+1] - W[k])."""
 
-from ..trace import Expr
+from ..trace import Expr, constant
 from .base import Interval, Scheme
 from .equation import Equation, Vector
 
 
 def noise_term(b_row: Vector, dw: Vector) -> Expr:
     """One component of b dW."""
-    total: Expr = b_row[0] * dw[0]
-    for b, increment in zip(b_row[1:], dw[1:], strict=True):
-        total = total + b * increment
-    return total
+    return sum((b * increment for b, increment in zip(b_row, dw, strict=True)), constant(0))
 
 
 def step(equation: Equation, interval: Interval, x: Vector, z: Vector, c: Vector) -> Vector:

@@ -57,10 +57,7 @@ def mean_integrals(interval: Interval, z: Vector, m: int) -> Vector:
 
 def weighted(b_row: Vector, factor: float, values: Vector) -> Any:
     """factor * sum_j b_j values_j."""
-    total: Any = 0.0
-    for b, value in zip(b_row, values, strict=True):
-        total = total + b * (factor * value)
-    return total
+    return sum((b * (factor * value) for b, value in zip(b_row, values, strict=True)), 0.0)
 
 
 def diffusion_stages(

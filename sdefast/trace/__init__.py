@@ -3,6 +3,7 @@
 from .evaluate import evaluate, substitute
 from .expression import (
     Expr,
+    all_parts,
     as_expr,
     constant,
     depends_on,
@@ -20,6 +21,7 @@ from .tracing import TraceError, captured, trace
 __all__ = [
     "Expr",
     "TraceError",
+    "all_parts",
     "as_expr",
     "captured",
     "constant",

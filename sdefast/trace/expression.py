@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import operator
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, ClassVar
 from weakref import WeakValueDictionary
 
@@ -505,6 +505,15 @@ def inside_out(expr: Expr, known: Mapping[Expr, Any]) -> Iterator[Expr]:
             yield e
 
 
+def all_parts(outputs: Iterable[Expr]) -> list[Expr]:
+    """All that expressions are made of, themselves too: every part once and after its own parts."""
+    seen: dict[Expr, bool] = {}
+    for output in outputs:
+        for part in inside_out(output, seen):
+            seen[part] = True
+    return list(seen)
+
+
 # Derivatives ---------------------------------------------------------------------------------------------------------
 
 
@@ -572,12 +581,5 @@ _RULES |= {op: lambda of, *rest: constant(0) for op in BOOLEAN}  # conditions ha
 
 def depends_on(expr: Expr, symbols: Sequence[Expr]) -> bool:
     """Whether any of the symbols occurs in an expression."""
-    wanted, seen, todo = set(map(id, symbols)), set(), [expr]
-    while todo:
-        node = todo.pop()
-        if id(node) in wanted:
-            return True
-        if id(node) not in seen:
-            seen.add(id(node))
-            todo.extend(node.args)
-    return False
+    wanted = set(map(id, symbols))
+    return any(id(part) in wanted for part in all_parts([expr]))

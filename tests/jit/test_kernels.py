@@ -10,7 +10,8 @@ import pytest
 from conftest import python
 
 import sdefast as sf
-from sdefast.jit import cache, compile, emit, setup
+from sdefast import prepare
+from sdefast.jit import cache, compile, emit
 from sdefast.jit.chain import Chain, Extras
 from sdefast.schemes import SCHEMES
 from sdefast.trace import symbol
@@ -57,6 +58,7 @@ def test_vectorised(name, sde, method, dtype):
     library = compile._compile(program)._library
     functions = [f.name for f in library._final_module.functions if f.is_declaration]
     lines = library.get_asm_str().splitlines()
+    # On some processors with AVX-512 the compiler prefers registers of half the width.
     packed = sum(1 for line in lines if PACKED.search(line) and (register in line or "ymm" in line))
     assert packed >= 4
     assert not [f for f in functions if not f.startswith("llvm.")]
@@ -83,10 +85,10 @@ def test_products_with_signs_flip_bits():
 def test_several_steps_at_once_have_the_bits_of_single_ones(n_steps, monkeypatch):
     options = {"x0": 1.0, "t1": 0.5, "n_steps": n_steps, "n_paths": 300, "seed": 3, "dtype": "float32"}
     several = sf.simulate(OU, **options)
-    setup._chain.cache_clear()
+    prepare._chain.cache_clear()
     monkeypatch.setattr(Chain, "_at_once", lambda self: 1)
     single = sf.simulate(OU, **options)
-    setup._chain.cache_clear()
+    prepare._chain.cache_clear()
     assert several.x.tobytes() == single.x.tobytes()
 
 

@@ -115,7 +115,7 @@ PROBLEMS = [
         0.7,
         lambda w: np.arctan(0.9 * w + math.tan(0.7)),
     ),
-    Problem(  # X = tanh(Y), dY = -alpha dt + beta dW
+    Problem(  # Kloeden and Platen 1992 (4.46): X = tanh(Y), dY = -alpha dt + beta dW
         "cubic",
         "strong_order",
         SDE(
@@ -199,6 +199,20 @@ PROBLEMS = [
         ),
         (0.3, 0.8),
         reference="sra1",
+    ),
+    Problem(  # Kloeden and Platen 1992 (4.59)
+        "geometric with two noises",
+        "strong_order",
+        SDE(
+            lambda t, x, p: p.a * x[0],
+            lambda t, x, p: ((p.b * x[0], p.c * x[0]),),
+            noise="general",
+            noise_dim=2,
+            params={"a": 0.3, "b": 0.4, "c": 0.6},
+            linear=0.3,
+        ),
+        1.0,
+        lambda w: log_normal([1.0], [0.3], [[0.4, 0.6]], w),
     ),
     Problem(
         "two noises that commute",

@@ -11,10 +11,10 @@ import pytest
 from conftest import MODELS, TYPES, python
 
 import sdefast as sf
+from sdefast import prepare
 from sdefast.engine import tiles
 from sdefast.engine.tiles import BLOCK, Tile
 from sdefast.jit import compile as compiler
-from sdefast.jit import setup
 from sdefast.schemes.equation import parameter_symbol
 from sdefast.trace import evaluate, symbol
 
@@ -418,6 +418,18 @@ def test_processes(expected, method):
         assert_same_bits(again(expected, executor=pool), expected)
 
 
+def test_dask(expected):
+    """Workers that never saw the functions compile from the source that travels with a tile."""
+    distributed = pytest.importorskip("distributed")
+    with (
+        distributed.LocalCluster(
+            n_workers=2, threads_per_worker=1, processes=True, dashboard_address=None, silence_logs=50
+        ) as cluster,
+        distributed.Client(cluster) as client,
+    ):
+        assert_same_bits(again(expected, executor=client.get_executor()), expected)
+
+
 @pytest.mark.parametrize("paths", [True, False])
 @pytest.mark.parametrize("antithetic", [False, True])
 def test_shards(paths, antithetic):
@@ -574,7 +586,7 @@ def test_other_parameters_are_not_compiled_again():
 def test_a_program_travels_as_text():
     sde, x0 = equation_of("short")
     run = sf.simulate(sde, x0=x0, t1=1.0, n_steps=2, n_paths=3, seed=1)
-    program = setup.chain_of(run.settings).program("float64", "float64")
+    program = prepare.chain_of(run.settings).program("float64", "float64")
     copy = pickle.loads(pickle.dumps(program))
     assert copy == program
     assert copy.address() == program.address()
@@ -606,7 +618,7 @@ def test_results_with_functions_reach_another_process(tmp_path):
 def drive(run):
     """All rows of a run's chain at every step, from its traced step in plain numpy."""
     s = run.settings
-    chain = setup.chain_of(s)
+    chain = prepare.chain_of(s)
     step, grid = chain.step, s.grid
     z = noise_of(run, step.n_draws)
     u = sf.noise.uniforms(

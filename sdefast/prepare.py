@@ -9,21 +9,21 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .. import checks, resources
-from ..boundaries import Boundary
-from ..engine.parts import MOST
-from ..engine.tiles import Draws, Observer, Tile
-from ..functionals import Functional
-from ..schemes import SCHEMES
-from ..schemes.base import Interval
-from ..schemes.equation import Equation, Vector
-from ..trace import trace
-from .chain import Chain, Extras
+from . import checks, resources
+from .boundaries import Boundary
+from .engine.parts import MOST
+from .engine.tiles import Draws, Observer, Tile
+from .functionals import Functional
+from .jit.chain import Chain, Extras
+from .schemes import SCHEMES
+from .schemes.base import Interval
+from .schemes.equation import Equation, Vector
+from .trace import trace
 
 if TYPE_CHECKING:
-    from ..models.base import Model
-    from ..sde import SDE
-    from ..settings import Settings
+    from .models.base import Model
+    from .sde import SDE
+    from .settings import Settings
 
 _NOTHING = Extras()
 
@@ -43,6 +43,15 @@ def named_functions(what: str, functions: Any) -> tuple[tuple[str, Any], ...]:
         if not callable(function):
             raise TypeError(f"{what}[{name!r}] must be a function of (t, x), got {function!r}")
     return tuple(functions.items())
+
+
+def workers(executor: Any, threads: Any) -> int:
+    """Workers to keep busy: ``threads``, by default as many as the executor says it has, or processors."""
+    if executor is not None and (isinstance(executor, type) or not hasattr(executor, "submit")):
+        raise TypeError(f"executor must be a concurrent.futures.Executor, got {executor!r}")
+    if threads is None:
+        threads = resources.available_threads() if executor is None else getattr(executor, "_max_workers", 16)
+    return checks.count("threads", threads, most=65536)
 
 
 def checked_controls(controls: Any) -> tuple[tuple[str, Any, Any], ...]:
