@@ -14,7 +14,8 @@ from .boundaries import Boundary
 from .engine.parts import MOST
 from .engine.tiles import Draws, Observer, Tile
 from .functionals import Functional
-from .jit.chain import Chain, Extras
+from .jit.chain import Chain, Extras, clock_rows
+from .models.linear import LinearSDE
 from .schemes import SCHEMES
 from .schemes.base import Interval
 from .schemes.equation import Equation, Vector
@@ -262,26 +263,47 @@ def draws(s: Settings) -> Draws:
     return Draws(step.n_draws, step.n_uniforms, step.signs, float32)
 
 
-def tile(s: Settings, start: np.ndarray, normals: np.ndarray | None) -> Tile:
-    """The whole run as one tile."""
+def tile(s: Settings, start: np.ndarray, normals: np.ndarray | None, device: Any = None) -> Tile:
+    """The whole run as one tile, for the CPU or a GPU."""
+    what = draws(s)
+    program, coefficients, cost = _on_cpu(s, what) if device is None else _on_gpu(s)
+    return Tile(
+        program, coefficients, what, s.seed, s.first_chain, s.n_chains, s.grid.first_step, s.grid.n_steps, start,
+        s.saves, s.keeps_paths, s.parts.all, cost, _observer(s, device), s.histogram, normals,
+    )  # fmt: skip
+
+
+def _on_cpu(s: Settings, what: Draws) -> tuple[Any, np.ndarray, float]:
+    """The kernel of a step, its coefficients and its cost: what a scalar model's step is worth."""
     chain, step_sizes = chain_of(s), s.grid.step_sizes()
-    dim, what = s.model.dim, draws(s)
     if chain is None:
         if len(step_sizes) > 1:
             _refuse_rows(len(step_sizes), s.model.step(s.method, step_sizes[:1]).coefficients.shape[1])
         kernel, coefficients = s.model.step(s.method, step_sizes)
-        cost: float = max(dim * (dim + what.noise_dim) // 4, 1)
-        coefficients = np.ascontiguousarray(coefficients, np.float64)
-        program: Any = kernel
-    else:
-        _refuse_rows(len(step_sizes), 5 + len(s.model.parameters()))
-        program, coefficients = chain.program(s.dtype.name, s.noise_dtype.name), chain.coefficients(s.grid)
-        # Normals are most of a short step's cost; signs take almost nothing.
-        cost = max(chain.n_operations / 16, what.noise_dim, 1) if not what.signs else max(chain.n_operations / 32, 0.2)
-    return Tile(
-        program, coefficients, what, s.seed, s.first_chain, s.n_chains, s.grid.first_step, s.grid.n_steps, start,
-        s.saves, s.keeps_paths, s.parts.all, cost, _observer(s), s.histogram, normals,
-    )  # fmt: skip
+        cost = max(s.model.dim * (s.model.dim + what.noise_dim) // 4, 1)
+        return kernel, np.ascontiguousarray(coefficients, np.float64), cost
+    _refuse_rows(len(step_sizes), 5 + len(s.model.parameters()))
+    # Normals are most of a short step's cost; signs take almost nothing.
+    cost = max(chain.n_operations / 16, what.noise_dim, 1) if not what.signs else max(chain.n_operations / 32, 0.2)
+    return chain.program(s.dtype.name, s.noise_dtype.name), chain.coefficients(s.grid), cost
+
+
+def _on_gpu(s: Settings) -> tuple[Any, np.ndarray, float]:
+    """The same for a GPU, where built-in models too run by their equation in Python code."""
+    from .cuda.kernels import paths
+
+    types = s.dtype.name, s.noise_dtype.name, s.grid.is_uniform, s.given_normals
+    if isinstance(s.model, LinearSDE) and chain_of(s) is None:
+        from .cuda.emit import Linear
+
+        step = Linear(s.model.dim, s.model.noise_dim_of(s.method))
+        _refuse_rows(len(s.grid.step_sizes()), 5 + step.dim * (step.dim + 1 + step.n_draws))
+        rows = s.model.step(s.method, s.grid.step_sizes()).coefficients
+        cost = max(step.dim * (step.dim + step.n_draws) / 4, 1)
+        return paths(step, *types), np.hstack([clock_rows(s.grid), rows]), cost
+    chain = _compiled_chain(s)
+    _refuse_rows(len(s.grid.step_sizes()), 5 + len(s.model.parameters()))
+    return paths(chain.step, *types), chain.coefficients(s.grid), max(chain.n_operations / 16, chain.step.n_draws, 1)
 
 
 def _refuse_rows(n: int, width: int) -> None:
@@ -290,9 +312,15 @@ def _refuse_rows(n: int, width: int) -> None:
         resources.refuse_too_large(n * width * 16, what, ["use a uniform grid or fewer times"])
 
 
-def _observer(s: Settings) -> Observer | None:
+def _observer(s: Settings, device: Any) -> Observer | None:
     if not s.extras.expectations and not s.extras.antithetic:
         return None
     chain = _observing(s)
     times = np.ascontiguousarray(s.grid.time(s.saves), float)
-    return Observer(chain.observer(s.dtype.name, chain.observed), len(chain.observed), chain.parameter_values, times)
+    if device is None:
+        program: Any = chain.observer(s.dtype.name, chain.observed)
+    else:
+        from .cuda.kernels import observer
+
+        program = observer(tuple(chain.observed), chain.parameter_names, chain.n_rows, s.dtype.name)
+    return Observer(program, len(chain.observed), chain.parameter_values, times)

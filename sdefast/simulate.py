@@ -5,11 +5,11 @@ from __future__ import annotations
 import secrets
 import time
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Executor
 from contextlib import nullcontext
 from dataclasses import replace
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike
@@ -19,11 +19,15 @@ from .boundaries import Boundary
 from .engine import executors, plan
 from .engine.grid import TimeGrid
 from .engine.statistics import Histogram, Layout, Nodes
+from .engine.tiles import Tile, TileResult
 from .functionals import Functional
 from .models.base import Model
 from .schemes import SCHEMES
 from .settings import Settings
 from .simulation import Cost, Simulation
+
+if TYPE_CHECKING:
+    from .cuda.target import Device
 
 _FEW_TIMES = 16
 
@@ -133,8 +137,10 @@ def simulate(
         Standard normals to use instead of the generator's; for antithetic runs those of the first half of the paths.
     first_chain : int, default 0
         Number of the first path: shards of one large run, or one path of it.
-    device : {"cpu"}
-        Where to run.
+    device : str, default "cpu"
+        Where to run: ``"cpu"``, ``"cuda"`` (the current GPU) or ``"cuda:N"``. States stay on the card, as arrays that
+        torch and cupy take without a copy; those that do not fit there come back as numpy's. The noise is the same,
+        and so are results but for last digits.
     threads : int
         Worker threads; by default the processors that this process may use.
     executor : concurrent.futures.Executor
@@ -174,7 +180,7 @@ def simulate(
     started = time.perf_counter()
     if not isinstance(model, Model):
         raise TypeError(f"model must be a model such as sdefast.OrnsteinUhlenbeck(), got {model!r}")
-    checks.choice("device", device, ("cpu",))
+    gpu = _gpu(device, executor)
     threads = prepare.workers(executor, threads)
     wanted = _Wanted(
         save_at, _flag("paths", paths), _layout_options(moments, extremes, covariance), _histogram(histogram),
@@ -194,7 +200,8 @@ def simulate(
         settings, start = _continued(model, resume, {**numbers, **chain, "t0": t0, "t1": t1}, n_steps, times, wanted)
     draws = None if normals is None else _given(normals, settings)
     settings = settings if draws is None else replace(settings, given_normals=True)
-    result = _run(settings, start, draws, executor, threads, _flag("progress", progress), started)
+    where = _Where(executor, threads, gpu)
+    result = _run(settings, start, draws, where, _flag("progress", progress), started)
     _warn_of_nonfinite(result)
     if settings.extras.expectations:
         _warn_of_expectations(result)
@@ -331,25 +338,62 @@ def _flag(name: str, value: Any) -> bool:
     return bool(value)
 
 
+class _Where(NamedTuple):
+    """What runs a run's tiles: a GPU, or threads or an executor."""
+
+    executor: Executor | None
+    threads: int
+    gpu: Device | None
+
+    def run(self, whole: Tile, progress: Callable[[int], object] | None) -> tuple[Any, Iterator[TileResult]]:
+        """Memory for the states (n_saves, rows, n_chains), if they are kept, and the results, which fill it."""
+        if self.gpu is not None:
+            from .cuda import run
+
+            memory = run.allocate(whole, self.gpu)
+            return memory.states, run.run(whole, memory, self.gpu, progress)
+        shape = (len(whole.saves), whole.dim, whole.n_chains)
+        states = np.empty(shape, whole.start.dtype) if whole.keep_paths else None
+        return states, executors.run(whole, states, self.executor, self.threads, progress)
+
+    def cost(self, started: float) -> Cost:
+        seconds = time.perf_counter() - started
+        if self.gpu is not None:
+            return Cost(seconds, 1, self.gpu.architecture, self.gpu.name)
+        threads = f"{self.threads} thread{'s' * (self.threads > 1)}"
+        name = threads if self.executor is None else type(self.executor).__name__
+        return Cost(seconds, self.threads, _core.isa, name)
+
+
+def _gpu(device: Any, executor: Any) -> Device | None:
+    """The GPU that was asked for, if any."""
+    if not isinstance(device, str):
+        raise TypeError(f"device must be 'cpu', 'cuda' or 'cuda:N', got {device!r}")
+    if device == "cpu":
+        return None
+    if executor is not None:
+        raise TypeError(f"executor is for device='cpu', got it with device={device!r}")
+    from . import cuda
+
+    return cuda.find(device)
+
+
 def _run(
-    s: Settings, start: np.ndarray, normals: np.ndarray | None, executor: Executor | None, threads: int,
-    progress: bool, started: float,
-) -> Simulation:  # fmt: skip
-    states = np.empty((len(s.saves), len(start), s.n_chains), s.dtype) if s.keeps_paths else None
-    whole = prepare.tile(s, start, normals)
+    s: Settings, start: np.ndarray, normals: np.ndarray | None, where: _Where, progress: bool, started: float
+) -> Simulation:
+    whole = prepare.tile(s, start, normals, where.gpu)
     if (s.grid.last_step * max(whole.draws.noise_dim, whole.draws.uniform_dim)) >> 40:
         raise ValueError(f"n_steps is too large: a path has 2**40 draws, {s.grid.last_step} steps need more")
     nodes: tuple[Nodes, ...] = tuple({} for _ in whole.gathered)
     counts = None if s.histogram is None else s.histogram.empty(len(s.saves), len(start))
     with _progress_bar(progress, s) as bar:
-        for result in executors.run(whole, states, executor, threads, None if bar is None else bar.update):
+        states, results = where.run(whole, None if bar is None else bar.update)
+        for result in results:
             for gathered, all_nodes, new in zip(whole.gathered, nodes, result.nodes, strict=True):
                 gathered.layout.add(all_nodes, new)
             if counts is not None:
                 counts += result.counts
-    name = type(executor).__name__ if executor is not None else f"{threads} thread{'s' * (threads > 1)}"
-    cost = Cost(time.perf_counter() - started, threads, _core.isa, name)
-    return Simulation(s, cost, states, nodes, counts)
+    return Simulation(s, where.cost(started), states, nodes, counts)
 
 
 def _progress_bar(wanted: bool, s: Settings) -> Any:

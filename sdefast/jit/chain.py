@@ -16,7 +16,7 @@ from ..schemes.base import Interval, Scheme
 from ..schemes.equation import Equation, Vector, parameter_symbol
 from ..trace import Expr, all_parts, as_expr, captured, constant, evaluate, select, substitute, symbol
 from .compile import Program
-from .emit import Step, observer_source, stepper_source
+from .emit import CLOCK, Step, observer_source, stepper_source
 
 if TYPE_CHECKING:
     from ..boundaries import Boundary
@@ -62,6 +62,19 @@ def _unpickle(data: bytes) -> Extras:
     import cloudpickle
 
     return Extras(**cloudpickle.loads(data))
+
+
+def clock_rows(grid: TimeGrid) -> np.ndarray:
+    """What rows of coefficients begin with, `CLOCK` in emit.py."""
+    h = grid.step_sizes()
+    clock = np.empty((len(h), len(CLOCK)))
+    if grid.is_uniform:
+        clock[:, 0], clock[:, 1] = grid.t0, h
+    else:
+        assert grid.times is not None
+        clock[:, 0], clock[:, 1] = grid.times[:-1], 0.0
+    clock[:, 2], clock[:, 3], clock[:, 4] = h, np.sqrt(h), grid.t0
+    return clock
 
 
 @dataclass(frozen=True)
@@ -129,7 +142,7 @@ class Chain:
         outputs = (*new, *values)
         if self.extras.stop_when is not None:
             outputs = self._stop(rows, outputs, move)
-        names = tuple(str(parameter_symbol(name).value) for name in self.sde.params or ())
+        names = self.parameter_names
         return Step(outputs, names, constants, n_draws, n_uniforms, self.scheme.draws == "signs")
 
     @property
@@ -203,15 +216,13 @@ class Chain:
     def coefficients(self, grid: TimeGrid) -> np.ndarray:
         """Rows of coefficients: clock, parameters, the scheme's constants."""
         h = grid.step_sizes()
-        clock = np.empty((len(h), 5))
-        if grid.is_uniform:
-            clock[:, 0], clock[:, 1] = grid.t0, h
-        else:
-            assert grid.times is not None
-            clock[:, 0], clock[:, 1] = grid.times[:-1], 0.0
-        clock[:, 2], clock[:, 3], clock[:, 4] = h, np.sqrt(h), grid.t0
         parameters = np.tile(self.parameter_values, (len(h), 1))
-        return np.ascontiguousarray(np.hstack([clock, parameters, self._constants(h)]))
+        return np.ascontiguousarray(np.hstack([clock_rows(grid), parameters, self._constants(h)]))
+
+    @property
+    def parameter_names(self) -> tuple[str, ...]:
+        """The parameters' symbols."""
+        return tuple(str(parameter_symbol(name).value) for name in self.sde.params or ())
 
     @property
     def parameter_values(self) -> np.ndarray:
@@ -264,5 +275,5 @@ class Chain:
 
     def observer(self, dtype: str, outputs: Sequence[Expr]) -> Program:
         """What computes functions of the rows at saved times."""
-        names = tuple(str(parameter_symbol(name).value) for name in self.sde.params or ())
-        return Program("observer", observer_source(tuple(outputs), names, self.n_rows), dtype, dtype)
+        source = observer_source(tuple(outputs), self.parameter_names, self.n_rows)
+        return Program("observer", source, dtype, dtype)

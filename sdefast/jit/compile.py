@@ -50,10 +50,12 @@ def _compile(program: Program) -> Any:
 
 
 def _function(program: Program) -> Any:
+    from numba.extending import intrinsic
+
     from .vector_math import library
 
     space: dict[str, Any] = {f"{name}_": f for name, f in library(program.dtype).items()}
-    space |= {"T": np.dtype(program.dtype).type, **_bit_functions(program.dtype)}
+    space |= {"T": np.dtype(program.dtype).type, **bit_functions(program.dtype, intrinsic)}
     exec(compile(program.source, f"<sdefast {program.kind}>", "exec"), space)
     return space["kernel"]
 
@@ -70,15 +72,14 @@ def _signature(program: Program) -> Any:
 
 
 @functools.cache
-def _bit_functions(dtype: str) -> dict[str, Any]:
-    """What turns random words into noise.
+def bit_functions(dtype: str, intrinsic: Any) -> dict[str, Any]:
+    """What turns random words into noise, by a target's decorator for functions that emit LLVM instructions.
 
     ``shift_(word, n)`` shifts right, ``sign_(word, n)`` is +1 or -1 as bit n of the word is 1 or 0, and
     ``flip_(x, sign)`` is their product, all of them put together from bits.
     """
     from llvmlite import ir
     from numba import types
-    from numba.extending import intrinsic
 
     word, integer = ir.IntType(32), ir.IntType(32 if dtype == "float32" else 64)
     real, number = (ir.FloatType(), types.float32) if dtype == "float32" else (ir.DoubleType(), types.float64)

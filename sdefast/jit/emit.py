@@ -7,7 +7,7 @@ something becomes a fused multiply-add, written out, so that a kernel has the sa
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 
@@ -22,7 +22,11 @@ CLOCK = ("base", "per_index", "h", "root", "start")
 #: What moves on with every step, counted in float64.
 _TIMES = {"t": "c[r]", "elapsed": "(c[r] - c[r + 4])"}
 
-_INFIX = {"add": "+", "sub": "-", "mul": "*", "div": "/", "lt": "<", "le": "<=", "eq": "==", "and": "&", "or": "|"}
+#: Operations that are written with signs.
+SIGNS = {
+    "add": "+", "sub": "-", "mul": "*", "div": "/", "neg": "-",
+    "lt": "<", "le": "<=", "eq": "==", "and": "&", "or": "|", "not": "not ",
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -55,6 +59,7 @@ class Code:
 
     ``names`` says what symbols that are equal in all lanes are called, ``prefix`` what the statements' own names begin
     with, ``constants`` collects constants and their names, ``signs`` are the lane inputs that are +1 or -1.
+    ``written`` has the operations that are written with signs; others are calls of ``add_`` and so on.
     """
 
     lane_inputs: Iterable[str]
@@ -62,6 +67,7 @@ class Code:
     prefix: str = "v"
     names: dict[str, str] = field(default_factory=dict)
     constants: dict[str, str] = field(default_factory=dict)
+    written: Mapping[str, str] = field(default_factory=lambda: SIGNS)
     fixed: list[str] = field(default_factory=list)
     once: list[str] = field(default_factory=list)
     per_lane: list[str] = field(default_factory=list)
@@ -134,20 +140,23 @@ class Code:
         if fused is not None:
             return fused
         args = [self.hold(a) for a in e.args]
-        if e.op in _INFIX:
-            return f"{args[0]} {_INFIX[e.op]} {args[1]}"
-        if e.op == "neg":
-            return f"-{args[0]}"
-        return f"not {args[0]}" if e.op == "not" else f"{e.op}_({', '.join(args)})"
+        sign = self.written.get(e.op)
+        if sign is None:
+            return f"{e.op}_({', '.join(args)})"
+        return f"{args[0]} {sign} {args[1]}" if len(args) == 2 else f"{sign}{args[0]}"
 
     def _fused(self, e: Expr) -> str | None:
         """The multiply-add of a sum with a product that nothing else needs."""
         for product in self._own_product(e):
-            minus = "-" if e.op == "sub" else ""
             first, other = product is e.args[0], e.args[1] if product is e.args[0] else e.args[0]
             x, y, z = (self.hold(part) for part in (*product.args, other))
-            return f"fma_({x}, {y}, {minus}{z})" if first else f"fma_({minus}{x}, {y}, {z})"
+            if e.op == "add":
+                return f"fma_({x}, {y}, {z})"
+            return f"fma_({x}, {y}, {self._minus(z)})" if first else f"fma_({self._minus(x)}, {y}, {z})"
         return None
+
+    def _minus(self, name: str) -> str:
+        return f"-{name}" if "neg" in self.written else f"neg_({name})"
 
     def _own_product(self, e: Expr) -> list[Expr]:
         """The product that a sum takes in, as a list of one, or of none."""

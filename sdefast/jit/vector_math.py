@@ -19,9 +19,10 @@ from functools import cache
 from typing import Any, NamedTuple
 
 import numpy as np
+from llvmlite import ir
 from numpy.typing import DTypeLike
 
-__all__ = ["FUNCTIONS", "Arithmetic", "Bits", "Number", "Pair", "Truth", "compile_with", "library"]
+__all__ = ["FUNCTIONS", "Arithmetic", "Bits", "Number", "Pair", "Truth", "as_intrinsic", "emitter", "library", "signature", "table"]
 
 
 class Pair(NamedTuple):
@@ -36,7 +37,7 @@ def _hex(float32: str, float64: str) -> Pair:
     return Pair(float.fromhex(float32), float.fromhex(float64))
 
 
-def _table(float32: str, float64: str) -> Pair:
+def table(float32: str, float64: str) -> Pair:
     """Two tables of such numbers."""
     return Pair(*(tuple(map(float.fromhex, text.split())) for text in (float32, float64)))
 
@@ -76,11 +77,33 @@ class Arithmetic:
             return value
         return Bits(self, self.context.get_constant(self._integer, value % (1 << self.width)))
 
+    @property
+    def _bits_type(self) -> Any:
+        return self.context.get_value_type(self._integer)
+
     def bits(self, x: Number) -> Bits:
-        return Bits(self, self.builder.bitcast(x.ir, self.context.get_value_type(self._integer)))
+        return Bits(self, self.builder.bitcast(x.ir, self._bits_type))
 
     def from_bits(self, u: Bits) -> Number:
         return Number(self, self.builder.bitcast(u.ir, self.context.get_value_type(self._real)))
+
+    def widened(self, word: Bits) -> Bits:
+        """A word of 32 bits in as many bits as the numbers have."""
+        return Bits(self, word.ir if self.width == 32 else self.builder.zext(word.ir, self._bits_type))
+
+    def wide_product(self, word: Bits, factor: int) -> tuple[Bits, Bits]:
+        """High and low word of the product of two words of 32 bits."""
+        word_type, wide = word.ir.type, ir.IntType(64)
+        product = self.builder.mul(self.builder.zext(word.ir, wide), wide(factor))
+        high = self.builder.trunc(self.builder.lshr(product, wide(32)), word_type)
+        return Bits(self, high), Bits(self, self.builder.trunc(product, word_type))
+
+    def from_signed(self, word: Bits) -> Number:
+        """The nearest number to a word of 32 bits, read as a signed integer."""
+        return Number(self, self.builder.sitofp(word.ir, self.context.get_value_type(self._real)))
+
+    def from_unsigned(self, word: Bits) -> Number:
+        return Number(self, self.builder.uitofp(word.ir, self.context.get_value_type(self._real)))
 
     def fma(self, a: Any, b: Any, c: Any) -> Number:
         return Number(self, self.builder.fma(*(self.number(x).ir for x in (a, b, c))))
@@ -238,7 +261,7 @@ _LN2 = _hex("0x1.62e43p-1", "0x1.62e42fefa39efp-1")
 _LN2_LOW = _hex("-0x1.05c61p-29", "0x1.abc9e3b39803fp-56")
 
 # (exp(r) - 1) / r for |r| <= log 2 / 2
-_EXPM1 = _table(
+_EXPM1 = table(
     "0x1.000000p+0 0x1.000000p-1 0x1.555554p-3 0x1.5554aep-5 0x1.1111a6p-7 0x1.6d7480p-10 0x1.a019e8p-13",
     """0x1.000000p+0 0x1.000000p-1 0x1.555555555555ap-3 0x1.555555555553cp-5 0x1.111111110f25ep-7
        0x1.6c16c16c1f571p-10 0x1.a01a01b12e967p-13 0x1.a01a017bc387bp-16 0x1.71ddf5a65171fp-19
@@ -246,7 +269,7 @@ _EXPM1 = _table(
 )
 
 # (2^r - 1) / r for |r| <= 1/2
-_EXP2M1 = _table(
+_EXP2M1 = table(
     "0x1.62e430p-1 0x1.ebfbe0p-3 0x1.c6b058p-5 0x1.3b2a54p-7 0x1.5dc5dep-10 0x1.441780p-13 0x1.b4e268p-17",
     """0x1.62e42fefa39f3p-1 0x1.ebfbdff82c599p-3 0x1.c6b08d7048dd0p-5 0x1.3b2ab6fba1c69p-7 0x1.5d87fe7bf56ebp-10
        0x1.4309130987908p-13 0x1.ffcbed3a4f9aep-17 0x1.62bfd4a8e16f1p-20 0x1.b543689aa8152p-24
@@ -255,7 +278,7 @@ _EXP2M1 = _table(
 
 # -log(erfc(a)) / a for 0 <= a <= 4 or 6, the relative error of erf minimised: its value at 0 and the rest
 _TWO_OVER_SQRT_PI = _hex("0x1.20dd76p+0", "0x1.20dd750429b6dp+0")
-_MINUS_LOG_ERFC = _table(
+_MINUS_LOG_ERFC = table(
     """-0x1.d0d882p-25 0x1.45f2fap-1 0x1.a4fa4ap-4 -0x1.39cca0p-6 -0x1.516774p-13 0x1.b52002p-10 -0x1.4beb3ep-11
        0x1.edb430p-14 -0x1.36d496p-17""",
     """-0x1.5472ea38d4590p-57 0x1.45f306dc9c8d9p-1 0x1.a4f4e2a1a9bcep-4 -0x1.396685908fb0bp-6
@@ -339,7 +362,7 @@ _TINY = Pair(2.0**-126, 2.0**-1022)
 _SQRT_HALF_BITS = Pair(0x3F3504F3, 0x3FE6A09E667F3BCD)
 
 # log(1 + f) / f for sqrt(1/2) <= 1 + f <= sqrt(2)
-_LOG = _table(
+_LOG = table(
     """0x1.000000p+0 -0x1.fffff8p-2 0x1.555792p-2 -0x1.000570p-2 0x1.98b748p-3 -0x1.5332a4p-3 0x1.3238f0p-3
        -0x1.263ba6p-3 0x1.654492p-4""",
     """0x1.000000p+0 -0x1.ffffffffffee4p-2 0x1.55555555553d7p-2 -0x1.00000000223a7p-2 0x1.9999999a056c7p-3
@@ -350,7 +373,7 @@ _LOG = _table(
 )
 
 # (log(1 + f) - f) / f^2 on the same interval
-_LOG1P = _table(
+_LOG1P = table(
     """-0x1.000000p-1 0x1.555554p-2 -0x1.000228p-2 0x1.99a034p-3 -0x1.547234p-3 0x1.22d68ep-3 -0x1.0d8202p-3
        0x1.05709ep-3 -0x1.38f91ap-4""",
     """-0x1.0000000000000p-1 0x1.55555555551f3p-2 -0x1.000000000046dp-2 0x1.9999999a2af43p-3 -0x1.555555555b4aep-3
@@ -361,7 +384,7 @@ _LOG1P = _table(
 )
 
 # (log2((1 + s) / (1 - s)) - 2 s / log 2) / s^3 in s^2 for |s| <= 0.1716, and 2 / log 2 in two parts
-_LOG2 = _table(
+_LOG2 = table(
     "0x1.ec709ep-1 0x1.2776e0p-1 0x1.a5d046p-2 0x1.589068p-2",
     """0x1.ec709dc3a03fdp-1 0x1.2776c50ef9e6dp-1 0x1.a61762a730040p-2 0x1.484b14361b937p-2 0x1.0c9a5e4dbdce2p-2
        0x1.c6a1367e0f8cfp-3 0x1.878f296afbacdp-3 0x1.86fdafd0889e4p-3""",
@@ -463,7 +486,7 @@ _ONE_OVER_PI = _hex("0x1.45f306p-2", "0x1.45f306dc9c883p-2")
 _TWO_OVER_PI = Pair(2 * _ONE_OVER_PI.float32, 2 * _ONE_OVER_PI.float64)
 
 # (sin(r) / r - 1) / r^2 in r^2 for |r| <= 1.58, last digits such that the rounded sin(pi / 2) is 1
-_SIN = _table(
+_SIN = table(
     "-0x1.55554cp-3 0x1.110edep-7 -0x1.9f701ap-13 0x1.5da16cp-19",
     """-0x1.5555555555555p-3 0x1.11111111110c5p-7 -0x1.a01a01a014a91p-13 0x1.71de3a528882cp-19 -0x1.ae6454c7c6483p-26
        0x1.6123c9879617bp-33 -0x1.ae428a86ad632p-41 0x1.8816db9275f51p-49""",
@@ -472,14 +495,14 @@ _SIN = _table(
 _TAN_TOP = Pair(2.0**17, 2.0**40)  # what is farther from 0 gives 0
 
 # tan(r) = r (1 + r^2 p) / (1 + r^2 q) for |r| <= 0.793: p and q in r^2
-_TAN_OVER = _table("-0x1.c7ef7ap-4 0x1.18f50ap-10", "-0x1.112843dc1d57dp-3 0x1.c0d00f8e2ea9ap-9 -0x1.2b77b90d91bcap-16")
-_TAN_UNDER = _table(
+_TAN_OVER = table("-0x1.c7ef7ap-4 0x1.18f50ap-10", "-0x1.112843dc1d57dp-3 0x1.c0d00f8e2ea9ap-9 -0x1.2b77b90d91bcap-16")
+_TAN_UNDER = table(
     "-0x1.c75134p-2 0x1.056286p-6",
     "-0x1.dde9774364014p-2 0x1.a46ea025fd539p-6 -0x1.46d615b5e8f3ap-12 0x1.0b27dcf9006edp-21",
 )
 
 # (atan(t) / t - 1) / t^2 in t^2 for |t| <= tan(pi / 8)
-_ATAN = _table(
+_ATAN = table(
     "-0x1.55554ap-2 0x1.9991e2p-3 -0x1.23b99ep-3 0x1.b223d6p-4 -0x1.f2e1cap-5",
     """-0x1.555555555553dp-2 0x1.9999999995855p-3 -0x1.24924922ac874p-3 0x1.c71c70e5a490dp-4 -0x1.745cf8ce9a724p-4
        0x1.3b11180e8aec5p-4 -0x1.10ebab7a8b693p-4 0x1.df0e876cec99ep-5 -0x1.9ccf271c31ba4p-5 0x1.37cc3b54ecc41p-5
@@ -583,38 +606,53 @@ FUNCTIONS: dict[str, Callable[..., Number]] = {
 def _library(name: str) -> dict[str, Any]:
     from numba.extending import intrinsic
 
-    return compile_with(intrinsic, name)
+    return {f: as_intrinsic(intrinsic, *signature(f, name), emitter(f, name)) for f in FUNCTIONS}
 
 
 def library(dtype: DTypeLike) -> dict[str, Any]:
     """The functions above for numba's CPU code, by name: scalars of ``dtype`` (float32 or float64) in and out."""
-    return _library(np.dtype(dtype).name)
-
-
-def compile_with(intrinsic: Callable[..., Any], name: str, arithmetic: type[Arithmetic] = Arithmetic) -> dict[str, Any]:
-    """The functions of type ``name`` by a target's decorator for functions that emit LLVM instructions."""
-    from numba import types
-
+    name = np.dtype(dtype).name
     if name not in Pair._fields:
         raise ValueError(f"dtype must be float32 or float64, not {name}")
-    real, integer = getattr(types, name), getattr(types, name.replace("float", "uint"))
+    return _library(name)
 
-    def compiled(name: str, body: Callable[..., Number]) -> Any:
-        _, *names = inspect.signature(body).parameters
-        signature = real(*(types.boolean if n == "condition" else real for n in names))
 
-        def emit(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-            v = arithmetic(context, builder, real, integer)
-            kinds = (Truth if n == "condition" else Number for n in names)
-            return body(v, *(kind(v, ir) for kind, ir in zip(kinds, args, strict=True))).ir
+# Any target's compiler ------------------------------------------------------------------------------------------------
 
-        # numba looks at the number of arguments
-        typed = {
-            1: lambda typing, x: (signature, emit),
-            2: lambda typing, a, b: (signature, emit),
-            3: lambda typing, a, b, c: (signature, emit),
-        }[len(names)]
-        typed.__name__ = typed.__qualname__ = name
-        return intrinsic(typed)
 
-    return {name: compiled(name, body) for name, body in FUNCTIONS.items()}
+def signature(function: str, name: str) -> tuple[Any, list[Any]]:
+    """The type of the result and those of the arguments of a function of type ``name``."""
+    from numba import types
+
+    real = getattr(types, name)
+    _, *arguments = inspect.signature(FUNCTIONS[function]).parameters
+    return real, [types.boolean if argument == "condition" else real for argument in arguments]
+
+
+def emitter(function: str, name: str, arithmetic: type[Arithmetic] = Arithmetic) -> Callable[..., Any]:
+    """What emits the code of a function of type ``name``: ``(context, builder, args)`` to its value."""
+    from numba import types
+
+    body, real, integer = FUNCTIONS[function], getattr(types, name), getattr(types, name.replace("float", "uint"))
+    _, *arguments = inspect.signature(body).parameters
+
+    def emit(context: Any, builder: Any, args: Any) -> Any:
+        v = arithmetic(context, builder, real, integer)
+        kinds = (Truth if argument == "condition" else Number for argument in arguments)
+        return body(v, *(kind(v, ir) for kind, ir in zip(kinds, args, strict=True))).ir
+
+    return emit
+
+
+def as_intrinsic(intrinsic: Callable[..., Any], result: Any, arguments: list[Any], emit: Callable[..., Any]) -> Any:
+    """A function of numba code by a target's decorator for functions that emit LLVM instructions."""
+    typed = result(*arguments)
+
+    def build(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        return emit(context, builder, args)
+
+    # numba looks at the number of arguments
+    names = ", ".join(f"a{i}" for i in range(len(arguments)))
+    space = {"answer": (typed, build)}
+    exec(f"def function(typing, {names}): return answer", space)
+    return intrinsic(space["function"])

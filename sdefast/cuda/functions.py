@@ -1,0 +1,229 @@
+"""Device functions: the elementary functions and the noise of the CPU's kernels, with the same bits on a GPU.
+
+They are emitted instruction by instruction where they are called, every operation rounded to nearest by name, so that
+no compiler behind contracts a product and a sum that are separate in the source. Under numba's simulator, where
+kernels are Python, the same functions are those that numba compiles for the CPU.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from functools import cache
+from typing import Any, NamedTuple
+
+import numpy as np
+from llvmlite import ir
+from numba import types
+
+from ..jit import vector_math
+from ..jit.compile import bit_functions
+from ..jit.vector_math import Arithmetic, Bits, Number, as_intrinsic
+from . import noise
+from .target import SIMULATED
+
+#: Arithmetic that is written with signs on the CPU.
+OPERATIONS = ("add", "sub", "mul", "div", "neg")
+
+
+class _Rounded:
+    """A builder of LLVM instructions for which NVVM has no other reading than IEEE 754, round to nearest."""
+
+    def __init__(self, builder: Any) -> None:
+        self._builder = builder
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._builder, name)
+
+    def call_nvvm(self, name: str, *args: Any) -> Any:
+        real = args[0].type
+        full = f"llvm.nvvm.{name}.{'f' if isinstance(real, ir.FloatType) else 'd'}"
+        kind = ir.FunctionType(real, [real] * len(args))
+        return self._builder.call(self._builder.module.declare_intrinsic(full, (), kind), args)
+
+    def fadd(self, a: Any, b: Any) -> Any:
+        return self.call_nvvm("add.rn", a, b)
+
+    def fsub(self, a: Any, b: Any) -> Any:
+        return self.call_nvvm("add.rn", a, self.fneg(b))
+
+    def fmul(self, a: Any, b: Any) -> Any:
+        return self.call_nvvm("mul.rn", a, b)
+
+    def fdiv(self, a: Any, b: Any) -> Any:
+        return self.call_nvvm("div.rn", a, b)
+
+    def fma(self, a: Any, b: Any, c: Any) -> Any:
+        return self.call_nvvm("fma.rn", a, b, c)
+
+    def fneg(self, a: Any) -> Any:
+        return self._builder.fsub(ir.Constant(a.type, -0.0), a)  # NVVM knows no fneg, but this form of it
+
+
+class GpuArithmetic(Arithmetic):
+    """Arithmetic of a GPU."""
+
+    def __init__(self, context: Any, builder: Any, real: Any, integer: Any) -> None:
+        super().__init__(context, _Rounded(builder), real, integer)
+
+    def sqrt(self, x: Number) -> Number:
+        return Number(self, self.builder.call_nvvm("sqrt.rn", x.ir))
+
+    def floor(self, x: Number) -> Number:
+        return Number(self, self.builder.call_nvvm("floor", x.ir))
+
+
+_lock = threading.Lock()
+
+_ARITHMETIC = Arithmetic if SIMULATED else GpuArithmetic
+
+
+class _Function(NamedTuple):
+    """A function's types and what emits it."""
+
+    result: Any
+    arguments: list[Any]
+    emit: Callable[..., Any]
+
+
+def functions(dtype: str, noise_dtype: str) -> dict[str, Any]:
+    """What the source of a kernel calls, by name: arithmetic and functions of ``dtype``, the noise, bits, types."""
+    space = {f"{name}_": f for name, f in _numbers(dtype).items()}
+    space |= {f"{name}64_": _numbers("float64")[name] for name in ("add", "sub", "mul")}
+    space |= {f"{name}_": f for name, f in _words().items()} | _bits(dtype)
+    space |= {"uniform_": _draws(dtype)["uniform"]}
+    if noise_dtype != "uint32":
+        space["pair_"] = _draws(noise_dtype)["pair"]
+    kinds = {"T": np.dtype(dtype).type, "Z": np.dtype(noise_dtype).type, "D": np.float64, "L": getattr(types, dtype)}
+    return space | kinds
+
+
+@cache
+def _numbers(dtype: str) -> dict[str, Any]:
+    real = getattr(types, dtype)
+
+    def operation(name: str) -> _Function:
+        def emit(context: Any, builder: Any, args: Any) -> Any:
+            v = _ARITHMETIC(context, builder, real, None)
+            return getattr(v.builder, f"f{name}")(*args)
+
+        return _Function(real, [real] * (1 if name == "neg" else 2), emit)
+
+    made = {name: _callable(name, operation(name)) for name in OPERATIONS}
+    for name in vector_math.FUNCTIONS:
+        emit = vector_math.emitter(name, dtype, _ARITHMETIC)
+        made[name] = _callable(name, _Function(*vector_math.signature(name, dtype), emit))
+    return made
+
+
+@cache
+def _words() -> dict[str, Any]:
+    """Halves of 64-bit integers, the next word of a generator and the start of a segment."""
+    word, wide = types.uint32, types.int64
+
+    def emit_low(context: Any, builder: Any, args: Any) -> Any:
+        return builder.trunc(args[0], ir.IntType(32))
+
+    def emit_high(context: Any, builder: Any, args: Any) -> Any:
+        return builder.trunc(builder.lshr(args[0], ir.IntType(64)(32)), ir.IntType(32))
+
+    def emit_next(context: Any, builder: Any, args: Any) -> Any:
+        _, generator = _given(context, builder, args)
+        value, generator = noise.next_word(generator)
+        return _tuple(context, builder, [word] * 5, [value, *generator])
+
+    def emit_key(context: Any, builder: Any, args: Any) -> Any:
+        w, (low, high, *counter) = _given(context, builder, args)
+        return _tuple(context, builder, [word] * 4, noise.philox(w, (low, high), tuple(counter)))
+
+    return {
+        "low": _callable("low", _Function(word, [wide], emit_low)),
+        "high": _callable("high", _Function(word, [wide], emit_high)),
+        "next": _callable("next", _Function(types.UniTuple(word, 5), [word] * 4, emit_next)),
+        "key": _callable("key", _Function(types.UniTuple(word, 4), [word] * 6, emit_key)),
+    }
+
+
+@cache
+def _draws(dtype: str) -> dict[str, Any]:
+    """A pair of normals, a uniform, each with the generator that is left."""
+    word, real, integer = types.uint32, getattr(types, dtype), getattr(types, dtype.replace("float", "uint"))
+
+    def emitter(draw: Callable[..., Any], results: list[Any]) -> Callable[..., Any]:
+        def emit(context: Any, builder: Any, args: Any) -> Any:
+            v = _ARITHMETIC(context, builder, real, integer)
+            *numbers, generator = draw(v, _given(context, builder, args)[1])
+            return _tuple(context, builder, results, [*numbers, *generator])
+
+        return emit
+
+    made = {}
+    for name, draw, count in (("pair", noise.normal_pair, 2), ("uniform", noise.uniform, 1)):
+        results = [real] * count + [word] * 4
+        made[name] = _callable(name, _Function(types.Tuple(results), [word] * 4, emitter(draw, results)))
+    return made
+
+
+@cache
+def _bits(dtype: str) -> dict[str, Any]:
+    """What turns words into signs; see `bit_functions`."""
+    if SIMULATED:
+        from numba.extending import intrinsic
+    else:
+        from numba.cuda.extending import intrinsic
+    made = bit_functions(dtype, intrinsic)
+    if not SIMULATED:
+        return made
+    real, word, n = getattr(types, dtype), types.uint32, types.int64
+    typed = {"shift_": (word, [word, n]), "sign_": (real, [word, n]), "flip_": (real, [real, real])}
+    return {name: _simulated(f, *typed[name]) for name, f in made.items()}
+
+
+def _given(context: Any, builder: Any, args: Any) -> tuple[Arithmetic, Any]:
+    """The arithmetic of words, and words."""
+    w = _ARITHMETIC(context, builder, types.float32, types.uint32)
+    return w, tuple(Bits(w, arg) for arg in args)
+
+
+def _tuple(context: Any, builder: Any, kinds: list[Any], values: Any) -> Any:
+    same = len(set(kinds)) == 1
+    kind = types.UniTuple(kinds[0], len(kinds)) if same else types.Tuple(kinds)
+    return context.make_tuple(builder, kind, [value.ir for value in values])
+
+
+def _callable(name: str, f: _Function) -> Any:
+    """The function as a kernel's source may call it."""
+    if SIMULATED:
+        from numba.extending import intrinsic
+
+        return _simulated(as_intrinsic(intrinsic, *f), f.result, f.arguments)
+    from numba.cuda.extending import intrinsic
+
+    return as_intrinsic(intrinsic, *f)
+
+
+def _simulated(function: Any, result: Any, arguments: list[Any]) -> Callable[..., Any]:
+    """The function compiled for the CPU when it is first called, from and to numpy's scalars."""
+    kinds = list(result.types) if isinstance(result, types.BaseTuple) else [result]
+    scalars = [getattr(np, kind.name) for kind in kinds]
+
+    made: list[Any] = []
+
+    def compiled() -> Any:
+        with _lock:  # all threads of a block come here together
+            if not made:
+                import numba
+
+                names = ", ".join(f"a{i}" for i in range(len(arguments)))
+                space: dict[str, Any] = {"function": function}
+                exec(f"def call({names}): return function({names})", space)
+                made.append(numba.njit(result(*arguments))(space["call"]))
+        return made[0]
+
+    def call(*args: Any) -> Any:
+        value = (made[0] if made else compiled())(*args)
+        if len(scalars) == 1:
+            return scalars[0](value)
+        return tuple(scalar(part) for scalar, part in zip(scalars, value, strict=True))
+
+    return call

@@ -1,0 +1,351 @@
+"""Running a tile on a GPU, in launches over ranges of chains and steps.
+
+A launch takes chains through steps and stores their saved states; statistics and histograms are then made of these.
+States stay on the card where they fit; else they go to the host through two buffers, one of which is copied while the
+other is filled.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
+
+import numpy as np
+from numba import cuda
+
+from .. import resources
+from ..engine.statistics import Nodes
+from ..engine.tiles import BLOCK, Gathered, Tile, TileResult
+from ..jit.emit import CLOCK
+from . import statistics
+from .array import DeviceArray
+from .kernels import Builtin
+from .target import SIMULATED, Device
+
+#: Threads of a block, each with a chain.
+_THREADS = 32 if SIMULATED else 128
+
+#: Work per launch in path-steps of a scalar model: long against what a launch takes, short for Ctrl-C.
+LAUNCH = 20_000_000_000
+
+#: Chains at a time at most, and at least where memory is short: enough to keep a large card busy.
+MOST_CHAINS, LEAST_CHAINS = 2**22, 2**18
+
+#: The part of the free memory that a run takes for states, and what it takes to pass them on.
+_USABLE, _BUFFER = 0.85, 2**30
+
+#: Saves per launch at most: the third dimension of a grid.
+_MOST_SAVES = 32768
+
+#: Steps whose draws are sure to be whole segments.
+_SEGMENT = 1024
+
+_NEVER = 2**62
+
+_LAUNCHES_AHEAD = 2
+
+
+class Memory(NamedTuple):
+    """Where the states of a run go: an array on the card, or one of the host; neither if they are not kept."""
+
+    device: Any
+    host: np.ndarray | None
+
+    @property
+    def states(self) -> Any:
+        """The states as a user gets them."""
+        return self.host if self.device is None else DeviceArray.of(self.device)
+
+
+def allocate(whole: Tile, device: Device) -> Memory:
+    """Memory for the saved states (n_saves, rows, n_chains) of a run that keeps them: the card's if they fit there."""
+    if not whole.keep_paths:
+        return Memory(None, None)
+    shape = (len(whole.saves), whole.dim, whole.n_chains)
+    needed = math.prod(shape) * whole.start.dtype.itemsize
+    with device.current():
+        if needed + _state_bytes(whole) + 2 * _BUFFER <= _USABLE * device.free_memory():
+            return Memory(cuda.device_array(shape, whole.start.dtype, stream=device.stream()), None)
+    resources.refuse_too_large(needed, "the saved states, which do not fit on the card,", ["paths=False keeps none"])
+    return Memory(None, np.empty(shape, whole.start.dtype))
+
+
+def _state_bytes(whole: Tile) -> int:
+    return min(whole.n_chains, MOST_CHAINS) * whole.dim * whole.start.dtype.itemsize
+
+
+def run(
+    whole: Tile, memory: Memory, device: Device, progress: Callable[[int], object] | None
+) -> Iterator[TileResult]:
+    """Run a tile and yield its results range by range; states go to ``memory``."""
+    with device.current():
+        yield from _Run(whole, memory, device, progress).results()
+
+
+class _Launch(NamedTuple):
+    """Steps ``start`` to ``end`` of ``n`` chains from local number ``first`` on, and the saves that fall on them."""
+
+    first: int
+    n: int
+    start: int
+    end: int
+    saves: slice
+
+    @property
+    def n_saves(self) -> int:
+        return int(self.saves.stop - self.saves.start)
+
+
+class _Run:
+    """A tile, its kernels and what they share on the card."""
+
+    def __init__(self, whole: Tile, memory: Memory, device: Device, progress: Callable[[int], object] | None) -> None:
+        self.tile, self.memory, self.stream = whole, memory, device.stream()
+        self.progress = progress or (lambda done: None)
+        self.dtype, self.itemsize = whole.start.dtype, whole.start.dtype.itemsize
+        budget = int(min(_BUFFER, _USABLE * device.free_memory() / 4))
+        self.limits = _Limits.of(whole, budget, scratch=memory.device is None)
+        self.paths = whole.kernel.kernel()  # type: ignore[union-attr]
+        self.observer = whole.observer and whole.observer.kernel.kernel()  # type: ignore[attr-defined]
+        self.rows = self._rows(whole.coefficients) if len(whole.coefficients) == 1 else None
+        self.passing = _Passing(memory.host) if memory.host is not None else None
+        self.ahead: deque[tuple[Any, int]] = deque()
+
+    def results(self) -> Iterator[TileResult]:
+        n = self.limits.n_chains
+        for first in range(0, self.tile.n_chains, n):
+            yield self._range(first, min(n, self.tile.n_chains - first))
+        if self.passing is not None:
+            self.passing.finish()
+
+    def _range(self, first: int, n: int) -> TileResult:
+        """All steps of ``n`` chains."""
+        tile = self.tile
+        first_block = (tile.first_chain + first) // BLOCK
+        places = node_places(-(-n // BLOCK), first_block)
+        nodes: tuple[Nodes, ...] = tuple(
+            {key: np.empty((len(tile.saves), g.layout.size)) for key, _ in places} for g in tile.gathered
+        )
+        counts = None if tile.histogram is None else tile.histogram.empty(len(tile.saves), tile.dim)
+        state = self._start(first, n)
+        for launch in _launches(tile, first, n, self.limits):
+            saved = self._saved(launch)
+            self._advance(launch, state, saved)
+            if launch.n_saves:
+                self._gather(launch, saved, first_block, places, nodes, counts)
+                if self.passing is not None:
+                    self.passing.pass_on(saved, launch, self.stream)
+            self._pace(launch)
+        self._pace(None)
+        return TileResult(tile.first_chain + first, n, None, nodes, counts)
+
+    # On the card -------------------------------------------------------------------------------------------------
+
+    def _send(self, values: np.ndarray) -> Any:
+        return cuda.to_device(np.ascontiguousarray(values), stream=self.stream)
+
+    def _new(self, shape: tuple[int, ...], dtype: Any) -> Any:
+        return cuda.device_array(shape, dtype, stream=self.stream)
+
+    def _rows(self, coefficients: np.ndarray) -> tuple[Any, Any]:
+        """Clocks in float64, coefficients in the state's type."""
+        return self._send(coefficients[:, : len(CLOCK)]), self._send(coefficients.astype(self.dtype))
+
+    def _start(self, first: int, n: int) -> Any:
+        start = self.tile.start if self.tile.start.shape[1] == 1 else self.tile.start[:, first : first + n]
+        return self._send(np.broadcast_to(start, (self.tile.dim, n)))
+
+    def _saved(self, launch: _Launch) -> Any:
+        """Where a launch stores its states (n_saves, rows, n)."""
+        if self.memory.device is not None and launch.n_saves:
+            return self.memory.device[launch.saves, :, launch.first : launch.first + launch.n]
+        shape = (max(launch.n_saves, 1), self.tile.dim, launch.n)
+        return self._new(shape, self.dtype) if self.passing is None else self.passing.buffer(shape, self.dtype)
+
+    def _advance(self, launch: _Launch, state: Any, saved: Any) -> None:
+        tile, stream = self.tile, self.stream
+        rows = self.rows
+        if rows is None:
+            rows = self._rows(tile.coefficients[launch.start - tile.first_step : launch.end - tile.first_step])
+        saves = self._send(np.append(tile.saves[launch.saves], _NEVER))
+        self.paths[-(-launch.n // _THREADS), _THREADS, stream](
+            *rows, tile.seed & 0xFFFFFFFF, tile.seed >> 32, tile.first_chain + launch.first, launch.n, launch.start,
+            launch.end - launch.start, saves, state, saved, self._given(launch),
+        )  # fmt: skip
+
+    def _given(self, launch: _Launch) -> Any:
+        """Normals that take the generator's place; nothing the kernel reads where there are none."""
+        tile, kind = self.tile, np.float32 if self.tile.draws.float32 else np.float64
+        if tile.normals is None:
+            return self._new((1, 1), kind)
+        first, last = (tile.draws.noise_dim * (k - tile.first_step) for k in (launch.start, launch.end))
+        return self._send(tile.normals[first:last, launch.first : launch.first + launch.n])
+
+    def _gather(
+        self, launch: _Launch, saved: Any, first_block: int, places: list[tuple[tuple[int, int], int]],
+        nodes: tuple[Nodes, ...], counts: np.ndarray | None,
+    ) -> None:  # fmt: skip
+        """Statistics and counts of what a launch has stored."""
+        observed = self._observe(launch, saved) if self.observer else None
+        for gathered, into in zip(self.tile.gathered, nodes, strict=True):
+            merged = self._statistics(launch, observed if gathered.observed else saved, gathered, first_block)
+            for key, place in places:
+                into[key][launch.saves] = merged[place].copy_to_host(stream=self.stream)
+        if self.tile.histogram is not None and counts is not None:
+            counts[launch.saves] += self._count(launch, saved)
+
+    def _observe(self, launch: _Launch, saved: Any) -> Any:
+        observer = self.tile.observer
+        assert observer is not None
+        observed = self._new((launch.n_saves, observer.count, launch.n), self.dtype)
+        parameters, times = self._send(observer.parameters), self._send(observer.times[launch.saves])
+        grid = -(-launch.n // _THREADS), launch.n_saves
+        self.observer[grid, _THREADS, self.stream](parameters, times, launch.n, saved, observed)
+        return observed
+
+    def _statistics(self, launch: _Launch, x: Any, gathered: Gathered, first_block: int) -> Any:
+        """The statistics of a launch's chains as the tree's nodes, each where its first block is."""
+        layout, n_blocks = gathered.layout, -(-launch.n // BLOCK)
+        out = self._new((n_blocks, launch.n_saves, layout.size), np.float64)
+        flags = layout.moments, int(layout.extremes)
+        grid = n_blocks, launch.n_saves, layout.dim + len(layout.pairs)
+        blocks, tree = (Builtin(name, self.dtype.name).kernel() for name in ("blocks", "tree"))
+        blocks[grid, statistics.THREADS, self.stream](x, gathered.first_row, layout.dim, *flags, launch.n, out)
+        if n_blocks > 1:
+            threads = min(_THREADS, n_blocks // 2)
+            covariance = int(bool(layout.pairs))
+            tree[launch.n_saves, threads, self.stream](out, first_block, layout.dim, *flags, covariance)
+        return out
+
+    def _count(self, launch: _Launch, saved: Any) -> np.ndarray:
+        histogram = self.tile.histogram
+        assert histogram is not None
+        counts = self._send(histogram.empty(launch.n_saves, self.tile.dim))
+        grid = -(-launch.n // _THREADS), self.tile.dim, launch.n_saves
+        kernel = Builtin("count", self.dtype.name).kernel()
+        kernel[grid, _THREADS, self.stream](
+            saved, self.tile.dim, histogram.low, histogram.bins_per_unit, histogram.bins, launch.n, counts
+        )
+        result: np.ndarray = counts.copy_to_host(stream=self.stream)
+        return result
+
+    def _pace(self, launch: _Launch | None) -> None:
+        """Let the card be a few launches ahead, so that Ctrl-C and progress are never far behind; None: wait for all."""
+        if launch is not None:
+            event = cuda.event()
+            event.record(self.stream)
+            self.ahead.append((event, launch.n * (launch.end - launch.start)))
+        while len(self.ahead) > (_LAUNCHES_AHEAD if launch is not None else 0):
+            event, done = self.ahead.popleft()
+            event.synchronize()
+            self.progress(done)
+
+
+class _Passing:
+    """Takes states to the host: one buffer is copied while the other is filled."""
+
+    def __init__(self, host: np.ndarray) -> None:
+        self.host, self.stream = host, cuda.stream()
+        self.turn = 0
+        self.flat: list[Any] = [None, None]
+        self.pinned: list[Any] = [None, None]
+        self.pending: list[tuple[_Launch, Any] | None] = [None, None]
+
+    def buffer(self, shape: tuple[int, ...], dtype: Any) -> Any:
+        """The next buffer, free and of that shape."""
+        self._receive(self.turn)
+        size = math.prod(shape)
+        if self.flat[self.turn] is None or self.flat[self.turn].size < size:
+            self.flat[self.turn], self.pinned[self.turn] = cuda.device_array(size, dtype), cuda.pinned_array(size, dtype)
+        return self.flat[self.turn][:size].reshape(*shape)
+
+    def pass_on(self, saved: Any, launch: _Launch, after: Any) -> None:
+        """Begin to copy the buffer's contents once the launch is done."""
+        ready, done = cuda.event(), cuda.event()
+        ready.record(after)
+        ready.wait(self.stream)
+        size = math.prod(saved.shape)
+        self.flat[self.turn][:size].copy_to_host(self.pinned[self.turn][:size], stream=self.stream)
+        done.record(self.stream)
+        self.pending[self.turn] = (launch, done)
+        self.turn = 1 - self.turn
+
+    def finish(self) -> None:
+        """Receive what is on its way."""
+        for turn in (self.turn, 1 - self.turn):
+            self._receive(turn)
+
+    def _receive(self, turn: int) -> None:
+        pending = self.pending[turn]
+        if pending is None:
+            return
+        launch, done = pending
+        done.synchronize()
+        shape = (launch.n_saves, self.host.shape[1], launch.n)
+        into = self.host[launch.saves, :, launch.first : launch.first + launch.n]
+        into[...] = self.pinned[turn][: math.prod(shape)].reshape(shape)
+        self.pending[turn] = None
+
+
+# How a run is cut ----------------------------------------------------------------------------------------------------
+
+
+class _Limits(NamedTuple):
+    """What a launch may hold: chains, saves and steps."""
+
+    n_chains: int
+    n_saves: int
+    n_steps: int
+
+    @classmethod
+    def of(cls, whole: Tile, budget: int, scratch: bool) -> _Limits:
+        """``budget`` bytes on the card for what a launch stores (``scratch``) and observes, and for given normals."""
+        n_observed = 0 if whole.observer is None else whole.observer.count
+        per_save = whole.start.dtype.itemsize * (whole.dim * scratch + n_observed)
+        per_save += sum(g.layout.size for g in whole.gathered) * 8 / BLOCK
+        per_step = 0 if whole.normals is None else whole.draws.noise_dim * whole.normals.dtype.itemsize
+        wanted_saves, wanted_steps = min(len(whole.saves), 1024), min(whole.n_steps, 1024)
+        n = min(-(-whole.n_chains // BLOCK) * BLOCK, MOST_CHAINS)
+        while n > LEAST_CHAINS and n * max(per_save * wanted_saves, per_step * wanted_steps) > budget:
+            n = max(n // 2 // BLOCK * BLOCK, LEAST_CHAINS)
+        saves = min(int(budget / (per_save * n)), _MOST_SAVES)
+        steps = int(LAUNCH / (n * whole.cost))
+        if per_step:
+            steps = min(steps, int(budget / (per_step * n)))
+        return cls(n, max(saves, 1), max(steps, 1))
+
+
+def _launches(tile: Tile, first: int, n: int, limits: _Limits) -> Iterator[_Launch]:
+    """The steps of a range of chains; launches end where noise begins a new segment, if that is not too soon."""
+    start, last, saved = tile.first_step, tile.first_step + tile.n_steps, 0
+    while True:
+        end = min(last, start + limits.n_steps)
+        upto = int(np.searchsorted(tile.saves, end, side="right"))
+        if upto - saved > limits.n_saves:
+            end = max(int(tile.saves[saved + limits.n_saves]) - 1, start)
+        if end < last and end // _SEGMENT * _SEGMENT > start:
+            end = end // _SEGMENT * _SEGMENT
+        upto = int(np.searchsorted(tile.saves, end, side="right"))
+        yield _Launch(first, n, start, end, slice(saved, upto))
+        start, saved = end, upto
+        if end == last:
+            return
+
+
+def node_places(n_blocks: int, first_block: int) -> list[tuple[tuple[int, int], int]]:
+    """The largest nodes (level, number) of the tree over absolute block numbers, and where each begins.
+
+    They are those of `Layout.nodes`.
+    """
+    places, level, start, n = [], 0, first_block, n_blocks
+    while n:
+        if start % 2:
+            places.append(((level, start), (start << level) - first_block))
+            start, n = start + 1, n - 1
+        if n % 2:
+            n -= 1
+            places.append(((level, start + n), (start + n << level) - first_block))
+        level, start, n = level + 1, start // 2, n // 2
+    return places

@@ -1,0 +1,66 @@
+"""The GPU, or numba's simulator of one, as this process has it."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+from typing import Any
+
+from numba import cuda
+from numba.cuda.core import config
+
+#: Whether kernels run in numba's simulator (environment variable ``NUMBA_ENABLE_CUDASIM``), in memory of the host.
+SIMULATED = bool(config.ENABLE_CUDASIM)
+
+#: Memory that the simulator says is free.
+_SIMULATED_MEMORY = 2**30
+
+
+@dataclass(frozen=True)
+class Device:
+    """A GPU by its number."""
+
+    number: int
+
+    @property
+    def name(self) -> str:
+        """What the card is called."""
+        if SIMULATED:
+            return "numba's CUDA simulator"
+        name = cuda.gpus[self.number].name
+        return name.decode() if isinstance(name, bytes) else str(name)
+
+    @property
+    def architecture(self) -> str:
+        """Such as sm_90."""
+        major, minor = cuda.gpus[self.number].device.compute_capability if SIMULATED else self._capability
+        return f"sm_{major}{minor}"
+
+    @property
+    def _capability(self) -> tuple[int, int]:
+        major, minor = cuda.gpus[self.number].compute_capability
+        return int(major), int(minor)
+
+    def current(self) -> Any:
+        """A context manager within which this is the device in use."""
+        return cuda.gpus[self.number]
+
+    def stream(self) -> Any:
+        """The stream that torch uses now, if it is there and uses this device; else the default one.
+
+        What torch has queued for an input is then done before a kernel reads it.
+        """
+        torch = sys.modules.get("torch")
+        if SIMULATED or torch is None or not torch.cuda.is_initialized():
+            return 0 if SIMULATED else cuda.default_stream()
+        handle = torch.cuda.current_stream(self.number).cuda_stream
+        return cuda.external_stream(handle) if handle else cuda.default_stream()
+
+    def free_memory(self) -> int:
+        """Bytes that can be allocated on it."""
+        return _SIMULATED_MEMORY if SIMULATED else int(cuda.current_context().get_memory_info()[0])
+
+
+def jit(function: Any, signature: Any) -> Any:
+    """A kernel. What runs is what its PTX says: optimisation at link time would contract products and sums."""
+    return cuda.jit(function) if SIMULATED else cuda.jit(signature, lto=False)(function)
