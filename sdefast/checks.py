@@ -55,7 +55,7 @@ def real(name: str, value: Any, *, positive: bool = False, least: float = -math.
 def array(name: str, value: Any, *, shape: tuple[int | None, ...] | None = None) -> np.ndarray:
     """A finite float64 array, optionally of a given shape (None matches any length)."""
     try:
-        given = np.asarray(value)
+        given = np.asarray(on_host(name, value))
     except ValueError:  # ragged
         given = np.asarray(None)
     if given.dtype.kind not in "iuf":
@@ -69,6 +69,19 @@ def array(name: str, value: Any, *, shape: tuple[int | None, ...] | None = None)
     if not np.isfinite(result).all():
         raise ValueError(f"{name} must be finite, got {value!r}")
     return result
+
+
+def on_host(name: str, value: Any) -> Any:
+    """``value``, or a copy of it if it is an array on a GPU."""
+    if isinstance(value, np.ndarray) or not hasattr(value, "__cuda_array_interface__"):
+        return value
+    if hasattr(value, "to_numpy"):
+        return value.to_numpy()
+    try:
+        from numba import cuda
+    except ImportError:
+        raise TypeError(f"{name} lies on a GPU, which needs numba-cuda: pip install 'sdefast[cuda]'") from None
+    return cuda.as_cuda_array(value).copy_to_host()
 
 
 def choice(name: str, value: Any, allowed: Iterable[str]) -> str:

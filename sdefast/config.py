@@ -28,7 +28,19 @@ def config() -> dict[str, Any]:
         "memory available": _gibibytes(resources.available_memory()),
         "kernel cache": str(cache.folder() or "off"),
         "compiled steps": ", ".join(_core.steps),
+        "cuda": _cuda(),
     }
+
+
+def _cuda() -> str:
+    """The GPU that ``device="cuda"`` uses, or why there is none."""
+    from . import cuda
+
+    try:
+        device = cuda.find("cuda")
+    except (ImportError, RuntimeError) as missing:
+        return str(missing)
+    return f"{device.name}, {device.architecture}"
 
 
 def show_config() -> None:

@@ -61,7 +61,7 @@ def save(ax: Axes, file: str | Path) -> None:
 
 def paths(ax: Axes, run: Simulation, component: int, n_paths: int) -> None:
     """The first ``n_paths`` paths of a run, thin and grey."""
-    ax.plot(run.t, run.x[:, :n_paths, component], color="0.6", linewidth=0.6, zorder=0)
+    ax.plot(run.t, np.asarray(run.x[:, :n_paths, component]), color="0.6", linewidth=0.6, zorder=0)
 
 
 def exact(ax: Axes, model: Model, elapsed: np.ndarray, x0: Any, t: np.ndarray, component: int) -> None:

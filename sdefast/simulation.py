@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Cost:
-    """What a run took: wall-clock seconds, threads, instruction set."""
+    """What a run took: wall-clock seconds, threads, instruction set (of a GPU its architecture), what ran it."""
 
     seconds: float
     threads: int
@@ -53,7 +53,7 @@ class FunctionalResult:
     standard_error: np.ndarray
     variance: np.ndarray
     n_nonfinite: np.ndarray
-    values: np.ndarray | None = field(repr=False)
+    values: Any = field(repr=False)
 
 
 def _mean_error(total: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -72,7 +72,7 @@ class Simulation:
 
     settings: Settings
     cost: Cost
-    _states: np.ndarray | None = field(repr=False)
+    _states: Any = field(repr=False)  # an array of numpy, or one on the GPU, or None
     _nodes: tuple[Nodes, ...] = field(repr=False)
     _counts: np.ndarray | None = field(default=None, repr=False)
 
@@ -99,20 +99,25 @@ class Simulation:
         return self.settings.grid.time(self.settings.saves)
 
     @property
-    def x(self) -> np.ndarray:
-        """Saved states, a view of shape (n_times, n_paths, dim) in whose memory the paths are contiguous."""
+    def x(self) -> Any:
+        """Saved states, a view of shape (n_times, n_paths, dim) in whose memory the paths are contiguous.
+
+        A numpy array, or of a run on a GPU a `DeviceArray` there.
+        """
         if self._states is None:
             raise AttributeError("no states were kept: this run was made with paths=False")
         return self._paths(0, self.model.dim)
 
-    def _paths(self, first: int, n: int) -> np.ndarray:
+    def _paths(self, first: int, n: int) -> Any:
         """Rows ``first`` to ``first + n - 1`` of all paths, (n_times, n_paths, n); of pairs, all first ones lead."""
         assert self._states is not None
         if not self.settings.extras.antithetic:
             return self._states[:, first : first + n].transpose(0, 2, 1)
         second = first + self._states.shape[1] // 2
         both = [self._states[:, start : start + n].transpose(0, 2, 1) for start in (first, second)]
-        return np.concatenate(both, axis=1)
+        if isinstance(self._states, np.ndarray):
+            return np.concatenate(both, axis=1)
+        return self._states.joined(both, axis=1)
 
     @property
     def path_steps_per_second(self) -> float:
@@ -368,8 +373,7 @@ class Simulation:
             raise ValueError("resume needs the final states, and this run was made with paths=False")
         if self.settings.saves[-1] != self.settings.grid.last_step:
             raise ValueError("resume needs the final states, and save_at did not include the final time")
-        final: np.ndarray = self._states[-1]
-        return final
+        return np.asarray(self._states[-1])
 
     def to_xarray(self) -> xarray.Dataset:
         """States (if kept), mean, variance and standard error as an `xarray.Dataset` over time, path and component.
@@ -389,7 +393,7 @@ class Simulation:
         data: dict[str, Any] = {**over_time, "n_nonfinite": (("time",), self.n_nonfinite)}
         coordinates: dict[str, Any] = {"time": self.t}
         if self._states is not None:
-            data["x"] = (("time", "path", "component"), self.x)
+            data["x"] = (("time", "path", "component"), np.asarray(self.x))
             first = self.settings.first_chain
             coordinates["path"] = np.arange(first, first + self.n_paths)
         return xarray.Dataset(data, coordinates, attrs=self.describe())
@@ -506,7 +510,7 @@ def merge(*runs: Simulation) -> Simulation:
         next_chain += run.settings.n_chains
         for gathered, all_nodes, new in zip(first.parts.all, nodes, run._nodes, strict=True):
             gathered.layout.add(all_nodes, new)
-    kept = [run._states for run in runs if run._states is not None]
+    kept = [np.asarray(run._states) for run in runs if run._states is not None]
     states = np.concatenate(kept, axis=2) if kept else None
     counted = [run._counts for run in runs if run._counts is not None]
     counts = np.sum(counted, axis=0) if counted else None

@@ -1,6 +1,7 @@
 """What several test modules share: every model with a start, all outputs of a run, fresh interpreters."""
 
 import atexit
+import ctypes
 import os
 import shutil
 import subprocess
@@ -14,6 +15,21 @@ import sdefast as sf
 # Kernels compiled by the tests, and by processes that they start, are kept for the tests alone.
 os.environ["SDEFAST_CACHE_DIR"] = tempfile.mkdtemp(prefix="sdefast-tests-")
 atexit.register(shutil.rmtree, os.environ["SDEFAST_CACHE_DIR"], ignore_errors=True)
+
+
+
+def has_gpu():
+    """Whether a CUDA driver finds a card."""
+    try:
+        return ctypes.CDLL("libcuda.so.1").cuInit(0) == 0
+    except OSError:
+        return False
+
+
+# Without a card, what runs on one runs in numba's simulator; numba reads this when it is first imported.
+if not has_gpu():
+    os.environ.setdefault("NUMBA_ENABLE_CUDASIM", "1")
+    sys.setswitchinterval(1e-4)  # the simulator's threads wait for one another
 
 #: (state, noise): every combination of types that a run may have
 TYPES = [("float32", "float32"), ("float64", "float64"), ("float64", "float32")]

@@ -44,9 +44,9 @@ from numba import cuda
 source, signatures, options = json.load(sys.stdin)
 space = {"__name__": "kernels"}
 exec(source, space)
-options = {"device": False, "cc": (9, 0), "abi": "numba"} | options
-types = vars(numba.cuda.types)
-made = {name: cuda.compile(space[name], eval(text, types), **options)[0] for name, text in signatures.items()}
+options = {"device": False, "abi": "numba"} | options | {"cc": tuple(options.get("cc", (9, 0)))}
+names = vars(numba.cuda.types) | space
+made = {name: cuda.compile(space[name], eval(text, names), **options)[0] for name, text in signatures.items()}
 json.dump(made, sys.stdout)
 """
 
@@ -54,7 +54,8 @@ json.dump(made, sys.stdout)
 def compile_ptx(source: str, signatures: Mapping[str, str], **options: Any) -> dict[str, str]:
     """The PTX of functions that Python code defines, by name, for signatures such as "void(float32[::1], int64)".
 
-    A fresh interpreter compiles them all, because this one may have numba's simulator in place of its compiler.
+    Signatures may also use what the code defines. A fresh interpreter compiles them all, because this one may have
+    numba's simulator in place of its compiler.
     """
     done = subprocess.run(
         [sys.executable, "-c", _CHILD],
@@ -190,9 +191,10 @@ def _variable(text: str) -> Variable:
 
 
 class _Block:
-    """Instructions that run one after another, where lanes go from there, and whether they wait for each other first.
+    """Instructions that run one after another, then perhaps a barrier, and where lanes go from there.
 
-    With a guard, a register and whether it is inverted, only lanes in which it is true go to the target.
+    With a guard only those lanes go to the target in which it is true, others to the next block, as all do if there is
+    no target.
     """
 
     def __init__(self) -> None:
@@ -209,15 +211,15 @@ _INSTRUCTION = re.compile(r"(?:@(!?)\s*([%$\w]+)\s+)?([a-z][\w.:]*)\s*(.*)", re.
 _BARRIER = re.compile(r"(?:bar|barrier)(?:\.cta)?\.sync(?:\.aligned)?")
 _END = ""  # the label of what comes after the last instruction
 
+_LINES = r"^[ \t]*\.(?:loc|file|version|target|address_size)\b[^\n]*"  # directives that end with their lines
+_BLANK = re.compile(rf"/\*.*?\*/|//[^\n]*|{_LINES}", re.DOTALL | re.MULTILINE)
+
 
 class _Kernel:
     """What the text says: parameters, variables, registers and blocks of instructions."""
 
     def __init__(self, text: str) -> None:
-        blank = re.compile(
-            r"/\*.*?\*/|//[^\n]*|^[ \t]*\.(?:loc|file|version|target|address_size)\b[^\n]*", re.DOTALL | re.MULTILINE
-        )
-        self._text = blank.sub(lambda found: "\n" * found[0].count("\n"), text)
+        self._text = _BLANK.sub(lambda found: "\n" * found[0].count("\n"), text)
         self.registers: dict[str, str] = {}
         self.variables: list[Variable] = []
         self.labels: dict[str, int] = {}
@@ -278,7 +280,7 @@ class _Kernel:
             _, kind, names = statement.split(maxsplit=2)
             for name in names.split(","):
                 found = re.fullmatch(r"\s*([%$\w]+)(?:<(\d+)>)?\s*", name)
-                if not found:
+                if not found or kind[1:] not in _TYPES:
                     raise NotImplementedError(statement)
                 every = [found[1]] if found[2] is None else [f"{found[1]}{i}" for i in range(int(found[2]))]
                 for register in every:
@@ -351,14 +353,14 @@ def _binder(opcode: str) -> Binder | None:
     return None
 
 
-def _simple(function: Callable[..., Any], out: str, *ins: str, **keywords: Any) -> Binder:
-    """Calls function(inputs..., output, where=mask) with arrays of these types."""
+def _simple(function: Callable[..., Any], out: str, *ins: str) -> Binder:
+    """Calls function(inputs..., out=output, where=mask) with arrays of these types."""
 
     def bind(lanes: _Lanes, instruction: Instruction) -> Any:
         to, *operands = instruction.operands
         if len(operands) != len(ins):
             raise NotImplementedError(f"{len(operands)} operands")
-        return lanes.both(function, *map(lanes.read, operands, ins), lanes.write(to, out), **keywords)
+        return lanes.both(function, *map(lanes.read, operands, ins), out=lanes.write(to, out))
 
     return bind
 
@@ -366,8 +368,8 @@ def _simple(function: Callable[..., Any], out: str, *ins: str, **keywords: Any) 
 def _of(value: Callable[..., Any]) -> Callable[..., None]:
     """A function that returns an array made callable as one of numpy's that write theirs."""
 
-    def call(*arrays: Any, where: Any = True) -> None:
-        np.copyto(arrays[-1], value(*arrays[:-1]), where=where)
+    def call(*arrays: Any, out: Any, where: Any = True) -> None:
+        np.copyto(out, value(*arrays), where=where)
 
     return call
 
@@ -435,7 +437,7 @@ def _rounded_once() -> Any:
 
 def _fma(a: Any, b: Any, c: Any, out: Any, where: Any = True) -> None:
     if where is True:
-        _rounded_once()(a, b, c, out)
+        _rounded_once()(a, b, c, out=out)
     else:
         np.copyto(out, _rounded_once()(a, b, c), where=where)
 
@@ -766,7 +768,7 @@ def _convert(rounding: str | None, kind: str, source: str) -> Binder:
         out, value = lanes.write(to, kind, extend=True), lanes.read(operand, source)
         if out.dtype == _TYPES[kind] and rounding in (None, "rn"):
             return lanes.copy(out, value)
-        return lanes.both(_of(conversion), value, out)
+        return lanes.both(_of(conversion), value, out=out)
 
     return bind
 

@@ -44,6 +44,7 @@ def _add_run_options(parser: argparse.ArgumentParser, methods: list[str]) -> Non
     parser.add_argument("--method", choices=methods, default="euler-maruyama", help="scheme")
     parser.add_argument("--seed", type=int, default=0, help="seed")
     parser.add_argument("--dtype", choices=["float32", "float64"], default="float32", help="type of the state")
+    parser.add_argument("--device", default="cpu", help="cpu, cuda or cuda:N")
     parser.add_argument("--threads", type=int, default=None, help="worker threads; by default all processors")
     parser.add_argument("--progress", action="store_true", help="show a progress bar")
     parser.add_argument("--plot", type=Path, metavar="FILE", help="draw paths, mean and band to this file")
@@ -81,6 +82,7 @@ def _simulate(
         method=options.method,
         seed=options.seed,
         dtype=options.dtype,
+        device=options.device,
         threads=options.threads,
         progress=options.progress,
         save_at=save_at,

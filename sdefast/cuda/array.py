@@ -15,6 +15,8 @@ import numpy as np
 from numpy.lib.array_utils import normalize_axis_tuple
 from numpy.typing import DTypeLike
 
+from .target import SIMULATED
+
 __all__ = ["DeviceArray"]
 
 cuda: Any = numba.cuda  # its functions have no types
@@ -23,7 +25,7 @@ _CPU, _CUDA = 1, 2  # kinds of device in DLPack
 
 _FEW_BYTES = 2**20  # so little is copied whole, whatever part of it is wanted: the kernel would take longer to compile
 _MOST_GATHERED = 2**26  # bytes that are gathered at a time: a GPU full of states has no room for many more
-_BLOCKS, _THREADS = 1024, 256  # of the kernel that gathers
+_BLOCKS, _THREADS = (2, 2) if SIMULATED else (128, 128)  # of the kernel that gathers: enough to be faster than the copy to the host
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -51,9 +53,11 @@ class DeviceArray:
     Examples
     --------
     >>> import sdefast as sf, torch  # doctest: +SKIP
-    >>> run = sf.simulate(sf.BrownianMotion(), 0.0, T=1, n_steps=100, n_paths=1000, device="cuda")  # doctest: +SKIP
+    >>> run = sf.simulate(
+    ...     sf.BrownianMotion(), x0=0.0, t1=1.0, n_steps=100, n_paths=1000, save_at="all", device="cuda"
+    ... )  # doctest: +SKIP
     >>> run.x  # doctest: +SKIP
-    DeviceArray(shape=(101, 1000, 1), dtype=float32, device='cuda:0')
+    DeviceArray(shape=(101, 1000, 1), dtype=float64, device='cuda:0')
     >>> torch.from_dlpack(run.x[-1]).device  # doctest: +SKIP
     device(type='cuda', index=0)
     >>> run.x[-1, :3].to_numpy().shape  # doctest: +SKIP
@@ -179,6 +183,23 @@ class DeviceArray:
         """A view with the axes in reverse order."""
         return self.transpose()
 
+    @classmethod
+    def joined(cls, parts: list[DeviceArray], axis: int) -> DeviceArray:
+        """A new array of arrays one after the other along an axis, whose last axes lie in memory in the same order."""
+        first = parts[0]
+        shape = list(first.shape)
+        shape[axis] = sum(part.shape[axis] for part in parts)
+        order = sorted(range(first.ndim), key=lambda i: first._steps[i], reverse=True)
+        with cuda.gpus[first._ordinal]:
+            base = cuda.device_array([shape[i] for i in order], first.dtype)
+        whole = cls.of(base, first._ordinal).transpose(sorted(range(first.ndim), key=order.__getitem__))
+        start = 0
+        for part in parts:
+            end = start + part.shape[axis]
+            whole[(slice(None),) * axis + (slice(start, end),)]._fill(part)
+            start = end
+        return whole
+
     # Copies on the host ------------------------------------------------------------------------------------------
 
     def to_numpy(self) -> np.ndarray:
@@ -192,6 +213,10 @@ class DeviceArray:
             return copied if n_bytes <= 2 * self.nbytes else copied.copy(order="K")  # does not keep the gaps
         order = sorted(range(self.ndim), key=lambda i: abs(self._steps[i]) if self.shape[i] > 1 else 0, reverse=True)
         return self.transpose(order)._gathered().transpose(sorted(range(self.ndim), key=order.__getitem__))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Other processes get a copy in memory of the host."""
+        return np.asarray, (self.to_numpy(),)
 
     def __array__(self, dtype: DTypeLike | None = None, copy: bool | None = None) -> np.ndarray:
         if copy is False:
@@ -222,11 +247,16 @@ class DeviceArray:
             both[half:] = self[half:].to_numpy()
             return both
         with cuda.gpus[self._ordinal]:
-            gathered = cuda.device_array(self.size, self.dtype)
-            axes = cuda.to_device(np.array([self.shape, self._steps], np.int64))
-            _gather[_BLOCKS, _THREADS](self._memory(), self._first, axes, gathered)
-            copied: np.ndarray = gathered.copy_to_host()
-        return copied.reshape(self.shape)
+            base = cuda.device_array(self.shape, self.dtype)
+            DeviceArray.of(base, self._ordinal)._fill(self)
+            copied: np.ndarray = base.copy_to_host()
+        return copied
+
+    def _fill(self, source: DeviceArray) -> None:
+        """Put the elements of an array of the same shape here."""
+        with cuda.gpus[self._ordinal]:
+            axes = cuda.to_device(np.array([self.shape, source._steps, self._steps], np.int64))
+            _copy[_BLOCKS, _THREADS](source._memory(), source._first, axes, self._memory(), self._first)
 
     # Other libraries on the GPU ----------------------------------------------------------------------------------
 
@@ -303,18 +333,22 @@ def _position(index: Any, axis: int, n: int) -> int:
     return i % n
 
 
-def _gather_some(memory: Any, first: int, axes: Any, gathered: Any) -> None:
-    """Kernel: the elements of a view, in C order; ``axes`` holds its shape and its strides in elements."""
+def _copy_some(source: Any, first: int, axes: Any, target: Any, target_first: int) -> None:
+    """Kernel: from one view to another; ``axes`` holds their shape and the strides of both in elements."""
     # (an array: of tuples that are indexed at run time, numba-cuda makes code that its compiler refuses)
-    for i in range(cuda.grid(1), gathered.size, cuda.gridsize(1)):
-        position, rest = first, i
+    size = 1
+    for axis in range(axes.shape[1]):
+        size *= axes[0, axis]
+    for i in range(cuda.grid(1), size, cuda.gridsize(1)):
+        place, target_place, rest = first, target_first, i
         for axis in range(axes.shape[1] - 1, -1, -1):
-            position += (rest % axes[0, axis]) * axes[1, axis]
+            place += (rest % axes[0, axis]) * axes[1, axis]
+            target_place += (rest % axes[0, axis]) * axes[2, axis]
             rest //= axes[0, axis]
-        gathered[i] = memory[position]
+        target[target_place] = source[place]
 
 
-_gather = cuda.jit(_gather_some)
+_copy = cuda.jit(_copy_some)
 
 
 # DLPack ----------------------------------------------------------------------------------------------------------
@@ -349,7 +383,8 @@ class _Claim:
     def __init__(self, array: DeviceArray) -> None:
         self.array = array  # kept alive
         strides = tuple(abs(stride) for stride in array.strides)  # negative only where an axis has no second element
-        self.__array_interface__ = array.__cuda_array_interface__ | {"strides": strides}
+        pointer = array._pointer or array.dtype.itemsize  # at 0, NumPy would look for elements elsewhere
+        self.__array_interface__ = array.__cuda_array_interface__ | {"strides": strides, "data": (pointer, False)}
 
 
 #: a function of our own: other modules set the argument types of the one that they find in ctypes.pythonapi

@@ -7,6 +7,7 @@ segments of their streams together, so that all branches are the same for all of
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -53,7 +54,7 @@ def paths_source(step: Step | Linear, dtype: str, noise_dtype: str, *, uniform_g
 
 def _draws(step: Step | Linear, noise_dtype: str, given: bool) -> _Given | _Signs | _Normals:
     if given or not step.n_draws:
-        return _Given(step.n_draws)
+        return _Given(step.n_draws, in_array=isinstance(step, Linear))
     if step.signs:
         return _Signs(step.n_draws)
     kind = _NormalsInArray if isinstance(step, Linear) else _Normals
@@ -235,14 +236,16 @@ class _Generator:
 class _Given:
     """Normals from memory."""
 
-    def __init__(self, m: int) -> None:
-        self.m = m
+    def __init__(self, m: int, in_array: bool) -> None:
+        self.m, self.in_array = m, in_array
 
     def begin(self) -> list[str]:
         return []
 
     def loop(self, step: _Paths) -> list[str]:
         z = [f"z{j} = T(given[(k - first_step) * {self.m} + {j}, i])" for j in range(self.m)]
+        if self.in_array:
+            z = [f"for j in range({self.m}):", f"    z[j] = T(given[(k - first_step) * {self.m} + j, i])"]
         return ["while k < end:", *indent([*z, *step(0), "k += 1"])]
 
 
@@ -296,11 +299,12 @@ class _Normals:
 
     def _checked_loop(self, step: _Paths) -> list[str]:
         """Where segments may end within a step."""
-        draw = self._pairs(self.names, checked=True)
         if self.odd:
             even = self._pairs([*self.names, "spare"], checked=True)
             odd = ["z0 = spare", *self._pairs(self.names[1:], checked=True)]
             draw = ["if (k & 1) == 0:", *indent(even), "else:", *indent(odd)]
+        else:
+            draw = self._pairs(self.names, checked=True)
         return ["while k < end:", *indent([*draw, *self.convert, *step(0), "k += 1"])]
 
     def _pairs(self, numbers: list[str], checked: bool = False) -> list[str]:
@@ -399,3 +403,15 @@ def observer_source(outputs: tuple[Expr, ...], names: tuple[str, ...], dim: int)
     header = ["def kernel(p, times, n, x, out):", "    i = cuda.blockIdx.x * cuda.blockDim.x + cuda.threadIdx.x"]
     constants = [f"{name} = {value}" for value, name in code.constants.items()]
     return "\n".join([*constants, *header, "    if i < n:", *indent(lines, 2), ""])
+
+
+# Statistics ----------------------------------------------------------------------------------------------------------
+
+
+def function_source(name: str, arguments: Sequence[str], outputs: Sequence[Expr]) -> str:
+    """The source of a device function of numbers that returns ``outputs``, every operation rounded on its own."""
+    code = Code(arguments, written=_WRITTEN, fuses=False)
+    results = code.add(outputs)
+    body = [*code.fixed, *code.once, *code.per_lane, f"return {', '.join(results)}"]
+    constants = [f"{constant} = {value}" for value, constant in code.constants.items()]
+    return "\n".join([*constants, f"def {name}({', '.join(arguments)}):", *indent(body), ""])

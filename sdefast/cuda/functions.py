@@ -7,7 +7,6 @@ kernels are Python, the same functions are those that numba compiles for the CPU
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable
 from functools import cache
 from typing import Any, NamedTuple
@@ -72,8 +71,6 @@ class GpuArithmetic(Arithmetic):
     def floor(self, x: Number) -> Number:
         return Number(self, self.builder.call_nvvm("floor", x.ir))
 
-
-_lock = threading.Lock()
 
 _ARITHMETIC = Arithmetic if SIMULATED else GpuArithmetic
 
@@ -203,21 +200,20 @@ def _callable(name: str, f: _Function) -> Any:
 
 
 def _simulated(function: Any, result: Any, arguments: list[Any]) -> Callable[..., Any]:
-    """The function compiled for the CPU when it is first called, from and to numpy's scalars."""
+    """The function compiled for the CPU, from and to numpy's scalars."""
     kinds = list(result.types) if isinstance(result, types.BaseTuple) else [result]
     scalars = [getattr(np, kind.name) for kind in kinds]
 
     made: list[Any] = []
 
     def compiled() -> Any:
-        with _lock:  # all threads of a block come here together
-            if not made:
-                import numba
+        if not made:
+            import numba
 
-                names = ", ".join(f"a{i}" for i in range(len(arguments)))
-                space: dict[str, Any] = {"function": function}
-                exec(f"def call({names}): return function({names})", space)
-                made.append(numba.njit(result(*arguments))(space["call"]))
+            names = ", ".join(f"a{i}" for i in range(len(arguments)))
+            space: dict[str, Any] = {"function": function}
+            exec(f"def call({names}): return function({names})", space)
+            made.append(numba.njit(result(*arguments))(space["call"]))
         return made[0]
 
     def call(*args: Any) -> Any:
@@ -226,4 +222,11 @@ def _simulated(function: Any, result: Any, arguments: list[Any]) -> Callable[...
             return scalars[0](value)
         return tuple(scalar(part) for scalar, part in zip(scalars, value, strict=True))
 
+    call.compile_now = compiled  # type: ignore[attr-defined]
     return call
+
+
+def compile_used(kernel: Any) -> None:
+    """In the simulator, what a kernel calls before it runs: its threads would all compile at once."""
+    for name in kernel.__code__.co_names if SIMULATED else ():
+        getattr(kernel.__globals__.get(name), "compile_now", lambda: None)()

@@ -12,7 +12,7 @@ from ..jit.emit import Step
 from ..trace import Expr
 from . import emit, statistics, target
 from .emit import Linear
-from .functions import functions
+from .functions import compile_used, functions
 
 
 def _array(kind: str, ndim: int, layout: str = "A") -> Any:
@@ -43,6 +43,7 @@ class Program:
         """The kernel as a Python function."""
         space: dict[str, Any] = functions(self.dtype, self.noise) | {"cuda": cuda}
         exec(compile(self.source, f"<sdefast {self.kind}>", "exec"), space)
+        compile_used(space["kernel"])
         return space["kernel"]
 
     def kernel(self) -> Any:

@@ -19,10 +19,10 @@ from .. import resources
 from ..engine.statistics import Nodes
 from ..engine.tiles import BLOCK, Gathered, Tile, TileResult
 from ..jit.emit import CLOCK
-from . import statistics
+from . import statistics, target
 from .array import DeviceArray
 from .kernels import Builtin
-from .target import SIMULATED, Device
+from .target import SIMULATED, Device, launch
 
 #: Threads of a block, each with a chain.
 _THREADS = 32 if SIMULATED else 128
@@ -130,14 +130,14 @@ class _Run:
         )
         counts = None if tile.histogram is None else tile.histogram.empty(len(tile.saves), tile.dim)
         state = self._start(first, n)
-        for launch in _launches(tile, first, n, self.limits):
-            saved = self._saved(launch)
-            self._advance(launch, state, saved)
-            if launch.n_saves:
-                self._gather(launch, saved, first_block, places, nodes, counts)
+        for part in _launches(tile, first, n, self.limits):
+            saved = self._saved(part)
+            self._advance(part, state, saved)
+            if part.n_saves:
+                self._gather(part, saved, first_block, places, nodes, counts)
                 if self.passing is not None:
-                    self.passing.pass_on(saved, launch, self.stream)
-            self._pace(launch)
+                    self.passing.pass_on(saved, part, self.stream)
+            self._pace(part)
         self._pace(None)
         return TileResult(tile.first_chain + first, n, None, nodes, counts)
 
@@ -145,6 +145,12 @@ class _Run:
 
     def _send(self, values: np.ndarray) -> Any:
         return cuda.to_device(np.ascontiguousarray(values), stream=self.stream)
+
+    def _receive(self, values: Any) -> np.ndarray:
+        """A copy on the host, once all that was asked for before is done."""
+        copied: np.ndarray = values.copy_to_host(stream=self.stream)
+        target.wait(self.stream)
+        return copied
 
     def _new(self, shape: tuple[int, ...], dtype: Any) -> Any:
         return cuda.device_array(shape, dtype, stream=self.stream)
@@ -157,87 +163,86 @@ class _Run:
         start = self.tile.start if self.tile.start.shape[1] == 1 else self.tile.start[:, first : first + n]
         return self._send(np.broadcast_to(start, (self.tile.dim, n)))
 
-    def _saved(self, launch: _Launch) -> Any:
+    def _saved(self, part: _Launch) -> Any:
         """Where a launch stores its states (n_saves, rows, n)."""
-        if self.memory.device is not None and launch.n_saves:
-            return self.memory.device[launch.saves, :, launch.first : launch.first + launch.n]
-        shape = (max(launch.n_saves, 1), self.tile.dim, launch.n)
+        if self.memory.device is not None and part.n_saves:
+            return self.memory.device[part.saves, :, part.first : part.first + part.n]
+        shape = (max(part.n_saves, 1), self.tile.dim, part.n)
         return self._new(shape, self.dtype) if self.passing is None else self.passing.buffer(shape, self.dtype)
 
-    def _advance(self, launch: _Launch, state: Any, saved: Any) -> None:
-        tile, stream = self.tile, self.stream
-        rows = self.rows
+    def _advance(self, part: _Launch, state: Any, saved: Any) -> None:
+        tile, rows = self.tile, self.rows
         if rows is None:
-            rows = self._rows(tile.coefficients[launch.start - tile.first_step : launch.end - tile.first_step])
-        saves = self._send(np.append(tile.saves[launch.saves], _NEVER))
-        self.paths[-(-launch.n // _THREADS), _THREADS, stream](
-            *rows, tile.seed & 0xFFFFFFFF, tile.seed >> 32, tile.first_chain + launch.first, launch.n, launch.start,
-            launch.end - launch.start, saves, state, saved, self._given(launch),
+            rows = self._rows(tile.coefficients[part.start - tile.first_step : part.end - tile.first_step])
+        saves = self._send(np.append(tile.saves[part.saves], _NEVER))
+        grid = -(-part.n // _THREADS)
+        launch(self.paths, grid, _THREADS, self.stream)(
+            *rows, tile.seed & 0xFFFFFFFF, tile.seed >> 32, tile.first_chain + part.first, part.n, part.start,
+            part.end - part.start, saves, state, saved, self._given(part),
         )  # fmt: skip
 
-    def _given(self, launch: _Launch) -> Any:
+    def _given(self, part: _Launch) -> Any:
         """Normals that take the generator's place; nothing the kernel reads where there are none."""
         tile, kind = self.tile, np.float32 if self.tile.draws.float32 else np.float64
         if tile.normals is None:
             return self._new((1, 1), kind)
-        first, last = (tile.draws.noise_dim * (k - tile.first_step) for k in (launch.start, launch.end))
-        return self._send(tile.normals[first:last, launch.first : launch.first + launch.n])
+        first, last = (tile.draws.noise_dim * (k - tile.first_step) for k in (part.start, part.end))
+        return self._send(tile.normals[first:last, part.first : part.first + part.n])
 
     def _gather(
-        self, launch: _Launch, saved: Any, first_block: int, places: list[tuple[tuple[int, int], int]],
+        self, part: _Launch, saved: Any, first_block: int, places: list[tuple[tuple[int, int], int]],
         nodes: tuple[Nodes, ...], counts: np.ndarray | None,
     ) -> None:  # fmt: skip
         """Statistics and counts of what a launch has stored."""
-        observed = self._observe(launch, saved) if self.observer else None
+        observed = self._observe(part, saved) if self.observer else None
         for gathered, into in zip(self.tile.gathered, nodes, strict=True):
-            merged = self._statistics(launch, observed if gathered.observed else saved, gathered, first_block)
+            merged = self._statistics(part, observed if gathered.observed else saved, gathered, first_block)
             for key, place in places:
-                into[key][launch.saves] = merged[place].copy_to_host(stream=self.stream)
+                into[key][part.saves] = self._receive(merged[place])
         if self.tile.histogram is not None and counts is not None:
-            counts[launch.saves] += self._count(launch, saved)
+            counts[part.saves] += self._count(part, saved)
 
-    def _observe(self, launch: _Launch, saved: Any) -> Any:
+    def _observe(self, part: _Launch, saved: Any) -> Any:
         observer = self.tile.observer
         assert observer is not None
-        observed = self._new((launch.n_saves, observer.count, launch.n), self.dtype)
-        parameters, times = self._send(observer.parameters), self._send(observer.times[launch.saves])
-        grid = -(-launch.n // _THREADS), launch.n_saves
-        self.observer[grid, _THREADS, self.stream](parameters, times, launch.n, saved, observed)
+        observed = self._new((part.n_saves, observer.count, part.n), self.dtype)
+        parameters, times = self._send(observer.parameters), self._send(observer.times[part.saves])
+        grid = -(-part.n // _THREADS), part.n_saves
+        launch(self.observer, grid, _THREADS, self.stream)(parameters, times, part.n, saved, observed)
         return observed
 
-    def _statistics(self, launch: _Launch, x: Any, gathered: Gathered, first_block: int) -> Any:
+    def _statistics(self, part: _Launch, x: Any, gathered: Gathered, first_block: int) -> Any:
         """The statistics of a launch's chains as the tree's nodes, each where its first block is."""
-        layout, n_blocks = gathered.layout, -(-launch.n // BLOCK)
-        out = self._new((n_blocks, launch.n_saves, layout.size), np.float64)
+        layout, n_blocks = gathered.layout, -(-part.n // BLOCK)
+        out = self._new((n_blocks, part.n_saves, layout.size), np.float64)
         flags = layout.moments, int(layout.extremes)
-        grid = n_blocks, launch.n_saves, layout.dim + len(layout.pairs)
+        grid = n_blocks, part.n_saves, layout.dim + len(layout.pairs)
         blocks, tree = (Builtin(name, self.dtype.name).kernel() for name in ("blocks", "tree"))
-        blocks[grid, statistics.THREADS, self.stream](x, gathered.first_row, layout.dim, *flags, launch.n, out)
+        launch(blocks, grid, statistics.THREADS, self.stream)(x, gathered.first_row, layout.dim, *flags, part.n, out)
         if n_blocks > 1:
             threads = min(_THREADS, n_blocks // 2)
             covariance = int(bool(layout.pairs))
-            tree[launch.n_saves, threads, self.stream](out, first_block, layout.dim, *flags, covariance)
+            launch(tree, part.n_saves, threads, self.stream)(out, first_block, layout.dim, *flags, covariance)
         return out
 
-    def _count(self, launch: _Launch, saved: Any) -> np.ndarray:
+    def _count(self, part: _Launch, saved: Any) -> np.ndarray:
         histogram = self.tile.histogram
         assert histogram is not None
-        counts = self._send(histogram.empty(launch.n_saves, self.tile.dim))
-        grid = -(-launch.n // _THREADS), self.tile.dim, launch.n_saves
+        counts = self._send(histogram.empty(part.n_saves, self.tile.dim))
+        grid = -(-part.n // _THREADS), self.tile.dim, part.n_saves
         kernel = Builtin("count", self.dtype.name).kernel()
-        kernel[grid, _THREADS, self.stream](
-            saved, self.tile.dim, histogram.low, histogram.bins_per_unit, histogram.bins, launch.n, counts
+        launch(kernel, grid, _THREADS, self.stream)(
+            saved, self.tile.dim, histogram.low, histogram.bins_per_unit, histogram.bins, part.n, counts
         )
-        result: np.ndarray = counts.copy_to_host(stream=self.stream)
-        return result
+        return self._receive(counts)
 
-    def _pace(self, launch: _Launch | None) -> None:
+    def _pace(self, part: _Launch | None) -> None:
         """Let the card be a few launches ahead, so that Ctrl-C and progress are never far behind; None: wait for all."""
-        if launch is not None:
+        if part is not None:
             event = cuda.event()
             event.record(self.stream)
-            self.ahead.append((event, launch.n * (launch.end - launch.start)))
-        while len(self.ahead) > (_LAUNCHES_AHEAD if launch is not None else 0):
+            self.ahead.append((event, part.n * (part.end - part.start)))
+        while len(self.ahead) > (_LAUNCHES_AHEAD if part is not None else 0):
             event, done = self.ahead.popleft()
             event.synchronize()
             self.progress(done)
@@ -261,7 +266,7 @@ class _Passing:
             self.flat[self.turn], self.pinned[self.turn] = cuda.device_array(size, dtype), cuda.pinned_array(size, dtype)
         return self.flat[self.turn][:size].reshape(*shape)
 
-    def pass_on(self, saved: Any, launch: _Launch, after: Any) -> None:
+    def pass_on(self, saved: Any, part: _Launch, after: Any) -> None:
         """Begin to copy the buffer's contents once the launch is done."""
         ready, done = cuda.event(), cuda.event()
         ready.record(after)
@@ -269,7 +274,7 @@ class _Passing:
         size = math.prod(saved.shape)
         self.flat[self.turn][:size].copy_to_host(self.pinned[self.turn][:size], stream=self.stream)
         done.record(self.stream)
-        self.pending[self.turn] = (launch, done)
+        self.pending[self.turn] = (part, done)
         self.turn = 1 - self.turn
 
     def finish(self) -> None:
@@ -281,10 +286,10 @@ class _Passing:
         pending = self.pending[turn]
         if pending is None:
             return
-        launch, done = pending
+        part, done = pending
         done.synchronize()
-        shape = (launch.n_saves, self.host.shape[1], launch.n)
-        into = self.host[launch.saves, :, launch.first : launch.first + launch.n]
+        shape = (part.n_saves, self.host.shape[1], part.n)
+        into = self.host[part.saves, :, part.first : part.first + part.n]
         into[...] = self.pinned[turn][: math.prod(shape)].reshape(shape)
         self.pending[turn] = None
 

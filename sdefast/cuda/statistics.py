@@ -2,21 +2,26 @@
 
 Every number is summed in float64 in an order that the chains' numbers alone decide: a thread adds `CHAINS_PER_THREAD`
 chains of a block, the threads of a block merge in a binary tree, and so do blocks. No grid size, no tile and no
-scheduling changes a bit. Merging follows Chan, Golub and LeVeque (1983) and Pebay (Sandia report 2008-6212).
+scheduling changes a bit.
 """
 
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 from numba import cuda
 
+from ..engine.statistics import merged_powers, merged_product
 from ..engine.tiles import BLOCK
+from ..trace import as_expr, select, symbol
+from .emit import function_source
+from .functions import compile_used, functions
 from .target import SIMULATED
 
 #: Threads that share a block of chains; fewer in the simulator, where each is a thread of the operating system.
-THREADS = 8 if SIMULATED else 64
+THREADS = 2 if SIMULATED else 64
 
 CHAINS_PER_THREAD = BLOCK // THREADS
 
@@ -37,24 +42,29 @@ def chain_is_finite(x, time, first_row, dim, chain):
     return True
 
 
-@cuda.jit(device=True, inline="always")
-def merge_powers(a, b, moments):
-    """The statistics of two ranges of chains, each (count, mean, m2, m3, m4, minimum, maximum)."""
-    na, mean_a, m2a, m3a, m4a, low_a, high_a = a
-    nb, mean_b, m2b, m3b, m4b, low_b, high_b = b
-    n = na + nb
-    if n == 0.0:
-        return a
-    delta = mean_b - mean_a
-    step = delta * (nb / n)
-    m2 = m2a + m2b + delta * step * na
-    m3 = m4 = 0.0
-    if moments == 4:
-        d = delta / n
-        m3 = m3a + m3b + delta * d * d * na * nb * (na - nb) + 3.0 * d * (na * m2b - nb * m2a)
-        m4 = m4a + m4b + delta * d * d * d * na * nb * (na * na - na * nb + nb * nb)
-        m4 += 6.0 * d * d * (na * na * m2b + nb * nb * m2a) + 4.0 * d * (na * m3b - nb * m3a)
-    return n, mean_a + step, m2, m3, m4, min(low_a, low_b), max(high_a, high_b)
+def _merging() -> tuple[Any, Any]:
+    """The formulas of ``engine/statistics.py`` as device functions, with the bits that they have on the host."""
+    na, nb, *numbers = (symbol(name) for name in ("na", "nb", *(f"{part}{k}" for part in "ab" for k in range(4))))
+    n = as_expr(na + nb)
+    some = as_expr(select(n > 0, n, 1.0))
+    powers = [n, *merged_powers(na, nb, some, numbers[:4], numbers[4:])]
+    product = merged_product(na, nb, some, numbers[:3], numbers[4:7])
+    space = functions("float64", "float64") | {"cuda": cuda}
+    names = ("na", "a0", "a1", "a2", "a3", "nb", "b0", "b1", "b2", "b3")
+    made = []
+    for name, outputs, arguments in (
+        ("merge_powers", powers, names),
+        ("merge_product", [product], [name for name in names if name not in ("a3", "b3")]),
+    ):
+        exec(function_source(name, arguments, list(map(as_expr, outputs))), space)
+        compile_used(space[name])
+        made.append(cuda.jit(device=True, inline="always")(space[name]))
+    return made[0], made[1]
+
+
+#: ``merge_powers(na, mean, m2, m3, m4, nb, mean, ...)``: count, mean, m2, m3, m4 of both;
+#: ``merge_product(na, mean, other mean, sum, nb, ...)``: the sum of products of both
+merge_powers, merge_product = _merging()
 
 
 @cuda.jit(device=True, inline="always")
@@ -84,19 +94,6 @@ def thread_powers(x, time, first_row, dim, component, n_chains, block, thread, m
     m3 = s3 - 3.0 * d * s2 + 2.0 * n * d * d * d
     m4 = s4 - 4.0 * d * s3 + 6.0 * d * d * s2 - 3.0 * n * d * d * d * d
     return n, center + d, s2 - s1 * d, m3, m4, low, high
-
-
-@cuda.jit(device=True, inline="always")
-def merge_products(a, b):
-    """The statistics of two components over two ranges of chains, each (count, mean, mean, sum of products)."""
-    na, mean_a, other_a, product_a = a
-    nb, mean_b, other_b, product_b = b
-    n = na + nb
-    if n == 0.0:
-        return a
-    delta, other = mean_b - mean_a, other_b - other_a
-    other_step = other * (nb / n)
-    return n, mean_a + delta * (nb / n), other_a + other_step, product_a + product_b + delta * other_step * na
 
 
 @cuda.jit(device=True, inline="always")
@@ -130,16 +127,23 @@ def pair_of(index, dim):
 
 
 @cuda.jit(device=True, inline="always")
-def powers_of(part, thread):
-    return (
-        part[0, thread], part[1, thread], part[2, thread], part[3, thread], part[4, thread], part[5, thread],
-        part[6, thread],
-    )  # fmt: skip
-
-
-@cuda.jit(device=True, inline="always")
-def products_of(part, thread):
-    return part[0, thread], part[1, thread], part[2, thread], part[3, thread]
+def merge_threads(part, a, b, is_component):
+    """Put the numbers of two threads together."""
+    na, nb = part[0, a], part[0, b]
+    if is_component:
+        n, mean, m2, m3, m4 = merge_powers(
+            na, part[1, a], part[2, a], part[3, a], part[4, a], nb, part[1, b], part[2, b], part[3, b], part[4, b]
+        )
+        part[2, a], part[3, a], part[4, a] = m2, m3, m4
+        part[5, a], part[6, a] = min(part[5, a], part[5, b]), max(part[6, a], part[6, b])
+    else:
+        part[3, a] = merge_product(
+            na, part[1, a], part[2, a], part[3, a], nb, part[1, b], part[2, b], part[3, b]
+        )
+        n, other, _, _, _ = merge_powers(na, part[2, a], 0.0, 0.0, 0.0, nb, part[2, b], 0.0, 0.0, 0.0)
+        n, mean, _, _, _ = merge_powers(na, part[1, a], 0.0, 0.0, 0.0, nb, part[1, b], 0.0, 0.0, 0.0)
+        part[2, a] = other
+    part[0, a], part[1, a] = n, mean
 
 
 def blocks(x, first_row, dim, moments, extremes, n_chains, out):
@@ -151,38 +155,34 @@ def blocks(x, first_row, dim, moments, extremes, n_chains, out):
     part = cuda.shared.array((NUMBERS, THREADS), np.float64)
     block, time, item, thread = cuda.blockIdx.x, cuda.blockIdx.y, cuda.blockIdx.z, cuda.threadIdx.x
     if item < dim:
-        numbers = thread_powers(x, time, first_row, dim, item, n_chains, block, thread, moments)
-        for i in range(NUMBERS):
-            part[i, thread] = numbers[i]
+        n, mean, m2, m3, m4, low, high = thread_powers(
+            x, time, first_row, dim, item, n_chains, block, thread, moments
+        )
+        part[2, thread], part[3, thread], part[4, thread] = m2, m3, m4
+        part[5, thread], part[6, thread] = low, high
     else:
         i, j = pair_of(item - dim, dim)
-        products = thread_products(x, time, first_row, dim, i, j, n_chains, block, thread)
-        for i in range(4):
-            part[i, thread] = products[i]
+        n, mean, other, product = thread_products(x, time, first_row, dim, i, j, n_chains, block, thread)
+        part[2, thread], part[3, thread] = other, product
+    part[0, thread], part[1, thread] = n, mean
     width = THREADS // 2
     while width > 0:
         cuda.syncthreads()
-        if thread < width and item < dim:
-            numbers = merge_powers(powers_of(part, thread), powers_of(part, thread + width), moments)
-            for i in range(NUMBERS):
-                part[i, thread] = numbers[i]
-        elif thread < width:
-            products = merge_products(products_of(part, thread), products_of(part, thread + width))
-            for i in range(4):
-                part[i, thread] = products[i]
+        if thread < width:
+            merge_threads(part, thread, thread + width, item < dim)
         width //= 2
     if thread == 0:
         per_component = moments + 2 * extremes
         if item >= dim:
             out[block, time, 1 + dim * per_component + item - dim] = part[3, 0]
-            return
-        at = 1 + item * per_component
-        for i in range(moments):
-            out[block, time, at + i] = part[1 + i, 0]
-        if extremes:
-            out[block, time, at + moments], out[block, time, at + moments + 1] = part[5, 0], part[6, 0]
-        if item == 0:
-            out[block, time, 0] = part[0, 0]
+        else:
+            at = 1 + item * per_component
+            for i in range(moments):
+                out[block, time, at + i] = part[1 + i, 0]
+            if extremes:
+                out[block, time, at + moments], out[block, time, at + moments + 1] = part[5, 0], part[6, 0]
+            if item == 0:
+                out[block, time, 0] = part[0, 0]
 
 
 @cuda.jit(device=True, inline="always")
@@ -193,34 +193,30 @@ def merge_blocks(nodes, a, b, time, dim, moments, extremes, covariance):
         at = 1 + dim * per_component
         for i in range(dim):
             for j in range(i + 1, dim):
-                first, second = 1 + i * per_component, 1 + j * per_component
-                merged = merge_products(
-                    (na, nodes[a, time, first], nodes[a, time, second], nodes[a, time, at]),
-                    (nb, nodes[b, time, first], nodes[b, time, second], nodes[b, time, at]),
-                )
-                nodes[a, time, at] = merged[3]
+                p, q = 1 + i * per_component, 1 + j * per_component
+                nodes[a, time, at] = merge_product(
+                    na, nodes[a, time, p], nodes[a, time, q], nodes[a, time, at],
+                    nb, nodes[b, time, p], nodes[b, time, q], nodes[b, time, at],
+                )  # fmt: skip
                 at += 1
     for i in range(dim):
         at = 1 + i * per_component
-        merged = merge_powers(
-            component_of(nodes, a, time, at, moments, extremes), component_of(nodes, b, time, at, moments, extremes), moments
-        )
-        for k in range(moments):
-            nodes[a, time, at + k] = merged[1 + k]
+        third = fourth = other_third = other_fourth = 0.0
+        if moments == 4:
+            third, fourth = nodes[a, time, at + 2], nodes[a, time, at + 3]
+            other_third, other_fourth = nodes[b, time, at + 2], nodes[b, time, at + 3]
+        _, mean, m2, m3, m4 = merge_powers(
+            na, nodes[a, time, at], nodes[a, time, at + 1], third, fourth,
+            nb, nodes[b, time, at], nodes[b, time, at + 1], other_third, other_fourth,
+        )  # fmt: skip
+        nodes[a, time, at], nodes[a, time, at + 1] = mean, m2
+        if moments == 4:
+            nodes[a, time, at + 2], nodes[a, time, at + 3] = m3, m4
         if extremes:
-            nodes[a, time, at + moments], nodes[a, time, at + moments + 1] = merged[5], merged[6]
+            low, high = at + moments, at + moments + 1
+            nodes[a, time, low] = min(nodes[a, time, low], nodes[b, time, low])
+            nodes[a, time, high] = max(nodes[a, time, high], nodes[b, time, high])
     nodes[a, time, 0] = na + nb
-
-
-@cuda.jit(device=True, inline="always")
-def component_of(nodes, b, time, at, moments, extremes):
-    """A component's numbers as `merge_powers` takes them."""
-    m3 = m4 = low = high = 0.0
-    if moments == 4:
-        m3, m4 = nodes[b, time, at + 2], nodes[b, time, at + 3]
-    if extremes:
-        low, high = nodes[b, time, at + moments], nodes[b, time, at + moments + 1]
-    return nodes[b, time, 0], nodes[b, time, at], nodes[b, time, at + 1], m3, m4, low, high
 
 
 def tree(nodes, first_block, dim, moments, extremes, covariance):

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import sys
 from dataclasses import dataclass
+from types import FunctionType
 from typing import Any
 
+import numpy as np
 from numba import cuda
 from numba.cuda.core import config
 
@@ -13,7 +15,7 @@ from numba.cuda.core import config
 SIMULATED = bool(config.ENABLE_CUDASIM)
 
 #: Memory that the simulator says is free.
-_SIMULATED_MEMORY = 2**30
+_SIMULATED_MEMORY = 2**33
 
 
 @dataclass(frozen=True)
@@ -63,4 +65,31 @@ class Device:
 
 def jit(function: Any, signature: Any) -> Any:
     """A kernel. What runs is what its PTX says: optimisation at link time would contract products and sums."""
-    return cuda.jit(function) if SIMULATED else cuda.jit(signature, lto=False)(function)
+    return cuda.jit(_quiet(function)) if SIMULATED else cuda.jit(signature, lto=False)(function)
+
+
+def _quiet(function: Any) -> Any:
+    """The function without numpy's warnings, for the simulator: a GPU gives none."""
+    errors = np.errstate
+
+    def run(*args: Any) -> None:
+        with errors(all="ignore"):
+            function(*args)
+
+    # The simulator puts its own ``cuda`` among the globals of what it runs.
+    return FunctionType(run.__code__, function.__globals__, function.__name__, None, run.__closure__)
+
+
+def launch(kernel: Any, grid: Any, threads: int, stream: Any) -> Any:
+    """A kernel ready to be called; numba's warning that a small grid does not fill the card is no news."""
+    warns, config.CUDA_LOW_OCCUPANCY_WARNINGS = config.CUDA_LOW_OCCUPANCY_WARNINGS, 0
+    try:
+        return kernel[grid, threads, stream]
+    finally:
+        config.CUDA_LOW_OCCUPANCY_WARNINGS = warns
+
+
+def wait(stream: Any) -> None:
+    """Wait for what was put into a stream."""
+    if not SIMULATED:
+        stream.synchronize()

@@ -9,9 +9,11 @@ was cut into tiles, so shards of whole blocks merge to the bits of one run.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import combinations
+from typing import Any
 
 import numpy as np
 
@@ -37,6 +39,29 @@ class Histogram:
     def empty(self, n_times: int, dim: int) -> np.ndarray:
         """Counts of nothing."""
         return np.zeros((n_times, dim, self.bins + 2), np.int64)
+
+
+def merged_powers(na: Any, nb: Any, n: Any, a: Sequence[Any], b: Sequence[Any]) -> list[Any]:
+    """Mean and sums of central powers 2 (to 4) of n = na + nb numbers from those of two parts; n is not 0.
+
+    Arrays, or the symbols from which the kernel of a GPU is made. Pebay (2008), equations 2.1 and 2.2.
+    """
+    delta = b[0] - a[0]
+    step = delta * (nb / n)
+    merged = [a[0] + step, a[1] + b[1] + delta * step * na]
+    if len(a) == 2:
+        return merged
+    d = delta / n
+    m3 = a[2] + b[2] + delta * d * d * na * nb * (na - nb) + 3 * d * (na * b[1] - nb * a[1])
+    m4 = a[3] + b[3] + delta * d * d * d * na * nb * (na * na - na * nb + nb * nb)
+    m4 = m4 + 6 * d * d * (na * na * b[1] + nb * nb * a[1]) + 4 * d * (na * b[2] - nb * a[2])
+    return [*merged, m3, m4]
+
+
+def merged_product(na: Any, nb: Any, n: Any, a: Sequence[Any], b: Sequence[Any]) -> Any:
+    """The sum of products about the means, of (mean, other mean, sum) of two parts."""
+    step = (b[1] - a[1]) * (nb / n)
+    return a[2] + b[2] + (b[0] - a[0]) * step * na
 
 
 @dataclass(frozen=True)
@@ -76,39 +101,21 @@ class Layout:
     def _merge(self, a: np.ndarray, b: np.ndarray) -> np.ndarray:
         out = np.empty_like(a)
         na, nb = a[..., :1], b[..., :1]
-        n = na + nb
+        out[..., :1] = n = na + nb
         safe = np.where(n > 0, n, 1.0)
-        out[..., :1] = n
-        mean, m2 = self.component(0), self.component(1)
-        delta = b[..., mean] - a[..., mean]
-        step = delta * (nb / safe)
-        out[..., mean] = a[..., mean] + step
-        out[..., m2] = a[..., m2] + b[..., m2] + delta * step * na
-        if self.moments == 4:
-            self._merge_powers(a, b, out, delta, safe)
+        powers = [self.component(k) for k in range(self.moments)]
+        merged = merged_powers(na, nb, safe, [a[..., at] for at in powers], [b[..., at] for at in powers])
+        for at, value in zip(powers, merged, strict=True):
+            out[..., at] = value
         if self.extremes:
             low, high = self.component(self.moments), self.component(self.moments + 1)
             out[..., low] = np.minimum(a[..., low], b[..., low])
             out[..., high] = np.maximum(a[..., high], b[..., high])
         if self.pairs:
-            i, j = np.array(self.pairs).T
-            out[..., self.products] = a[..., self.products] + b[..., self.products] + delta[..., i] * step[..., j] * na
+            (i, j), mean, at = np.array(self.pairs).T, self.component(0), self.products
+            first, second = ([x[..., mean][..., k] for k in (i, j)] for x in (a, b))
+            out[..., at] = merged_product(na, nb, safe, (*first, a[..., at]), (*second, b[..., at]))
         return out
-
-    def _merge_powers(self, a: np.ndarray, b: np.ndarray, out: np.ndarray, delta: np.ndarray, n: np.ndarray) -> None:
-        """Sums of third and fourth central powers, Pebay (2008), equations 2.1 and 2.2."""
-        m2, m3, m4 = (self.component(k) for k in (1, 2, 3))
-        na, nb, d = a[..., :1], b[..., :1], delta / n
-        out[..., m3] = (
-            a[..., m3] + b[..., m3] + delta * d * d * na * nb * (na - nb) + 3 * d * (na * b[..., m2] - nb * a[..., m2])
-        )
-        out[..., m4] = (
-            a[..., m4]
-            + b[..., m4]
-            + delta * d * d * d * na * nb * (na * na - na * nb + nb * nb)
-            + 6 * d * d * (na * na * b[..., m2] + nb * nb * a[..., m2])
-            + 4 * d * (na * b[..., m3] - nb * a[..., m3])
-        )
 
     def nodes(self, blocks: np.ndarray, first_block: int) -> Nodes:
         """The largest tree nodes inside a run of blocks; ``blocks`` has shape (n_blocks, n_times, size)."""

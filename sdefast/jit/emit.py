@@ -59,7 +59,8 @@ class Code:
 
     ``names`` says what symbols that are equal in all lanes are called, ``prefix`` what the statements' own names begin
     with, ``constants`` collects constants and their names, ``signs`` are the lane inputs that are +1 or -1.
-    ``written`` has the operations that are written with signs; others are calls of ``add_`` and so on.
+    ``written`` has the operations that are written with signs; others are calls of ``add_`` and so on. ``fuses`` says
+    whether products and sums become multiply-adds.
     """
 
     lane_inputs: Iterable[str]
@@ -68,6 +69,7 @@ class Code:
     names: dict[str, str] = field(default_factory=dict)
     constants: dict[str, str] = field(default_factory=dict)
     written: Mapping[str, str] = field(default_factory=lambda: SIGNS)
+    fuses: bool = True
     fixed: list[str] = field(default_factory=list)
     once: list[str] = field(default_factory=list)
     per_lane: list[str] = field(default_factory=list)
@@ -160,7 +162,7 @@ class Code:
 
     def _own_product(self, e: Expr) -> list[Expr]:
         """The product that a sum takes in, as a list of one, or of none."""
-        if e.op not in ("add", "sub") or not self.varies(e):
+        if e.op not in ("add", "sub") or not self.fuses or not self.varies(e):
             return []
         return [a for a in reversed(e.args) if a.op == "mul" and self._uses[a] == 1 and self.varies(a)][:1]
 

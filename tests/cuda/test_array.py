@@ -286,8 +286,8 @@ except Exception:
     print("no NVVM")
 else:
     row = types.Array(types.float32, 1, "C")
-    signature = (row, types.int64, types.Array(types.int64, 2, "C"), row)
-    print(".visible .entry" in cuda.compile_ptx(array._gather_some, signature, cc=(9, 0))[0])
+    signature = (row, types.int64, types.Array(types.int64, 2, "C"), row, types.int64)
+    print(".visible .entry" in cuda.compile_ptx(array._copy_some, signature, cc=(9, 0))[0])
 """
     result = python(code, NUMBA_ENABLE_CUDASIM="0").strip()
     if result == "no NVVM":

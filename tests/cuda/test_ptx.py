@@ -1,43 +1,958 @@
-"""The machine that executes PTX: instructions against exact arithmetic, kernels of numba against numpy, to the bit."""
+"""The machine that executes PTX: instructions against exact arithmetic, kernels of Numba against numpy, to the bit."""
 
 import functools
-import itertools
 import math
 import operator
-import struct
 from fractions import Fraction
+from types import SimpleNamespace
 
 import numpy as np
 import ptx
 import pytest
 
-RNG = np.random.default_rng(2024)
-
-#: of a floating point type: bits of the significand, the exponent of the smallest number and of the first too large
-FORMATS = {"f32": (24, -149, 128), "f64": (53, -1074, 1024)}
+INTEGERS = ("s16", "u16", "s32", "u32", "s64", "u64")
 DTYPES = {"f32": np.float32, "f64": np.float64}
+
+#: bits of the significand, and the exponents of the smallest number and of the first that is too large
+FORMATS = {"f32": (24, -149, 128), "f64": (53, -1074, 1024)}
+
 floats = pytest.mark.parametrize("kind", FORMATS)
 
 
-# One instruction -----------------------------------------------------------------------------------------------------
+# Single instructions -------------------------------------------------------------------------------------------------
 
 
-def text(body, *parameters):
-    """A kernel made by hand."""
-    listed = ", ".join(f".param .{kind} p{i}" for i, kind in enumerate(parameters))
-    registers = ".reg .pred %p<9>; .reg .b16 %h<9>; .reg .b32 %r<19>; .reg .b64 %d<29>; .reg .f32 %f<9>; .reg .f64 %e<9>;"
-    return f".version 9.0\n.target sm_90\n.address_size 64\n.visible .entry k({listed})\n{{\n{registers}\n{body}\n}}\n"
+def machine_of(body, parameters, registers=""):
+    """A kernel written by hand, all of whose parameters are 64 bits wide."""
+    listed = ", ".join(f".param .u64 p{i}" for i in range(parameters))
+    head = ".version 9.0\n.target sm_90\n.address_size 64\n"
+    return ptx.Machine(f"{head}.visible .entry k({listed})\n{{ .reg .b64 %n, %at; {registers}\n{body}\n}}\n")
 
 
-def each(instruction, out, *inputs):
-    """The results of "opcode" for vectors of operands: each of n threads has one element of all."""
-    sizes = [a.dtype.itemsize for a in (*inputs, out)]
-    names = [f"{'hrd'[size.bit_length() - 2]}{'' if size > 2 else ''}" for size in sizes]
-    lines = ["mov.u32 %r18, %tid.x;", "mov.u32 %r17, %ctaid.x;", "mad.lo.u32 %r18, %r17, 64, %r18;"]
-    for i, (name, size) in enumerate(zip(names, sizes, strict=True)):
-        lines += [f"ld.param.u64 %d{i + 10}, [p{7 * i + 4}];", f"mad.wide.u32 %d{i + 10}, %r18, {size}, %d{i + 10};"]
-        if i < len(inputs):
-            lines.append(f"ld.global.b{8 * size} %{name}{i + 1}, [%d{i + 10}];")
-    operands = ", ".join(f"%{name}{i + 1}" for i, name in enumerate(names[:-1]))
-    lines.append(f"{instruction} %{names[-1]}9, {operands};")
-    return lines
+def evaluate(body, result, *arrays):
+    """What instructions make of %a, %b, ... with elements of the arrays, in %x, as an array of the given type."""
+    out = np.zeros(len(arrays[0]), result)
+    named = [*zip("abcd"[: len(arrays)], arrays, strict=True), ("x", out)]
+    before = [
+        ".reg .pred %p, %q, %r; .reg .b32 %i, %t;",
+        "mov.u32 %i, %tid.x; mov.u32 %t, %ctaid.x; mad.lo.u32 %i, %t, 256, %i;",
+        "ld.param.u64 %n, [p2]; cvt.u32.u64 %t, %n; setp.ge.u32 %p, %i, %t; @%p ret;",
+    ]
+    for k, (name, array) in enumerate(named):
+        at, width = f"%at{k}", array.itemsize
+        before.append(f".reg .b64 {at}; .reg .b{8 * width} %{name};")
+        before.append(f"ld.param.u64 {at}, [p{7 * k + 4}]; mad.wide.u32 {at}, %i, {width}, {at};")
+        before.append(f"ld.global.b{8 * width} %{name}, [{at}];")
+    machine = machine_of("\n".join([*before, body, f"st.global.b{8 * out.itemsize} [{at}], %x; ret;"]), 7 * len(named))
+    machine.run(-(-len(out) // 256), 256, [array for _, array in named])
+    return out
+
+
+def simple(opcode, result, *arrays):
+    return evaluate(f"{opcode} %x, {', '.join('%' + name for name in 'abcd'[: len(arrays)])};", result, *arrays)
+
+
+def integer_dtype(kind):
+    return np.dtype(f"{'i' if kind[0] == 's' else 'u'}{int(kind[1:]) // 8}")
+
+
+def integers(kind, seed, n=700):
+    """Small numbers, both ends, powers of two and anything."""
+    rng = np.random.default_rng([seed, *kind.encode()])
+    dtype, width = integer_dtype(kind), int(kind[1:])
+    bits = rng.integers(0, 2**63, n, np.uint64) * np.uint64(2) + rng.integers(0, 2, n, np.uint64)
+    kinds = rng.integers(0, 4, n)
+    near = rng.integers(0, 3, n).astype(np.uint64) - np.uint64(1)
+    powers = np.uint64(1) << rng.integers(0, width, n).astype(np.uint64)
+    made = np.select([kinds == 0, kinds == 1, kinds == 2], [near, powers, bits >> np.uint64(40)], bits)
+    return made.astype(dtype)
+
+
+def numbers(kind, seed, n=3000):
+    """All exponents, subnormal ones as well, and now and then zero, infinity and NaN."""
+    rng = np.random.default_rng([seed, *kind.encode()])
+    word = {"f32": np.uint32, "f64": np.uint64}[kind]
+    digits = FORMATS[kind][0] - 1
+    bits = rng.integers(0, np.iinfo(word).max, n, word, endpoint=True)
+    bits &= np.where(rng.random(n) < 0.1, ~(word(2 * FORMATS[kind][2] - 1) << word(digits)), ~word(0))
+    made = bits.view(DTYPES[kind])
+    special = rng.choice([0.0, -0.0, 1.0, math.inf, -math.inf, math.nan], n)
+    return np.where(rng.random(n) < 0.05, special.astype(made.dtype), made)
+
+
+def nearest(value, kind, zero=0.0):
+    """The fraction rounded to even once; ``zero`` has the sign of the result if the fraction is 0."""
+    if value == 0:
+        return zero
+    digits, low, high = FORMATS[kind]
+    size = abs(value)
+    exponent = size.numerator.bit_length() - size.denominator.bit_length()
+    exponent -= size < Fraction(2) ** exponent
+    unit = Fraction(2) ** max(exponent - digits + 1, low)
+    rounded = round(size / unit) * unit
+    return math.copysign(math.inf if rounded >= 2**high else float(rounded), value)
+
+
+def same(have, want):
+    """Bits, but for those of NaN."""
+    want = np.array(want, have.dtype)
+    word = f"u{have.itemsize}"
+    np.testing.assert_array_equal(np.isnan(have), np.isnan(want))
+    finite = ~np.isnan(want)
+    np.testing.assert_array_equal(have.view(word)[finite], want.view(word)[finite])
+
+
+def truncated(a, b):
+    return -1 if b == 0 else abs(a) // abs(b) * (1 if (a < 0) == (b < 0) else -1)
+
+
+BINARY = {
+    "add": operator.add,
+    "sub": operator.sub,
+    "mul.lo": operator.mul,
+    "min": min,
+    "max": max,
+    "div": truncated,
+    "rem": lambda a, b: a - b * truncated(a, b) if b else a,
+}
+
+
+@pytest.mark.parametrize("kind", INTEGERS)
+@pytest.mark.parametrize("name", BINARY)
+def test_integer_arithmetic(name, kind):
+    a, b = integers(kind, 1), integers(kind, 2)
+    have = simple(f"{name}.{kind}", a.dtype, a, b)
+    want = [BINARY[name](x, y) % 2 ** int(kind[1:]) for x, y in zip(a.tolist(), b.tolist(), strict=True)]
+    np.testing.assert_array_equal(have.view(f"u{a.itemsize}"), np.array(want, f"u{a.itemsize}"))
+
+
+@pytest.mark.parametrize("kind", INTEGERS)
+def test_products(kind):
+    width = int(kind[1:])
+    a, b, c = (integers(kind, seed) for seed in (1, 2, 3))
+    exact = [(x * y, z) for x, y, z in zip(a.tolist(), b.tolist(), c.tolist(), strict=True)]
+
+    def check(have, want):
+        np.testing.assert_array_equal(have, np.array([v % 2 ** (8 * have.itemsize) for v in want], have.dtype))
+
+    same_width = f"u{a.itemsize}"
+    check(simple(f"mul.hi.{kind}", same_width, a, b), [p >> width for p, _ in exact])
+    check(simple(f"mad.hi.{kind}", same_width, a, b, c), [(p >> width) + z for p, z in exact])
+    check(simple(f"mad.lo.{kind}", same_width, a, b, c), [p + z for p, z in exact])
+    if width < 64:
+        d = integers(f"{kind[0]}{2 * width}", 4)
+        wide = f"u{2 * a.itemsize}"
+        check(simple(f"mul.wide.{kind}", wide, a, b), [p for p, _ in exact])
+        check(simple(f"mad.wide.{kind}", wide, a, b, d), [p + z for (p, _), z in zip(exact, d.tolist(), strict=True)])
+
+
+def field(a, position, length, width, signed):
+    """bfe as the manual has it, bit by bit."""
+    position, length = position & 255, length & 255
+    top = a >> min(position + length - 1, width - 1) & 1 if signed and length else 0
+    bits = ((a >> position + i & 1 if i < length and position + i < width else top) << i for i in range(width))
+    return sum(bits)
+
+
+def inserted(a, b, position, length, width):
+    position, length = position & 255, length & 255
+    mask = ((1 << length) - 1 << position) & (1 << width) - 1
+    return b & ~mask | (a << position) & mask
+
+
+def permuted(a, b, selectors):
+    octets = (a | b << 32).to_bytes(8, "little")
+    chosen = [(octets[s & 7], s & 8) for s in (selectors >> 4 * i & 15 for i in range(4))]
+    return int.from_bytes(bytes((255 if octet >> 7 else 0) if spread else octet for octet, spread in chosen), "little")
+
+
+def majority(a, b, c):
+    return a & b | a & c | b & c
+
+
+#: name -> types of operands, and the result of unsigned numbers
+BITS = {
+    "and.b64": ("u64 u64", operator.and_),
+    "or.b16": ("u16 u16", operator.or_),
+    "xor.b32": ("u32 u32", operator.xor),
+    "not.b64": ("u64", operator.invert),
+    "cnot.b32": ("u32", lambda a: int(a == 0)),
+    "shf.l.wrap.b32": ("u32 u32 count", lambda a, b, n: (b << 32 | a) << (n & 31) >> 32),
+    "shf.r.wrap.b32": ("u32 u32 count", lambda a, b, n: (b << 32 | a) >> (n & 31)),
+    "shf.l.clamp.b32": ("u32 u32 count", lambda a, b, n: (b << 32 | a) << min(n, 32) >> 32),
+    "shf.r.clamp.b32": ("u32 u32 count", lambda a, b, n: (b << 32 | a) >> min(n, 32)),
+    "popc.b32": ("u32", int.bit_count),
+    "clz.b32": ("u32", lambda a: 32 - a.bit_length()),
+    "brev.b32": ("u32", lambda a: int(f"{a:032b}"[::-1], 2)),
+    "brev.b64": ("u64", lambda a: int(f"{a:064b}"[::-1], 2)),
+    "bfe.u32": ("u32 count count", functools.partial(field, width=32, signed=False)),
+    "bfe.s32": ("u32 count count", functools.partial(field, width=32, signed=True)),
+    "bfe.u64": ("u64 count count", functools.partial(field, width=64, signed=False)),
+    "bfe.s64": ("u64 count count", functools.partial(field, width=64, signed=True)),
+    "bfi.b32": ("u32 u32 count count", functools.partial(inserted, width=32)),
+    "bfi.b64": ("u64 u64 count count", functools.partial(inserted, width=64)),
+    "prmt.b32": ("u32 u32 u32", permuted),
+} | {
+    f"{name}.{kind}{width}": (f"{'s' if kind == 's' else 'u'}{width} count", shift)
+    for name, kind, shift in (
+        ("shl", "b", lambda a, n: a << min(n, 64)),
+        ("shr", "u", lambda a, n: a >> min(n, 64)),
+        ("shr", "s", lambda a, n: a >> min(n, 64)),
+    )
+    for width in (16, 32, 64)
+}
+
+
+@pytest.mark.parametrize("name", BITS)
+def test_bits(name):
+    kinds, function = BITS[name]
+    n, rng = 700, np.random.default_rng(5)
+    counts = [*range(70), 2**31, 2**32 - 1, 255, 256, 257]
+    arrays = [
+        rng.choice(np.array(counts, np.uint32), n) if kind == "count" else integers(kind, seed, n)
+        for seed, kind in enumerate(kinds.split())
+    ]
+    out = np.dtype(f"u{arrays[0].itemsize}")
+    have = simple(name, out, *arrays)
+    want = [function(*values) % 2 ** (8 * out.itemsize) for values in zip(*(a.tolist() for a in arrays), strict=True)]
+    np.testing.assert_array_equal(have, np.array(want, out))
+
+
+def test_counts_of_64_bits_have_32():
+    a = integers("u64", 1)
+    assert simple("popc.b64", np.uint32, a).tolist() == [v.bit_count() for v in a.tolist()]
+    assert simple("clz.b64", np.uint32, a).tolist() == [64 - v.bit_length() for v in a.tolist()]
+
+
+def test_lookup_tables():
+    a, b, c = (integers("u32", seed) for seed in (1, 2, 3))
+    have = evaluate("lop3.b32 %x, %a, %b, %c, 0xE8;", np.uint32, a, b, c)
+    np.testing.assert_array_equal(have, majority(a, b, c))
+    have = evaluate("lop3.b32 %x, %a, %b, %c, 0x96;", np.uint32, a, b, c)
+    np.testing.assert_array_equal(have, a ^ b ^ c)
+
+
+def test_words_are_packed_the_lowest_first():
+    a, b = integers("u32", 1), integers("u32", 2)
+    have = evaluate("mov.b64 %x, {%a, %b};", np.uint64, a, b)
+    np.testing.assert_array_equal(have, a | b.astype(np.uint64) << np.uint64(32))
+    np.testing.assert_array_equal(evaluate("mov.b64 {%t, %x}, %a;", np.uint32, have), b)
+    np.testing.assert_array_equal(evaluate("mov.b64 {%x, _}, %a;", np.uint32, have), a)
+    body = ".reg .b16 %low, %high; mov.b32 {%low, %high}, %a; mov.b32 %x, {%high, %low};"
+    np.testing.assert_array_equal(evaluate(body, np.uint32, a), a << np.uint32(16) | a >> np.uint32(16))
+
+
+def test_predicated_instructions():
+    """Lanes part at each of them."""
+    a = integers("s32", 1)
+    body = """
+        .reg .b32 %y; setp.gt.s32 %p, %a, 0; mov.b32 %y, 7;
+        @%p add.s32 %y, %a, 1;
+        @!%p neg.s32 %y, %a;
+        setp.eq.s32 %q, %a, 1;
+        @%q bra $done;
+        @%p xor.b32 %y, %y, 5;
+        $done: mov.b32 %x, %y;
+    """
+    want = np.where(a > 0, np.where(a == 1, 2, (a.astype(np.int64) + 1) ^ 5), -a.astype(np.int64)).astype(np.int32)
+    np.testing.assert_array_equal(evaluate(body, np.int32, a), want)
+
+
+def test_predicated_barrier_and_return():
+    a = np.arange(256, dtype=np.uint32)
+    body = """
+        .shared .align 4 .b8 s[1024]; .reg .b64 %y; .reg .b32 %z;
+        setp.lt.u32 %p, %a, 100; @!%p ret;
+        mov.u64 %y, s; mul.wide.u32 %n, %a, 4; add.s64 %n, %n, %y; st.shared.u32 [%n], %a;
+        @%p bar.sync 0;
+        ld.shared.u32 %z, [%n+4]; setp.eq.u32 %q, %a, 99; @%q trap; mov.b32 %x, %z;
+    """
+    with pytest.raises(ptx.KernelError, match=r"line \d+: trap"):
+        evaluate(body, np.uint32, a)
+    want = np.where(a < 99, a + 1, np.where(a == 99, 2**32 - 1, 0))  # what nobody has written has all bits set
+    np.testing.assert_array_equal(evaluate(body.replace("@%q trap;", ""), np.uint32, a), want)
+
+
+def test_variables_and_vectors():
+    body = """
+        .global .align 16 .u32 numbers[8] = {1, 2, 0xFFFFFFFF, 4, 5};
+        .const .align 8 .f64 one = 0d3FF0000000000000;
+        .local .align 16 .b8 depot[16];
+        .reg .b32 %y<4>; .reg .b64 %z<2>; .reg .b16 %h;
+        mov.u64 %z0, depot; cvta.local.u64 %z1, %z0;
+        ld.global.v4.u32 {%y0, %y1, %y2, %y3}, [numbers];
+        st.local.v2.b32 [%z0+8], {%y2, %y1};
+        ld.u8 %h, [%z1+10]; cvt.u32.u16 %y0, %h;
+        ld.s16 %y1, [%z1+8];
+        ld.global.u32 %y2, [numbers+16]; ld.global.u32 %y3, [numbers+28];
+        add.s32 %y0, %y0, %y1; mad.lo.s32 %y0, %y2, 1000, %y0; sub.s32 %y0, %y0, %y3;
+        ld.const.f64 %n, [one]; cvt.rzi.u32.f64 %y1, %n; sub.u32 %y0, %y0, %y1; sub.u32 %x, %y0, %a;
+    """
+    a = np.arange(300, dtype=np.uint32)
+    np.testing.assert_array_equal(evaluate(body, np.int32, a), 5000 + 255 - 1 - 1 - a.astype(int))
+    with pytest.raises(ptx.KernelError, match="offset 32 of numbers, 32 bytes: out of bounds"):
+        evaluate("\n.global .align 16 .u32 numbers[8]; ld.global.u32 %x, [numbers+32];", np.uint32, a)
+
+
+# Floating point ------------------------------------------------------------------------------------------------------
+
+
+def hard_sums(kind):
+    """Triples for which two roundings may differ from one, be the first to the type or to a wider one."""
+    digits, low, _ = FORMATS[kind]
+    rng = np.random.default_rng(3)
+    dtype, n = DTYPES[kind], 3000
+
+    def significands():
+        return (1 + rng.integers(0, 2 ** (digits - 1), n) * 2.0 ** (1 - digits)) * rng.choice([-1.0, 1.0], n)
+
+    a, b = significands(), significands()
+    yield numbers(kind, 1), numbers(kind, 2), numbers(kind, 3)
+    product = (a * b).astype(dtype)
+    yield a, b, -product  # nothing but the rounding error of the product is left
+    yield a, b, -np.nextafter(product, dtype(0))
+    # A product just above, at or below half a unit of c, or a quarter where the unit changes
+    ones = 1 + rng.integers(-2, 3, n) * 2.0 ** (1 - digits)
+    others = 1 + rng.integers(-2, 3, n) * 2.0 ** (1 - digits)
+    c = np.where(rng.random(n) < 0.3, 1.0, significands())
+    yield ones * rng.choice([1, 0.5, 0.25], n), others * 2.0**-digits * rng.choice([-1, 1], n), c
+    # Subnormal results: the same there, and with terms that are subnormal themselves
+    small = rng.integers(0, 2 ** (digits - 2), n) * 2.0**low
+    yield ones * 2.0 ** (low // 2), others * 2.0 ** (low - low // 2) * rng.choice([0.5, 0.25, 1.5], n), small
+    yield a * 2.0 ** (low // 2), b * 2.0 ** (low - low // 2 + rng.integers(-2, 30, n)), -small
+
+
+def exact(function, *arrays, kind, rounded):
+    """The function of fractions rounded, or where a number is not finite what numpy makes of it."""
+    with np.errstate(all="ignore"):
+        fallback = np.asarray(rounded(*arrays)).tolist()
+    want = []
+    for *values, other in zip(*(a.tolist() for a in arrays), fallback, strict=True):
+        try:
+            # numpy's zeros have the right signs: the exact result is zero, and so the rounded one
+            want.append(nearest(function(*map(Fraction, values)), kind, other))
+        except (ValueError, OverflowError, ZeroDivisionError):
+            want.append(other)
+    return want
+
+
+def fused(a, b, c, kind):
+    def rounded(x, y, z):
+        return np.where(np.isinf(z) & np.isfinite(x) & np.isfinite(y), z, x * y + z)
+
+    return exact(lambda x, y, z: x * y + z, a, b, c, kind=kind, rounded=rounded)
+
+
+@floats
+def test_fma_rounds_once(kind):
+    for case in hard_sums(kind):
+        a, b, c = (np.asarray(v).astype(DTYPES[kind]) for v in case)
+        have = simple(f"fma.rn.{kind}", a.dtype, a, b, c)
+        same(have, fused(a, b, c, kind))
+
+
+@floats
+@pytest.mark.parametrize("name", ["add", "sub", "mul", "div"])
+def test_float_arithmetic(name, kind):
+    a, b = numbers(kind, 1), numbers(kind, 2)
+    function = {"div": operator.truediv}.get(name) or getattr(operator, name)
+    want = exact(function, a, b, kind=kind, rounded=function)
+    same(simple(f"{name}.rn.{kind}", a.dtype, a, b), want)
+    if name != "div":
+        same(simple(f"{name}.{kind}", a.dtype, a, b), want)
+
+
+def root(x):
+    """Rounded by `nearest` as the square root would be: more digits than it keeps, and whether others follow."""
+    scale = 1 << 1300
+    exact = x * scale * scale
+    whole = math.isqrt(exact.numerator // exact.denominator)
+    return Fraction(2 * whole + (whole * whole != exact), 2 * scale)
+
+
+@floats
+def test_roots_and_reciprocals(kind):
+    a = numbers(kind, 1)
+    same(simple(f"sqrt.rn.{kind}", a.dtype, a), exact(root, a, kind=kind, rounded=np.sqrt))
+    same(simple(f"rcp.rn.{kind}", a.dtype, a), exact(lambda x: 1 / x, a, kind=kind, rounded=lambda x: 1 / x))
+
+
+@floats
+def test_signs_and_extremes(kind):
+    a, b = numbers(kind, 1), numbers(kind, 2)
+    a[:400] = np.repeat(np.array([0.0, -0.0, math.nan, 1.0], a.dtype), 100)
+    b[:400] = np.tile(np.array([0.0, -0.0, math.nan, 1.0], a.dtype), 100)
+    same(simple(f"neg.{kind}", a.dtype, a), -a)
+    same(simple(f"abs.{kind}", a.dtype, a), abs(a))
+    same(simple(f"copysign.{kind}", a.dtype, a, b), np.copysign(b, a))
+
+    def order(x):
+        return x, math.copysign(1, x)  # -0 < 0
+
+    def extreme(choose, x, y):
+        present = [v for v in (x, y) if v == v]
+        return choose(present, key=order, default=math.nan)
+
+    for name, choose in (("min", min), ("max", max)):
+        want = [extreme(choose, x, y) for x, y in zip(a.tolist(), b.tolist(), strict=True)]
+        same(simple(f"{name}.{kind}", a.dtype, a, b), want)
+
+
+def predicate(instructions, *arrays):
+    """%p as 0 or 1."""
+    return evaluate(f"{instructions} selp.u32 %x, 1, 0, %p;", np.uint32, *arrays).astype(bool)
+
+
+@floats
+def test_tests(kind):
+    a = numbers(kind, 1)
+    tiny = np.finfo(a.dtype).tiny
+    want = {
+        "finite": np.isfinite(a),
+        "infinite": np.isinf(a),
+        "number": ~np.isnan(a),
+        "notanumber": np.isnan(a),
+        "normal": np.isfinite(a) & (abs(a) >= tiny),
+        "subnormal": (abs(a) < tiny) & (a != 0),
+    }
+    for name, truth in want.items():
+        np.testing.assert_array_equal(predicate(f"testp.{name}.{kind} %p, %a;", a), truth)
+
+
+COMPARE = {name: getattr(operator, name) for name in ("eq", "ne", "lt", "le", "gt", "ge")}
+
+
+@floats
+def test_comparisons_of_floats(kind):
+    a, b = numbers(kind, 1), numbers(kind, 2)
+    a[:100] = b[:100]
+    nan = np.isnan(a) | np.isnan(b)
+    for name, compare in COMPARE.items():
+        np.testing.assert_array_equal(predicate(f"setp.{name}.{kind} %p, %a, %b;", a, b), compare(a, b) & ~nan)
+        np.testing.assert_array_equal(predicate(f"setp.{name}u.{kind} %p, %a, %b;", a, b), compare(a, b) | nan)
+    np.testing.assert_array_equal(predicate(f"setp.num.{kind} %p, %a, %b;", a, b), ~nan)
+    np.testing.assert_array_equal(predicate(f"setp.nan.{kind} %p, %a, %b;", a, b), nan)
+
+
+def test_comparisons_of_integers():
+    for kind in INTEGERS:
+        a, b = integers(kind, 1), integers(kind, 2)
+        for name, compare in COMPARE.items():
+            np.testing.assert_array_equal(predicate(f"setp.{name}.{kind} %p, %a, %b;", a, b), compare(a, b))
+    for name, like in {"lo": "lt", "ls": "le", "hi": "gt", "hs": "ge"}.items():
+        np.testing.assert_array_equal(predicate(f"setp.{name}.u64 %p, %a, %b;", a, b), COMPARE[like](a, b))
+
+
+def test_comparisons_joined_with_others():
+    a, b = integers("s32", 1), integers("s32", 2)
+    less, positive = a < b, a > 0
+    start = "setp.gt.s32 %q, %a, 0;"
+    for join in ("and", "or", "xor"):
+        combine = getattr(np, f"bitwise_{join}")
+        body = f"{start} setp.lt.{join}.s32 %p, %a, %b, %q;"
+        np.testing.assert_array_equal(predicate(body, a, b), combine(less, positive))
+        body = f"{start} setp.lt.{join}.s32 %r|%p, %a, %b, !%q;"
+        np.testing.assert_array_equal(predicate(body, a, b), combine(~less, ~positive))
+    np.testing.assert_array_equal(evaluate("set.lt.u32.s32 %x, %a, %b;", np.uint32, a, b), np.where(less, 2**32 - 1, 0))
+    np.testing.assert_array_equal(evaluate("set.lt.f32.s32 %x, %a, %b;", np.float32, a, b), less)
+    np.testing.assert_array_equal(evaluate("slct.s32.s32 %x, %a, %b, %a;", np.int32, a, b), np.where(a >= 0, a, b))
+
+
+# Conversions ---------------------------------------------------------------------------------------------------------
+
+ROUNDINGS = {"rni": round, "rzi": math.trunc, "rmi": math.floor, "rpi": math.ceil}
+
+
+def wrapped(value, kind):
+    """The low bits as a number of this type."""
+    width = int(kind[1:])
+    value %= 2**width
+    return value - 2**width if kind[0] == "s" and value >> width - 1 else value
+
+
+def test_conversions_of_integers():
+    """Registers may be wider than the types: results are extended then."""
+    kinds = ("s8", "u8", *INTEGERS)
+    for source in kinds:
+        a = integers("u64" if source[1:] == "64" else "u32", 1)
+        for kind in kinds:
+            out = np.dtype("i8" if kind[1:] == "64" else "i4")
+            want = [wrapped(wrapped(wrapped(v, source), kind), f"s{8 * out.itemsize}") for v in a.tolist()]
+            assert simple(f"cvt.{kind}.{source}", out, a).tolist() == want, (kind, source)
+
+
+@floats
+def test_integers_become_floats(kind):
+    for source in INTEGERS:
+        a = integers(source, 1)
+        have = simple(f"cvt.rn.{kind}.{source}", DTYPES[kind], a)
+        same(have, [nearest(Fraction(v), kind) for v in a.tolist()])
+
+
+@floats
+@pytest.mark.parametrize("rounding", ROUNDINGS)
+def test_floats_become_integers(rounding, kind):
+    rng = np.random.default_rng(6)
+    a = numbers(kind, 1)
+    a[:1500] = (rng.integers(-600, 600, 1500) / 4).astype(a.dtype)
+    edges = 2.0 ** rng.integers(7, 65, 1000) * (1 + rng.integers(-1, 2, 1000) / 64)
+    a[1500:2500] = (edges * rng.choice([-1, 1], 1000)).astype(a.dtype)
+    for integer in INTEGERS:
+        width, signed = int(integer[1:]), integer[0] == "s"
+        low, high = (-(2 ** (width - 1)), 2 ** (width - 1) - 1) if signed else (0, 2**width - 1)
+        of_nan = 2 ** (width - 1) if "64" in integer + kind else 0
+
+        whole = [v if v != v or math.isinf(v) else ROUNDINGS[rounding](v) for v in a.tolist()]
+        want = [of_nan if v != v else int(min(max(v, low), high)) for v in whole]
+        have = simple(f"cvt.{rounding}.{integer}.{kind}", f"u{width // 8}", a)
+        assert have.tolist() == [v % 2**width for v in want], integer
+    rounded = {"rni": np.rint, "rzi": np.trunc, "rmi": np.floor, "rpi": np.ceil}[rounding]
+    same(simple(f"cvt.{rounding}.{kind}.{kind}", a.dtype, a), rounded(a))
+
+
+def test_conversions_between_floats():
+    a = numbers("f64", 1)
+    near = np.random.default_rng(7).integers(-2, 3, 2000) * 2.0**-24
+    with np.errstate(all="ignore"):
+        a[:2000] = numbers("f32", 2)[:2000] * (1 + near)
+        narrow = simple("cvt.rn.f32.f64", np.float32, a)
+        same(narrow, exact(lambda x: x, a, kind="f32", rounded=lambda x: x.astype(np.float32)))
+    same(simple("cvt.f64.f32", np.float64, narrow), narrow.astype(float))
+
+
+# What is refused -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "instruction",
+    [
+        "ex2.approx.ftz.f32 %x, %a;",
+        "add.ftz.f32 %x, %a, %a;",
+        "add.rz.f32 %x, %a, %a;",
+        "add.sat.f32 %x, %a, %a;",
+        "div.full.f32 %x, %a, %a;",
+        "sqrt.approx.f32 %x, %a;",
+        "cvt.rz.f32.s32 %x, %a;",
+        "cvt.f32.s32 %x, %a;",
+        "shfl.sync.down.b32 %x, %a, 1, 31, -1;",
+        "call.uni (%x), somewhere, (%a);",
+        "mov.u32 %x, %clock;",
+        "mov.f64 %x, 0d3FF0000000000000;",
+        "mov.f32 %x, 1;",
+        "add.s32 %x, %a;",
+        "bar.sync 1;",
+    ],
+)
+def test_unknown_instructions_are_named(instruction):
+    with pytest.raises(NotImplementedError, match=f"line 1[0-9]: {instruction.split()[0]}"):
+        evaluate(f"\n{instruction}", np.float32, np.zeros(3, np.float32))
+
+
+# Kernels of Numba ----------------------------------------------------------------------------------------------------
+
+KERNELS = """
+import math
+import numpy as np
+from numba import cuda, float32, float64, int32, int64, uint32, uint64
+
+def promotions(a, b, c, whole, real):
+    i = cuda.grid(1)
+    if i < a.size:
+        whole[i, 0] = a[i] * b[i] + c[i]
+        whole[i, 1] = c[i] // a[i]
+        whole[i, 2] = c[i] % a[i]
+        whole[i, 3] = c[i] >> b[i]
+        whole[i, 4] = -a[i] ^ b[i]
+        real[i, 0] = a[i] / b[i]
+        real[i, 1] = a[i] * float32(b[i])
+
+def rotations(x, n):
+    i = cuda.grid(1)
+    x[i, 1] = uint32(x[i, 0] << n[i]) | uint32(x[i, 0] >> (uint32(32) - n[i]))
+    x[i, 2] = uint32(x[i, 0] << uint32(13)) | uint32(x[i, 0] >> uint32(19))
+
+def floats(a, b, c, out):
+    i = cuda.grid(1)
+    x, y = a[i], b[i]
+    out[i, 0] = x + y
+    out[i, 1] = x - y
+    out[i, 2] = x * y
+    out[i, 3] = x / y
+    out[i, 4] = math.sqrt(abs(x))
+    out[i, 5] = x if x > y else -y
+    out[i, 6] = math.copysign(x, y)
+    out[i, 7] = math.floor(x)
+    out[i, 8] = cuda.fma(x, y, c[i])
+
+floats32, floats64 = floats, floats
+
+def collatz(start, steps):
+    i = cuda.grid(1)
+    if i >= start.size:
+        return
+    n, count = start[i], 0
+    while n != 1:
+        n = n // 2 if n % 2 == 0 else 3 * n + 1
+        count += 1
+    steps[i] = count
+
+def nested(x, out):
+    i = cuda.grid(1)
+    total = 0
+    for j in range(i % 7):
+        if x[i] > 0:
+            k = 0
+            while k < x[i]:
+                k += j + 1
+                if k % 5 == 3:
+                    continue
+                if k > 20:
+                    break
+                total += k
+        elif x[i] < -5:
+            if j == 3:
+                break
+            total -= x[i] * j
+        else:
+            total += 1000
+    out[i] = total
+
+def block_sums(a, out):
+    shared = cuda.shared.array(128, float32)
+    t, i = cuda.threadIdx.x, cuda.grid(1)
+    shared[t] = a[i] if i < a.size else float32(0)
+    cuda.syncthreads()
+    half = cuda.blockDim.x // 2
+    while half > 0:
+        if t < half:
+            shared[t] += shared[t + half]
+        cuda.syncthreads()
+        half //= 2
+    if t == 0:
+        out[cuda.blockIdx.x] = shared[0]
+
+def sort(a):
+    i = cuda.grid(1)
+    local = cuda.local.array(9, float64)
+    for j in range(9):
+        v, k = a[i, j], j
+        while k > 0 and local[k - 1] > v:
+            local[k] = local[k - 1]
+            k -= 1
+        local[k] = v
+    for j in range(9):
+        a[i, j] = local[j]
+
+def counts(a, bins, last, shared_out):
+    i = cuda.grid(1)
+    shared = cuda.shared.array(4, uint32)
+    if cuda.threadIdx.x < 4:
+        shared[cuda.threadIdx.x] = 0
+    cuda.syncthreads()
+    cuda.atomic.add(bins, a[i], uint64(1))
+    cuda.atomic.max(last, a[i], i)
+    cuda.atomic.add(shared, a[i] % 4, uint32(1))
+    cuda.syncthreads()
+    if cuda.threadIdx.x < 4:
+        shared_out[cuda.blockIdx.x, cuda.threadIdx.x] = shared[cuda.threadIdx.x]
+
+def cubes(a, b, out):
+    x, y, z = cuda.grid(3)
+    if x < a.shape[0] and y < a.shape[1] and z < a.shape[2]:
+        out[x, y, z] = a[x, y, z] - 2 * b[x, y, z]
+
+TABLE = np.arange(12, dtype=np.float32) ** 2
+
+def table(out):
+    i = cuda.grid(1)
+    squares = cuda.const.array_like(TABLE)
+    out[i] = squares[(i * 5) % 12]
+
+def scalars(out, flag, octet, short, whole, large, single, double):
+    out[0] = 1 if flag else 0
+    out[1], out[2], out[3], out[4], out[5], out[6] = octet, short, whole, large, single, double
+    out[7] = large
+
+def places(out):
+    t, b = cuda.threadIdx, cuda.blockIdx
+    x, y, z = cuda.grid(3)
+    out[x, y, z] = ((t.x * 10 + t.y) * 10 + t.z) * 1000 + (b.x * 10 + b.y) * 10 + b.z
+
+def shifted(a, by):
+    i = cuda.grid(1)
+    a[i] = a[i + by] + 1
+
+def divided(a):
+    i = cuda.grid(1)
+    if i % 2:
+        cuda.syncthreads()
+        a[i] = 1
+    else:
+        cuda.syncthreads()
+        a[i] = 2
+
+def libdevice(a):
+    a[0] = math.exp(a[1])
+"""
+
+SIGNATURES = {
+    "promotions": "void(int32[::1], uint8[::1], int64[::1], int64[:, ::1], float64[:, ::1])",
+    "rotations": "void(uint32[:, ::1], uint32[::1])",
+    "floats32": "void(float32[::1], float32[::1], float32[::1], float32[:, ::1])",
+    "floats64": "void(float64[::1], float64[::1], float64[::1], float64[:, ::1])",
+    "collatz": "void(int64[::1], int32[::1])",
+    "nested": "void(int32[::1], int64[::1])",
+    "block_sums": "void(float32[::1], float32[::1])",
+    "sort": "void(float64[:, :])",
+    "counts": "void(int64[::1], uint64[::1], int64[::1], uint32[:, ::1])",
+    "cubes": "void(float64[:, :, :], float32[:, :, :], float64[:, :, :])",
+    "table": "void(float32[::1])",
+    "scalars": "void(float64[::1], boolean, int8, uint16, int32, uint64, float32, float64)",
+    "places": "void(int32[:, :, ::1])",
+    "shifted": "void(float32[::1], int64)",
+    "divided": "void(float32[::1])",
+    "libdevice": "void(float32[::1])",
+}
+
+
+@functools.cache
+def compiled():
+    pytest.importorskip("numba_cuda", reason="numba-cuda makes the PTX")
+    return ptx.compile_ptx(KERNELS, SIGNATURES)
+
+
+@functools.cache
+def kernel(name):
+    return ptx.Machine(compiled()[name])
+
+
+def run(name, grid, block, *args):
+    kernel(name).run(grid, block, list(args))
+
+
+def test_promotions():
+    n = 300
+    a, c = integers("s32", 1, n) | np.int32(1), integers("s64", 2, n)
+    b = np.random.default_rng(1).integers(1, 60, n).astype(np.uint8)
+    whole, real = np.zeros((n, 5), np.int64), np.zeros((n, 2))
+    run("promotions", 3, 128, a, b, c, whole, real)
+    with np.errstate(over="ignore"):
+        np.testing.assert_array_equal(whole[:, 0], a.astype(np.int64) * b + c)
+    np.testing.assert_array_equal(whole[:, 1], [x // y for x, y in zip(c.tolist(), a.tolist(), strict=True)])
+    np.testing.assert_array_equal(whole[:, 2], [x % y for x, y in zip(c.tolist(), a.tolist(), strict=True)])
+    np.testing.assert_array_equal(whole[:, 3], c >> b)
+    np.testing.assert_array_equal(whole[:, 4], -a.astype(np.int64) ^ b)
+    same(real[:, 0], a / b.astype(np.int64))
+    same(real[:, 1], a * b.astype(float))
+
+
+def test_rotations():
+    x = np.zeros((512, 3), np.uint32)
+    x[:, 0] = integers("u32", 1, 512)
+    n = np.random.default_rng(2).integers(1, 32, 512).astype(np.uint32)
+    run("rotations", 2, 256, x, n)
+    np.testing.assert_array_equal(x[:, 1], x[:, 0] << n | x[:, 0] >> (32 - n))
+    np.testing.assert_array_equal(x[:, 2], x[:, 0] << np.uint32(13) | x[:, 0] >> np.uint32(19))
+
+
+@floats
+def test_floats(kind):
+    a, b, c = (numbers(kind, seed, 1024) for seed in (1, 2, 3))
+    out = np.zeros((1024, 9), a.dtype)
+    run(f"floats{kind[1:]}", 4, 256, a, b, c, out)
+    with np.errstate(all="ignore"):
+        want = [a + b, a - b, a * b, a / b, np.sqrt(abs(a)), np.where(a > b, a, -b), np.copysign(a, b), np.floor(a)]
+    for k, column in enumerate(want):
+        same(out[:, k].copy(), column)
+    same(out[:, 8].copy(), fused(a, b, c, kind))
+
+
+def test_lanes_leave_loops_one_by_one():
+    start = np.arange(1, 501)
+    steps = np.zeros(500, np.int32)
+
+    def count(n):
+        return 0 if n == 1 else 1 + count(n // 2 if n % 2 == 0 else 3 * n + 1)
+
+    run("collatz", 4, 128, start, steps)
+    assert steps.tolist() == [count(n) for n in start.tolist()]
+
+
+def test_nested_branches():
+    x = np.random.default_rng(3).integers(-20, 30, 512).astype(np.int32)
+    have, want = np.zeros(512, np.int64), np.zeros(512, np.int64)
+    space = {}
+    exec(KERNELS, space)
+    for i in range(512):
+        space["cuda"] = SimpleNamespace(grid=lambda dimensions, i=i: i)
+        space["nested"](x, want)
+    run("nested", 4, 128, x, have)
+    np.testing.assert_array_equal(have, want)
+
+
+def test_shared_memory_and_barriers():
+    a = np.random.default_rng(4).standard_normal(5 * 128 - 17).astype(np.float32)
+    out = np.zeros(5, np.float32)
+    run("block_sums", 5, 128, a, out)
+    sums = np.append(a, np.zeros(17, np.float32)).reshape(5, 128)
+    while sums.shape[1] > 1:
+        half = sums.shape[1] // 2
+        sums = sums[:, :half] + sums[:, half:]
+    same(out, sums[:, 0])
+
+
+def test_local_arrays():
+    a = np.random.default_rng(5).standard_normal((256, 9))
+    want = np.sort(a, axis=1)
+    run("sort", 2, 128, a)
+    np.testing.assert_array_equal(a, want)
+
+
+def test_atomics():
+    a = np.random.default_rng(6).integers(0, 10, 6 * 64)
+    bins, last, shared = np.zeros(10, np.uint64), np.zeros(10, np.int64), np.zeros((6, 4), np.uint32)
+    run("counts", 6, 64, a, bins, last, shared)
+    assert bins.tolist() == np.bincount(a, minlength=10).tolist()
+    assert last.tolist() == [np.flatnonzero(a == v)[-1] for v in range(10)]
+    np.testing.assert_array_equal(shared, [np.bincount(block % 4, minlength=4) for block in a.reshape(6, 64)])
+
+
+def test_arrays_of_any_strides():
+    rng = np.random.default_rng(7)
+    a = rng.standard_normal((9, 5, 6)).transpose(2, 0, 1)[:, ::-1, ::2]
+    b = np.broadcast_to(rng.standard_normal((9, 3)).astype(np.float32), (6, 9, 3))
+    whole = np.zeros((3, 20, 12))
+    out = whole[:, 2::2, ::-2].T
+    run("cubes", (2, 3, 1), (4, 4, 4), a, b, out)
+    np.testing.assert_array_equal(out, a - 2 * b.astype(float))
+    assert np.count_nonzero(whole) == a.size
+
+
+def test_tables():
+    out = np.zeros(64, np.float32)
+    run("table", 2, 32, out)
+    np.testing.assert_array_equal(out, (np.arange(64) * 5 % 12) ** 2)
+
+
+def test_scalars():
+    out = np.zeros(8)
+    small = np.bool_(True), np.int8(-5), np.uint16(65000), np.int32(-7)
+    args = *small, np.uint64(2**63), np.float32(0.1), np.float64(0.2)
+    run("scalars", 1, 1, out, *args)
+    np.testing.assert_array_equal(out, [*map(float, args), 2.0**63])
+
+
+def test_indices_in_three_dimensions():
+    grid, block = (2, 3, 2), (4, 2, 3)
+    out = np.zeros((8, 6, 6), np.int32)
+    run("places", grid, block, out)
+    x, y, z = np.indices(out.shape)
+    want = ((x % 4 * 10 + y % 2) * 10 + z % 3) * 1000 + (x // 4 * 10 + y // 2) * 10 + z // 3
+    np.testing.assert_array_equal(out, want)
+
+
+def test_more_lanes_than_run_at_once():
+    a = np.zeros(ptx.LANES * 2 + 256, np.float32)
+    run("shifted", len(a) // 256, 256, a, np.int64(0))
+    assert (a == 1).all()
+
+
+def test_code_for_newer_cards():
+    """Another compiler makes it."""
+    pytest.importorskip("numba_cuda", reason="numba-cuda makes the PTX")
+    names = "block_sums", "collatz"
+    old, new = compiled(), ptx.compile_ptx(KERNELS, {name: SIGNATURES[name] for name in names}, cc=(12, 0))
+    a = np.random.default_rng(8).standard_normal(300).astype(np.float32)
+    for name, source, out in (("block_sums", a, a[:3]), ("collatz", np.arange(1, 301), np.zeros(300, np.int32))):
+        results = [np.zeros_like(out), np.zeros_like(out)]
+        for text, result in zip((old[name], new[name]), results, strict=True):
+            ptx.Machine(text).run(3, 128, [source, result])
+        same(*(r.astype(float) for r in results))
+
+
+def test_empty_arrays():
+    run("collatz", 1, 32, np.zeros(0, np.int64), np.zeros(0, np.int32))
+
+
+def test_instructions_are_counted():
+    names = kernel("floats32").instructions
+    assert names["fma.rn.f32"] == 1
+    assert names["ret"] == 1
+    assert "mul.f32" in names
+
+
+# Faults --------------------------------------------------------------------------------------------------------------
+
+
+def test_access_out_of_bounds():
+    a = np.zeros(64, np.float32)
+    with pytest.raises(ptx.KernelError, match=r"ld\.global\.f32 .*thread \(31, 0, 0\) reads 4 .* 256 of argument 0"):
+        run("shifted", 2, 32, a, np.int64(1))
+    with pytest.raises(ptx.KernelError, match=r"thread \(0, 0, 0\) reads 4 bytes at offset -4 .*bounds"):
+        run("shifted", 2, 32, a, np.int64(-65))  # -1 would be the last element
+    with pytest.raises(ptx.KernelError, match="where nothing is"):
+        run("shifted", 2, 32, a, np.int64(2**50))
+    with pytest.raises(ptx.KernelError, match="out of bounds"):
+        run("shifted", 1, 32, np.zeros(63, np.float32)[::2], np.int64(1))
+
+
+def test_access_between_the_elements():
+    """A kernel for contiguous arrays would read what lies between those of a view."""
+    a = np.zeros(64, np.float32)
+    with pytest.raises(ptx.KernelError, match=r"thread \(1, 0, 0\) reads 4 bytes at offset 4"):
+        run("shifted", 1, 32, a[::2], np.int64(0))
+
+
+def test_misaligned_access():
+    a = np.zeros(64, np.float32)
+    body = ".reg .b32 %r<2>; ld.param.u64 %at, [p4]; ld.global.u32 %r0, [%at+2]; ret;"
+    with pytest.raises(ptx.KernelError, match="misaligned"):
+        machine_of(body, 7).run(1, 1, [a])
+    body = ".reg .b32 %r<2>; ld.param.u64 %at, [p4]; ld.global.v2.u32 {%r0, %r1}, [%at+4]; ret;"
+    with pytest.raises(ptx.KernelError, match="misaligned"):
+        machine_of(body, 7).run(1, 1, [a])
+
+
+def test_the_wrong_memory():
+    body = ".shared .align 4 .b8 s[16]; .reg .b32 %r<2>; ld.param.u64 %at, [p4]; ld.shared.u32 %r0, [%at]; ret;"
+    with pytest.raises(ptx.KernelError, match="not shared"):
+        machine_of(body, 7).run(1, 1, [np.zeros(64, np.float32)])
+
+
+def test_memory_that_is_read_only():
+    a = np.zeros(64, np.float32)
+    a.flags.writeable = False
+    with pytest.raises(ptx.KernelError, match="read-only"):
+        run("shifted", 1, 32, a, np.int64(0))
+
+
+def test_lanes_at_different_barriers():
+    with pytest.raises(ptx.KernelError, match="different barriers"):
+        run("divided", 1, 64, np.zeros(64, np.float32))
+
+
+def test_wrong_arguments():
+    a = np.zeros(64, np.float32)
+    with pytest.raises(ValueError, match=r"8 parameters, but 7 of these arguments: argument 0, float32 \(64,\)"):
+        run("shifted", 1, 32, a)
+    with pytest.raises(ValueError, match="8 parameters, but 10"):
+        run("shifted", 1, 32, a.reshape(8, 8), np.int64(0))
+    with pytest.raises(ValueError, match=r"argument 1, np.int32\(0\) for a parameter u64"):
+        run("shifted", 1, 32, a, np.int32(0))
+    with pytest.raises(ValueError, match="for a parameter u64"):
+        run("shifted", 1, 32, a, np.float64(0))
+    with pytest.raises(TypeError, match="argument 1 is neither"):
+        run("shifted", 1, 32, a, 0)
+    with pytest.raises(ValueError, match="2048 threads"):
+        run("shifted", 1, 2048, a, np.int64(0))
+
+
+def test_approximations_of_libraries_are_refused():
+    with pytest.raises(NotImplementedError, match=r"ex2\.approx"):
+        kernel("libdevice")
+
+
+def test_kernels_that_do_not_compile():
+    pytest.importorskip("numba_cuda", reason="numba-cuda makes the PTX")
+    with pytest.raises(RuntimeError, match="no_such_name"):
+        ptx.compile_ptx("def f(a):\n    a[0] = no_such_name", {"f": "void(float32[::1])"})

@@ -1,0 +1,72 @@
+"""Equations of every kind of noise, and which scheme takes which of them and of the built-in models."""
+
+import math
+
+from conftest import MODELS
+from schemes.numpy_step import NumpyStep
+
+import sdefast as sf
+from sdefast.schemes import SCHEMES
+
+NAMES = [name for name, scheme in SCHEMES.items() if scheme.step is not None]
+
+#: equations with a start; linear= is for the exponential scheme
+EQUATIONS = {
+    "scalar": (
+        sf.SDE(
+            lambda t, x, p: (p.a * math.sin(t) * x[1], -x[0] - x[1] ** 3),
+            lambda t, x, p: (0.3 * x[0], 0.2),
+            dim=2,
+            noise="scalar",
+            params={"a": 0.7},
+            linear=[-0.5, -1.0],
+        ),
+        (0.8, -0.4),
+    ),
+    "diagonal": (
+        sf.SDE(
+            lambda t, x, p: (x[1], p.mu * (1 - x[0] ** 2) * x[1] - x[0]),
+            lambda t, x, p: (0.3 + 0.2 * math.cos(x[0]), 0.4 * math.tanh(x[1])),
+            dim=2,
+            params={"mu": 1.0},
+            linear=[[0.0, 1.0], [-1.0, 1.0]],
+        ),
+        (1.0, 0.3),
+    ),
+    "additive": (
+        sf.SDE(
+            lambda t, x, p: (-x[0] + x[1], math.exp(-(x[0] ** 2)) - x[1]),
+            lambda t, x, p: ((0.4, 0.1 * t, 0.0), (0.2, 0.0, 0.3)),
+            dim=2,
+            noise="additive",
+            noise_dim=3,
+            linear=[-1.0, -1.0],
+        ),
+        (0.5, -0.2),
+    ),
+    "general": (
+        sf.SDE(
+            lambda t, x, p: (-x[0], -x[1]),
+            lambda t, x, p: ((0.4 + 0.1 * x[1], 0.2), (0.1, 0.3 * math.sin(x[0]))),
+            dim=2,
+            noise="general",
+            noise_dim=2,
+            calculus="stratonovich",
+            linear=[-1.0, -1.0],
+        ),
+        (0.5, -0.2),
+    ),
+}
+
+
+def taken(name, sde):
+    """Whether a scheme takes an equation; what it refuses is tested in tests/schemes."""
+    try:
+        NumpyStep(SCHEMES[name], sde)
+    except ValueError:  # from the scheme's own check
+        return False
+    return sde.noise in SCHEMES[name].noises
+
+
+RUNS = [(name, equation) for name in NAMES for equation in EQUATIONS if taken(name, EQUATIONS[equation][0])]
+BUILT_IN = [(name, model) for name in NAMES for model in MODELS if taken(name, MODELS[model][0].sde())]
