@@ -11,6 +11,7 @@ import time
 import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from importlib.util import find_spec
 from typing import Any
 
@@ -64,8 +65,8 @@ def peers(sizes: Sizes) -> Iterator[Measurement]:
     n_steps = -(-sizes.peer_steps // CHUNK) * CHUNK
     for name, peer in PEERS.items():
         for dtype in TYPES:
-            asked = name, peer, Problem(sizes.n_paths, n_steps, dtype), sizes.repeats
-            yield f"{name}, {dtype}", lambda asked=asked: _measured(*asked)
+            problem = Problem(sizes.n_paths, n_steps, dtype)
+            yield f"{name}, {dtype}", partial(_measured, name, peer, problem, sizes.repeats)
 
 
 def _measured(name: str, make: Callable[[Problem], Peer], problem: Problem, repeats: int) -> Row:

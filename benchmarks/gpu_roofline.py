@@ -13,6 +13,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -129,7 +130,8 @@ class _Watched:
     """Stands for the program of a run; its kernel notes when launches begin and end."""
 
     def __init__(self, program: Any) -> None:
-        self.compiled, self.launches = program.kernel(), []
+        self.compiled = program.kernel()
+        self.launches: list[tuple[Any, Any]] = []
 
     def kernel(self) -> _Watched:
         return self
@@ -214,13 +216,13 @@ def kernel(n, n_rows, value, out):
 
 def bounds(sizes: Sizes) -> Iterator[Measurement]:
     """What the parts of a simulation could take at best: drawing alone, storing alone."""
-    yield "words", lambda: _draw_rate(sizes, "words/s", "low", _WORD, "float32", types.uint32, WORDS_PER_SEGMENT)
+    yield "words", partial(_draw_rate, sizes, "words/s", "low", _WORD, "float32", types.uint32, WORDS_PER_SEGMENT)
     for dtype in TYPES:
-        words = 1 if dtype == "float32" else 2
-        args = "T(0)", _PAIR, dtype, getattr(types, dtype), WORDS_PER_SEGMENT // words
-        yield f"normals, {dtype}", lambda args=args: _draw_rate(sizes, "normals/s", *args)
-    yield "writing", lambda: _write_rate(sizes)
-    yield "copying", lambda: _copy_rate(sizes)
+        per_segment = WORDS_PER_SEGMENT // (1 if dtype == "float32" else 2)
+        normals = "normals/s", "T(0)", _PAIR, dtype, getattr(types, dtype), per_segment
+        yield f"normals, {dtype}", partial(_draw_rate, sizes, *normals)
+    yield "writing", partial(_write_rate, sizes)
+    yield "copying", partial(_copy_rate, sizes)
 
 
 def _draw_rate(sizes: Sizes, unit: str, zero: str, draw: str, dtype: str, kind: Any, per_segment: int) -> Row:
@@ -287,8 +289,7 @@ def workloads(sizes: Sizes) -> Iterator[Measurement]:
     for model in MODELS:
         for dtype in TYPES:
             for kind in KINDS:
-                asked = model, dtype, kind
-                yield f"{model}, {dtype}, {kind}", lambda asked=asked: _workload(sizes, *asked)
+                yield f"{model}, {dtype}, {kind}", partial(_workload, sizes, model, dtype, kind)
 
 
 def _workload(sizes: Sizes, name: str, dtype: str, kind: str) -> Row:
@@ -325,8 +326,8 @@ def _asked(sizes: Sizes, dim: int, dtype: str, kind: str) -> tuple[int, dict[str
 
 def profiled(sizes: Sizes) -> Iterator[Measurement]:
     """One launch of the paths kernel for a profiler, which runs it tens of times over."""
-    short = sizes.scaled(1 / 8)
-    yield "OU, float32", lambda: _workload(replace(short, repeats=1), "OU", "float32", "final")
+    short = replace(sizes.scaled(1 / 8), repeats=1)
+    yield "OU, float32", partial(_workload, short, "OU", "float32", "final")
 
 
 # First calls ---------------------------------------------------------------------------------------------------------
@@ -351,8 +352,8 @@ print(json.dumps(seconds))
 def first_calls(sizes: Sizes) -> Iterator[Measurement]:
     """What the first run of a function takes that was never seen before."""
     repeats = min(sizes.repeats, 3)
-    yield "in a warm process", lambda: _warm(repeats)
-    yield "in a fresh process", lambda: _fresh(repeats)
+    yield "in a warm process", partial(_warm, repeats)
+    yield "in a fresh process", partial(_fresh, repeats)
 
 
 def _new_number() -> float:

@@ -17,7 +17,6 @@ os.environ["SDEFAST_CACHE_DIR"] = tempfile.mkdtemp(prefix="sdefast-tests-")
 atexit.register(shutil.rmtree, os.environ["SDEFAST_CACHE_DIR"], ignore_errors=True)
 
 
-
 def has_gpu():
     """Whether a CUDA driver finds a card."""
     try:

@@ -25,7 +25,9 @@ _CPU, _CUDA = 1, 2  # kinds of device in DLPack
 
 _FEW_BYTES = 2**20  # so little is copied whole, whatever part of it is wanted: the kernel would take longer to compile
 _MOST_GATHERED = 2**26  # bytes that are gathered at a time: a GPU full of states has no room for many more
-_BLOCKS, _THREADS = (2, 2) if SIMULATED else (128, 128)  # of the kernel that gathers: enough to be faster than the copy to the host
+_BLOCKS, _THREADS = (
+    (2, 2) if SIMULATED else (128, 128)
+)  # of the kernel that gathers: enough to be faster than the copy to the host
 
 
 @dataclass(frozen=True, eq=False, repr=False)

@@ -76,9 +76,7 @@ def _state_bytes(whole: Tile) -> int:
     return min(whole.n_chains, MOST_CHAINS) * whole.dim * whole.start.dtype.itemsize
 
 
-def run(
-    whole: Tile, memory: Memory, device: Device, progress: Callable[[int], object] | None
-) -> Iterator[TileResult]:
+def run(whole: Tile, memory: Memory, device: Device, progress: Callable[[int], object] | None) -> Iterator[TileResult]:
     """Run a tile and yield its results range by range; states go to ``memory``."""
     with device.current():
         yield from _Run(whole, memory, device, progress).results()
@@ -263,7 +261,10 @@ class _Passing:
         self._receive(self.turn)
         size = math.prod(shape)
         if self.flat[self.turn] is None or self.flat[self.turn].size < size:
-            self.flat[self.turn], self.pinned[self.turn] = cuda.device_array(size, dtype), cuda.pinned_array(size, dtype)
+            self.flat[self.turn], self.pinned[self.turn] = (
+                cuda.device_array(size, dtype),
+                cuda.pinned_array(size, dtype),
+            )
         return self.flat[self.turn][:size].reshape(*shape)
 
     def pass_on(self, saved: Any, part: _Launch, after: Any) -> None:

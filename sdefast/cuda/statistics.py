@@ -20,8 +20,8 @@ from .emit import function_source
 from .functions import compile_used, functions
 from .target import SIMULATED
 
-#: Threads that share a block of chains; fewer in the simulator, where each is a thread of the operating system.
-THREADS = 2 if SIMULATED else 64
+#: Threads that share a block of chains; one in the simulator, whose shared memory is not safe for threads.
+THREADS = 1 if SIMULATED else 64
 
 CHAINS_PER_THREAD = BLOCK // THREADS
 
@@ -137,9 +137,7 @@ def merge_threads(part, a, b, is_component):
         part[2, a], part[3, a], part[4, a] = m2, m3, m4
         part[5, a], part[6, a] = min(part[5, a], part[5, b]), max(part[6, a], part[6, b])
     else:
-        part[3, a] = merge_product(
-            na, part[1, a], part[2, a], part[3, a], nb, part[1, b], part[2, b], part[3, b]
-        )
+        part[3, a] = merge_product(na, part[1, a], part[2, a], part[3, a], nb, part[1, b], part[2, b], part[3, b])
         n, other, _, _, _ = merge_powers(na, part[2, a], 0.0, 0.0, 0.0, nb, part[2, b], 0.0, 0.0, 0.0)
         n, mean, _, _, _ = merge_powers(na, part[1, a], 0.0, 0.0, 0.0, nb, part[1, b], 0.0, 0.0, 0.0)
         part[2, a] = other
@@ -155,9 +153,7 @@ def blocks(x, first_row, dim, moments, extremes, n_chains, out):
     part = cuda.shared.array((NUMBERS, THREADS), np.float64)
     block, time, item, thread = cuda.blockIdx.x, cuda.blockIdx.y, cuda.blockIdx.z, cuda.threadIdx.x
     if item < dim:
-        n, mean, m2, m3, m4, low, high = thread_powers(
-            x, time, first_row, dim, item, n_chains, block, thread, moments
-        )
+        n, mean, m2, m3, m4, low, high = thread_powers(x, time, first_row, dim, item, n_chains, block, thread, moments)
         part[2, thread], part[3, thread], part[4, thread] = m2, m3, m4
         part[5, thread], part[6, thread] = low, high
     else:

@@ -22,7 +22,19 @@ import numpy as np
 from llvmlite import ir
 from numpy.typing import DTypeLike
 
-__all__ = ["FUNCTIONS", "Arithmetic", "Bits", "Number", "Pair", "Truth", "as_intrinsic", "emitter", "library", "signature", "table"]
+__all__ = [
+    "FUNCTIONS",
+    "Arithmetic",
+    "Bits",
+    "Number",
+    "Pair",
+    "Truth",
+    "as_intrinsic",
+    "emitter",
+    "library",
+    "signature",
+    "table",
+]
 
 
 class Pair(NamedTuple):

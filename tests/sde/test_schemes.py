@@ -10,6 +10,7 @@ import sdefast as sf
 from sdefast import noise
 from sdefast.schemes import SCHEMES
 
+
 def compare(name, model, sde, x0, dtype):
     n_steps, n_paths, t0, h = 23, 70, 0.25, 1 / 64
     step = NumpyStep(SCHEMES[name], sde)

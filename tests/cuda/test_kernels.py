@@ -1,0 +1,296 @@
+"""The kernels as a GPU gets them: compiled to PTX, executed instruction by instruction, against the CPU to the bit.
+
+`ptx.Machine` stands for the card: numba's simulator runs the kernels' Python code, this what the compiler made of it.
+"""
+
+import math
+import pickle
+import re
+import shutil
+import subprocess
+import sys
+import warnings
+from collections import Counter
+from contextlib import contextmanager
+from unittest.mock import patch
+
+import numpy as np
+import pytest
+from conftest import EVERYTHING, MODELS, TYPES
+from ptx import Machine
+from sde.equations import EQUATIONS, RUNS
+
+import sdefast as sf
+from sdefast import boundaries, functionals, prepare
+from sdefast.cuda import emit, kernels, run, statistics, target
+
+pytestmark = pytest.mark.skipif(not target.SIMULATED, reason="with a GPU these kernels run there, in test_simulate.py")
+
+COMPILE = """
+import pickle, sys
+from numba import cuda
+programs = pickle.load(sys.stdin.buffer)
+made = []
+for program in programs:
+    made.append(cuda.compile(program.function, program.signature, device=False, cc=(9, 0), abi="numba")[0])
+pickle.dump(made, sys.stdout.buffer)
+"""
+
+#: Threads that share a block of chains on a card.
+THREADS = 64
+
+
+# Runs ----------------------------------------------------------------------------------------------------------------
+
+FUNCTIONALS = {
+    "top": functionals.running_max(),
+    "average": functionals.time_average(lambda t, x: x[0] ** 2),
+    "hit": functionals.first_passage(1.6),
+}
+GBM = sf.BlackScholes(mu=0.1, sigma=0.4)
+SHORT = {"x0": 1.0, "t1": 1.0, "n_steps": 12, "n_paths": 70, "seed": 4, "save_at": 4}
+
+
+def noisy(m):
+    """An equation that draws m normals a step."""
+    return sf.SDE(
+        lambda t, x, p: -x[0], lambda t, x, p: [[0.1 * (j + 1) for j in range(m)]], noise="additive", noise_dim=m
+    )
+
+
+def long_drift(t, x, p):
+    y = x[0]
+    for i in range(12):
+        y = math.sin(y) - 0.1 * i * y
+    return y - x[0]
+
+
+def scenarios():
+    """Name -> model and settings of a run."""
+    runs = {}
+    for (name, (model, x0)), (dtype, noise) in ((m, t) for m in MODELS.items() for t in TYPES):
+        for method in model.schemes:
+            runs[f"{name}-{method}-{dtype}-{noise}"] = model, {
+                "x0": x0, "t1": 0.5, "n_steps": 13, "n_paths": 70, "seed": 3, "method": method, "dtype": dtype,
+                "noise_dtype": noise, "save_at": 4, "first_chain": 2**40 - 5,
+            }  # fmt: skip
+    for i, (method, equation) in enumerate(RUNS):
+        sde, x0 = EQUATIONS[equation]
+        dtype = TYPES[i % 2][0]
+        runs[f"{equation}-{method}"] = sde, {
+            "x0": x0, "t0": 0.25, "t1": 0.75, "n_steps": 9, "n_paths": 33, "seed": 5, "method": method, "dtype": dtype,
+            "save_at": "all",
+        }  # fmt: skip
+    for m in (1, 2, 3, 5, 8):  # 1500 steps cross the border of at least one segment
+        for method, dtype in (("euler-maruyama", "float32"), ("euler-maruyama", "float64"), ("weak-euler", "float32")):
+            settings = {"x0": 0.5, "t1": 1.0, "n_steps": 1500, "n_paths": 5, "seed": 2**63 + 5, "save_at": 499}
+            runs[f"noise-{m}-{method}-{dtype}"] = noisy(m), settings | {"method": method, "dtype": dtype}
+    runs["long"] = sf.SDE(long_drift, lambda t, x, p: 0.3), {**SHORT, "n_steps": 13}
+    runs["functionals"] = GBM, {**SHORT, "functionals": FUNCTIONALS, "dtype": "float32"}
+    runs["boundary"] = GBM, {**SHORT, "boundary": boundaries.reflect(lower=0.8)}
+    runs["stopped"] = GBM, {**SHORT, "functionals": FUNCTIONALS, "stop_when": lambda t, x, p, y: y.hit <= t}
+    runs["antithetic"] = GBM, {**SHORT, "antithetic": True, "dtype": "float32"}
+    runs["times"] = GBM, {**SHORT, "t1": None, "n_steps": None, "times": [0.0, 0.1, 0.15, 0.4, 1.0], "save_at": "all"}
+    runs["given"] = GBM, {**SHORT, "normals": np.random.default_rng(1).standard_normal((12, 70, 1))}
+    runs["expectations"] = GBM, {
+        **SHORT, "expectations": {"call": lambda t, x: max(x[0] - 1.0, 0), "late": lambda t, x: t * math.exp(-x[0])},
+        "controls": {"x": (lambda t, x: x[0], lambda t: math.exp(0.1 * t))}, "histogram": (0.0, 2.0, 9),
+    }  # fmt: skip
+    heston, x0 = MODELS["heston"]
+    for dtype in ("float32", "float64"):  # six blocks, the last one not full, which merge in a tree of three levels
+        runs[f"statistics-{dtype}"] = heston, {
+            "x0": x0, "t1": 0.1, "n_steps": 2, "n_paths": 21_000, "seed": 1, "dtype": dtype, "save_at": 1,
+            "first_chain": 3 * 4096, "histogram": (0.0, 1.0, 5), **EVERYTHING,
+        }  # fmt: skip
+    return runs
+
+
+SCENARIOS = scenarios()
+
+
+def chain_of(s):
+    """On the CPU too, built-in models by their equation in Python code."""
+    linear = isinstance(s.model, sf.LinearSDE) and not s.extras.change_step
+    return None if linear else prepare.compiled_chain(s.model, s.method, s.extras)
+
+
+# The card ------------------------------------------------------------------------------------------------------------
+
+
+class Launcher:
+    """In place of a compiled kernel: ``launch(grid, block, arguments)``."""
+
+    def __init__(self, program, launch):
+        self.program, self.launch = program, launch
+
+    def __getitem__(self, configuration):
+        grid, block = configuration[:2]
+
+        def call(*arguments):
+            types = self.program.signature.args
+            values = [
+                getattr(a, "_ary", a) if kind.name.startswith("array") else getattr(np, kind.name)(a)
+                for kind, a in zip(types, arguments, strict=True)
+            ]
+            self.launch(self.program, grid, block, values)
+
+        return call
+
+
+@contextmanager
+def card(launch):
+    """Runs on the GPU launch their kernels by this function, with as many threads as on a card."""
+    with (
+        patch.object(kernels, "_compiled", lambda program, device: Launcher(program, launch)),
+        patch.object(statistics, "THREADS", THREADS),
+        patch.object(run, "_THREADS", 128),
+    ):
+        yield
+
+
+def functions_program(dtype):
+    """A kernel with one call of every elementary function."""
+    from sdefast.jit.vector_math import FUNCTIONS
+    from sdefast.trace import make, symbol
+
+    x, y = symbol("x0"), symbol("x1")
+    names = [name for name in FUNCTIONS if name not in ("fma", "select")]
+    outputs = tuple(make(name, x, y) if name in ("pow", "min", "max") else make(name, x) for name in names)
+    return names, kernels.observer(outputs, (), 2, dtype)
+
+
+@pytest.fixture(scope="module")
+def machines():
+    """Every program of all scenarios, ready to be executed."""
+    programs = {functions_program(dtype)[1]: None for dtype in ("float32", "float64")}
+
+    def note(program, grid, block, values):
+        programs[program] = None
+        for value in values:
+            if isinstance(value, np.ndarray) and value.flags.writeable:
+                value[...] = 0
+
+    with card(note), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        for model, settings in SCENARIOS.values():
+            sf.simulate(model, device="cuda", **settings)
+    done = subprocess.run(
+        [sys.executable, "-c", COMPILE], input=pickle.dumps(list(programs)), capture_output=True, check=False,
+        env=environment(),
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr.decode()
+    return {program: (text, Machine(text)) for program, text in zip(programs, pickle.loads(done.stdout), strict=True)}
+
+
+def environment():
+    import os
+
+    return {**os.environ, "NUMBA_ENABLE_CUDASIM": "0"}
+
+
+@pytest.mark.parametrize("name", SCENARIOS)
+def test_compiled_kernels_have_the_bits_of_the_cpu(name, machines, monkeypatch):
+    model, settings = SCENARIOS[name]
+    with card(lambda program, grid, block, values: machines[program][1].run(grid, block, values)):
+        gpu = sf.simulate(model, device="cuda", **settings)
+    monkeypatch.setattr(prepare, "chain_of", chain_of)
+    cpu = sf.simulate(model, **settings)
+    assert gpu.x.to_numpy().tobytes() == np.ascontiguousarray(cpu.x).tobytes()
+    assert np.array_equal(gpu.n_nonfinite, cpu.n_nonfinite)
+    for functional, expected in cpu.functionals.items():
+        assert np.array_equal(gpu.functionals[functional].values.to_numpy(), expected.values)
+    close = {"rtol": 1e-10 if cpu.settings.dtype == np.float64 else 2e-5, "atol": 1e-7 * np.abs(cpu.x).max()}
+    np.testing.assert_allclose(gpu.mean, cpu.mean, **close)
+    np.testing.assert_allclose(gpu.variance, cpu.variance, **close)
+    for expectation, expected in cpu.expectations.items():
+        np.testing.assert_allclose(gpu.expectations[expectation].value, expected.value, **close)
+    if "extremes" in settings:
+        for statistic in ("minimum", "maximum", "histogram"):
+            assert np.array_equal(getattr(gpu, statistic), getattr(cpu, statistic)), statistic
+        for statistic in ("covariance", "skewness", "kurtosis"):
+            np.testing.assert_allclose(getattr(gpu, statistic), getattr(cpu, statistic), rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("limits", [{"MOST_CHAINS": 4096}, {"MOST_CHAINS": 8192, "LAUNCH": 8192}], ids=str)
+def test_no_bit_depends_on_how_a_run_is_cut(limits, machines, monkeypatch):
+    """Blocks merge on the card or on the host, where launches end: by the same formulas, to the same bits."""
+    model, settings = SCENARIOS["statistics-float32"]
+    with card(lambda program, grid, block, values: machines[program][1].run(grid, block, values)):
+        whole = sf.simulate(model, device="cuda", **settings)
+        for name, value in limits.items():
+            monkeypatch.setattr(run, name, value)
+        parts = sf.simulate(model, device="cuda", **settings)
+    for statistic in ("mean", "variance", "skewness", "kurtosis", "covariance", "minimum"):
+        assert getattr(whole, statistic).tobytes() == getattr(parts, statistic).tobytes(), statistic
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_elementary_functions_have_the_bits_of_the_cpu(dtype, machines):
+    names, program = functions_program(dtype)
+    rng = np.random.default_rng(1)
+    hard = [0.0, -0.0, 1.0, -1.0, math.inf, -math.inf, math.nan, 1e-40, 1e30, -1e30, 88.7, -103.0, 709.0, 0.5]
+    x = np.concatenate([hard, rng.standard_normal(400) * 10 ** rng.uniform(-6, 4, 400), rng.uniform(-4, 4, 400)])
+    y = np.concatenate([hard[::-1], rng.uniform(-3, 3, 800)])
+    given = np.array([[x, y]]).astype(dtype)
+    out = np.full((1, len(names), len(x)), 7.0, dtype)
+    no = np.zeros(1)
+    machines[program][1].run((7, 1), 128, [no, no, np.int64(len(x)), given, out])
+    from sdefast.cuda.functions import functions
+
+    space, two = functions(dtype, dtype), ("pow", "min", "max")
+    for i, name in enumerate(names):
+        f = space[f"{name}_"]
+        want = np.array([f(a, b) if name in two else f(a) for a, b in given[0].T], dtype)
+        same = (out[0, i] == want) | (np.isnan(out[0, i]) & np.isnan(want))
+        assert same.all(), (name, given[0].T[~same][:3], out[0, i][~same][:3], want[~same][:3])
+
+
+# What the assembler makes of them ------------------------------------------------------------------------------------
+
+
+def test_arithmetic_is_rounded_by_name(machines):
+    """Without a rounding in its name, an assembler may contract a product and a sum."""
+    for program, (_, machine) in machines.items():
+        if getattr(program, "kind", None) in ("paths", "observer"):
+            loose = [o for o in machine.instructions if re.fullmatch(r"(add|sub|mul|mad|div|sqrt|fma)\.f(32|64)", o)]
+            assert not loose, (program.kind, loose)
+
+
+def test_registers_and_spills(machines, tmp_path):
+    """No spills in built-in models, and few enough registers that a multiprocessor has many threads."""
+    ptxas = shutil.which("ptxas")
+    if ptxas is None:
+        pytest.skip("there is no ptxas")
+    seen = Counter()
+    built_in = {program for name in MODELS for program in programs_of(name)}
+    for i, (program, (text, _)) in enumerate(machines.items()):
+        source = tmp_path / f"{i}.ptx"
+        source.write_text(text)
+        command = [ptxas, "-arch=sm_90", "-v", str(source), "-o", str(tmp_path / "out.cubin")]
+        done = subprocess.run(command, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+        registers = int(re.search(r"Used (\d+) registers", done.stderr)[1])
+        stack, stores, loads = map(int, re.search(
+            r"(\d+) bytes stack frame, (\d+) bytes spill stores, (\d+) bytes spill loads", done.stderr
+        ).groups())  # fmt: skip
+        assert stores == loads == 0, (program, done.stderr)
+        if program in built_in:
+            seen[program.dtype] += 1
+            assert stack == 0, program.source
+            assert registers <= (64 if program.dtype == "float32" else 96), (registers, program.source)
+    assert seen["float32"] >= 8
+    assert seen["float64"] >= 16
+
+
+def programs_of(name):
+    """The kernels that take a built-in model's chains through steps."""
+    found = set()
+    model = MODELS[name][0]
+    for method in model.schemes:
+        for dtype, noise in TYPES:
+            if name == "linear":
+                step = emit.Linear(model.dim, model.noise_dim_of(method))
+            else:
+                step = prepare.compiled_chain(model, method, prepare._NOTHING).step
+            found.add(kernels.paths(step, dtype, noise, True, False))
+    return found
