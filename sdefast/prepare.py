@@ -280,7 +280,7 @@ def _on_cpu(s: Settings, what: Draws) -> tuple[Any, np.ndarray, float]:
         if len(step_sizes) > 1:
             _refuse_rows(len(step_sizes), s.model.step(s.method, step_sizes[:1]).coefficients.shape[1])
         kernel, coefficients = s.model.step(s.method, step_sizes)
-        cost = max(s.model.dim * (s.model.dim + what.noise_dim) // 4, 1)
+        cost: float = max(s.model.dim * (s.model.dim + what.noise_dim) // 4, 1)
         return kernel, np.ascontiguousarray(coefficients, np.float64), cost
     _refuse_rows(len(step_sizes), 5 + len(s.model.parameters()))
     # Normals are most of a short step's cost; signs take almost nothing.

@@ -27,7 +27,8 @@ _TIMES = {
 _SHORT = 32
 
 PATHS_ARGUMENTS = (
-    "clock", "c", "seed_low", "seed_high", "first_chain", "n", "first_step", "n_steps", "saves", "state", "saved", "given"
+    "clock", "c", "seed_low", "seed_high", "first_chain", "n", "first_step", "n_steps", "saves", "state", "saved",
+    "given",
 )  # fmt: skip
 
 
@@ -390,9 +391,10 @@ class _Uniforms:
 
 @lru_cache(maxsize=256)
 def observer_source(outputs: tuple[Expr, ...], names: tuple[str, ...], dim: int) -> str:
-    """The source of the kernel that evaluates functions at saved times: ``outputs`` of ``t``, ``x0``, ... and ``names``.
+    """The source of the kernel that evaluates functions at saved times.
 
-    ``p`` are parameters; ``x`` is (n_times, rows, n), ``out`` (n_times, outputs, n); the grid is (chains, times).
+    ``outputs`` are expressions of ``t``, ``x0``, ... and of the parameters ``names``, in the order of ``p``; ``x`` is
+    (n_times, rows, n), ``out`` (n_times, outputs, n); the grid is (chains, times).
     """
     code = Code((f"x{i}" for i in range(dim)), written=_WRITTEN)
     results = code.add(outputs)

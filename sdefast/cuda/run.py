@@ -235,7 +235,7 @@ class _Run:
         return self._receive(counts)
 
     def _pace(self, part: _Launch | None) -> None:
-        """Let the card be a few launches ahead, so that Ctrl-C and progress are never far behind; None: wait for all."""
+        """Let the card be no more than a few launches ahead, for Ctrl-C and progress; None: wait for all."""
         if part is not None:
             event = cuda.event()
             event.record(self.stream)
@@ -309,7 +309,7 @@ class _Limits(NamedTuple):
     def of(cls, whole: Tile, budget: int, scratch: bool) -> _Limits:
         """``budget`` bytes on the card for what a launch stores (``scratch``) and observes, and for given normals."""
         n_observed = 0 if whole.observer is None else whole.observer.count
-        per_save = whole.start.dtype.itemsize * (whole.dim * scratch + n_observed)
+        per_save: float = whole.start.dtype.itemsize * (whole.dim * scratch + n_observed)
         per_save += sum(g.layout.size for g in whole.gathered) * 8 / BLOCK
         per_step = 0 if whole.normals is None else whole.draws.noise_dim * whole.normals.dtype.itemsize
         wanted_saves, wanted_steps = min(len(whole.saves), 1024), min(whole.n_steps, 1024)

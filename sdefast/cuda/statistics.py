@@ -36,10 +36,10 @@ def is_finite(x):
 
 @cuda.jit(device=True, inline="always")
 def chain_is_finite(x, time, first_row, dim, chain):
+    good = True
     for i in range(dim):
-        if not is_finite(x[time, first_row + i, chain]):
-            return False
-    return True
+        good = good and is_finite(x[time, first_row + i, chain])
+    return good
 
 
 def _merging() -> tuple[Any, Any]:

@@ -90,7 +90,7 @@ def bit_functions(dtype: str, intrinsic: Any) -> dict[str, Any]:
             return builder.trunc(value, to)
         return builder.zext(value, to) if value.type.width < to.width else value
 
-    @intrinsic
+    @intrinsic  # type: ignore[untyped-decorator]
     def shift(typing: Any, value: Any, n: Any) -> Any:
         def build(context: Any, builder: Any, signature: Any, args: Any) -> Any:
             value, n = (resized(builder, arg, word) for arg in args)
@@ -98,7 +98,7 @@ def bit_functions(dtype: str, intrinsic: Any) -> dict[str, Any]:
 
         return types.uint32(value, n), build
 
-    @intrinsic
+    @intrinsic  # type: ignore[untyped-decorator]
     def sign(typing: Any, value: Any, n: Any) -> Any:
         def build(context: Any, builder: Any, signature: Any, args: Any) -> Any:
             value, n = (resized(builder, arg, integer) for arg in args)
@@ -108,7 +108,7 @@ def bit_functions(dtype: str, intrinsic: Any) -> dict[str, Any]:
 
         return number(value, n), build
 
-    @intrinsic
+    @intrinsic  # type: ignore[untyped-decorator]
     def flip(typing: Any, x: Any, sign: Any) -> Any:
         def build(context: Any, builder: Any, signature: Any, args: Any) -> Any:
             x, sign = (builder.bitcast(arg, integer) for arg in args)

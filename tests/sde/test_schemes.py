@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from conftest import MODELS
 from schemes.numpy_step import NumpyStep
-from sde.equations import BUILT_IN, EQUATIONS, RUNS
+from sde.equations import BUILT_IN, EQUATIONS, NAMES, RUNS
 
 import sdefast as sf
 from sdefast import noise
