@@ -81,6 +81,10 @@ class _Steps:
     def is_short(self) -> bool:
         return len(self._first.per_lane) <= _SHORT
 
+    @property
+    def needs_k(self) -> bool:
+        return not self.uniform_grid or not self._first.used.isdisjoint(_TIMES)
+
     def load(self) -> list[str]:
         return [f"{name} = state[{j}, i]" for j, name in enumerate(self.rows)]
 
@@ -150,13 +154,15 @@ class _LinearSteps:
         d, m = self.step.dim, self.step.n_draws
         first = len(CLOCK)
         row = [
-            f"total = c[r, {first + d * d} + a]",
-            f"for b in range({d}):", f"    total = fma_(c[r, {first} + a * {d} + b], x[b], total)",
-            f"for b in range({m}):", f"    total = fma_(c[r, {first + d * d + d} + a * {m} + b], z[b], total)",
-            "y[a] = add_(x[a], total)",
+            f"total, b = c[r, {first + d * d} + a], 0",
+            f"while b < {d}:", f"    total, b = fma_(c[r, {first} + a * {d} + b], x[b], total), b + 1",
+            "b = 0",
+            f"while b < {m}:", f"    total, b = fma_(c[r, {first + d * d + d} + a * {m} + b], z[b], total), b + 1",
+            "y[a], a = add_(x[a], total), a + 1",
         ]  # fmt: skip
         again = [] if self.uniform_grid else ["r = k - first_step"]
-        return [*again, f"for a in range({d}):", *indent(row), *self._each("x[j] = y[j]")]
+        # (counted by hand: numba's range costs some instructions a turn)
+        return [*again, "a = 0", f"while a < {d}:", *indent(row), *self._each("x[j] = y[j]")]
 
 
 class _Paths:
@@ -186,6 +192,10 @@ class _Paths:
     @property
     def is_short(self) -> bool:
         return self.step.is_short
+
+    @property
+    def needs_k(self) -> bool:
+        return self.step.needs_k
 
     def __call__(self, index: int) -> list[str]:
         """Step number k + ``index``, its normals being there."""
@@ -234,6 +244,17 @@ class _Generator:
         return [f"{self.words} = {key}", f"{self.segment} += 1", f"{self.left} = {self.per_segment}"]
 
 
+def _repeated(count: int, body: list[str], step: _Paths) -> list[str]:
+    """``body``, which is ``count`` steps, as often as it fits between k and ``stop``.
+
+    Turns are counted in 32 bits, since a GPU puts 64-bit numbers together from two.
+    """
+    if step.needs_k:
+        return [f"while k + {count - 1} < stop:", *indent([*body, f"k += {count}"])]
+    turns = [f"turns = I((stop - k) // {count})", f"k += {count} * int(turns)"]
+    return [*turns, "while turns > 0:", *indent([*body, "turns = I(turns - 1)"])]
+
+
 class _Given:
     """Normals from memory."""
 
@@ -270,7 +291,7 @@ class _Normals:
         if self.generator.per_segment % (2 * self.m if self.odd else self.m):
             return self._checked_loop(step)
         if not self.odd:
-            return self._whole_loop(["while k < stop:", *indent([*self._pairs(self.names), *step(0), "k += 1"])])
+            return self._whole_loop(_repeated(1, [*self._pairs(self.names), *step(0)], step))
         return self._whole_loop(self._two_steps(step) if step.is_short else self._alternating(step))
 
     def _whole_loop(self, inner: list[str]) -> list[str]:
@@ -288,8 +309,7 @@ class _Normals:
         pair = self.generator.draw("pair", "z0", "spare")
         return [
             "if (k & 1) == 1:", *indent(["z0 = T(spare)", *step(0), "k += 1"]),
-            "while k + 1 < stop:",
-            *indent([pair, "z0 = T(z0)", *step(0), "z0 = T(spare)", *step(1), "k += 2"]),
+            *_repeated(2, [pair, "z0 = T(z0)", *step(0), "z0 = T(spare)", *step(1)], step),
             "if k < stop:", *indent([pair, "z0 = T(z0)", *step(0), "k += 1"]),
         ]  # fmt: skip
 
@@ -359,17 +379,16 @@ class _Signs:
             return ["while k < end:", *indent([*each, *step(0), "k += 1"])]
         begin = [*self._next_word(), f"stop = min(end, k + (32 - bit) // {m})"]
         begin += ["bits = shift_(word, bit)", f"bit += (stop - k) * {m}"]
-        inner = ["while k < stop:", *indent(self._steps(step, 1))]
+        inner = _repeated(1, self._steps(step, 1), step)
         if step.is_short and 32 % (4 * m) == 0:
-            inner = ["while k + 3 < stop:", *indent(self._steps(step, 4)), *inner]
+            inner = [*_repeated(4, self._steps(step, 4), step), *inner]
         return ["while k < end:", *indent([*begin, *inner])]
 
     def _steps(self, step: _Paths, count: int) -> list[str]:
         lines, m = [], self.m
         for index in range(count):
             lines += [*(f"z{j} = sign_(bits, {index * m + j})" for j in range(m)), *step(index)]
-        lines += [f"bits = shift_(bits, {count * m})"] if count * m < 32 else []
-        return [*lines, f"k += {count}"]
+        return lines + ([f"bits = shift_(bits, {count * m})"] if count * m < 32 else [])
 
 
 class _Uniforms:

@@ -91,7 +91,13 @@ def functions(dtype: str, noise_dtype: str) -> dict[str, Any]:
     space |= {"uniform_": _draws(dtype)["uniform"]}
     if noise_dtype != "uint32":
         space["pair_"] = _draws(noise_dtype)["pair"]
-    kinds = {"T": np.dtype(dtype).type, "Z": np.dtype(noise_dtype).type, "D": np.float64, "L": getattr(types, dtype)}
+    kinds = {
+        "T": np.dtype(dtype).type,
+        "Z": np.dtype(noise_dtype).type,
+        "D": np.float64,
+        "I": np.int32,
+        "L": getattr(types, dtype),
+    }
     return space | kinds
 
 
