@@ -1,6 +1,7 @@
 """What is said where there is no GPU, no numba-cuda, or no such device."""
 
 import importlib.util
+import sys
 
 import pytest
 from conftest import has_gpu, python
@@ -58,3 +59,30 @@ except RuntimeError as error:
 def test_importing_needs_neither():
     code = "import sys, sdefast; print([m for m in ('numba', 'numba_cuda', 'torch', 'cuda') if m in sys.modules])"
     assert python(code).strip() == "[]"
+
+
+def test_the_stream_that_torch_uses(monkeypatch):
+    """What torch has queued on its current stream comes before our kernels; without torch it is the default stream."""
+    import types
+
+    from sdefast.cuda import target
+
+    streams = types.SimpleNamespace(
+        external_stream=lambda handle: ("external", handle), default_stream=lambda: "default"
+    )
+    monkeypatch.setattr(target, "SIMULATED", False)
+    monkeypatch.setattr(target, "cuda", streams)
+    device = target.Device(1)
+
+    def torch(initialized, handle):
+        stream = types.SimpleNamespace(cuda_stream=handle)
+        current = types.SimpleNamespace(
+            is_initialized=lambda: initialized, current_stream=lambda number: (number, stream)[1]
+        )
+        return types.SimpleNamespace(cuda=current)
+
+    for there, expected in ((None, "default"), (torch(False, 7), "default"), (torch(True, 0), "default")):
+        monkeypatch.setitem(sys.modules, "torch", there)
+        assert device.stream() == expected
+    monkeypatch.setitem(sys.modules, "torch", torch(True, 7))
+    assert device.stream() == ("external", 7)
