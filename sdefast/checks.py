@@ -73,10 +73,12 @@ def array(name: str, value: Any, *, shape: tuple[int | None, ...] | None = None)
 
 def on_host(name: str, value: Any) -> Any:
     """``value``, or a copy of it if it is an array on a GPU."""
-    if isinstance(value, np.ndarray) or not hasattr(value, "__cuda_array_interface__"):
+    if isinstance(value, np.ndarray) or not hasattr(type(value), "__cuda_array_interface__"):
         return value
     if hasattr(value, "to_numpy"):
         return value.to_numpy()
+    if hasattr(value, "detach"):  # a tensor of torch, which waits for the stream that made it
+        return value.detach().cpu().numpy()
     try:
         from numba import cuda
     except ImportError:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import secrets
 import time
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Mapping
 from concurrent.futures import Executor
-from contextlib import nullcontext
+from contextlib import closing, nullcontext
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -184,7 +184,7 @@ def simulate(
     threads = prepare.workers(executor, threads)
     wanted = _Wanted(
         save_at, _flag("paths", paths), _layout_options(moments, extremes, covariance), _histogram(histogram),
-        prepare.named_functions("expectations", expectations), prepare.checked_controls(controls),
+        prepare.named_functions("expectations", expectations), prepare.checked_controls(controls), gpu is None,
     )  # fmt: skip
     chain = {
         "method": method, "functionals": functionals, "boundary": boundary, "stop_when": stop_when,
@@ -217,6 +217,7 @@ class _Wanted(NamedTuple):
     histogram: Histogram | None
     expectations: tuple[tuple[str, Callable[..., Any]], ...]
     controls: tuple[tuple[str, Callable[..., Any], Any], ...]
+    on_host: bool
 
 
 _LayoutOptions = tuple["int | None", bool, bool]
@@ -286,7 +287,9 @@ def _saves(
     size = layout.size + 3 * (n_rows - dim + len(wanted.expectations))
     if wanted.histogram is not None:
         size += dim * (wanted.histogram.bins + 2)
-    plan.refuse_too_large(n_times, n_rows, n_paths, dtype.itemsize, grid.n_steps, size, wanted.paths)
+    # (what a GPU keeps is looked at where it is allocated)
+    paths = wanted.paths and wanted.on_host
+    plan.refuse_too_large(n_times, n_rows, n_paths, dtype.itemsize, grid.n_steps, size, paths)
     return plan.saved_steps(wanted.save_at, grid), layout
 
 
@@ -345,7 +348,7 @@ class _Where(NamedTuple):
     threads: int
     gpu: Device | None
 
-    def run(self, whole: Tile, progress: Callable[[int], object] | None) -> tuple[Any, Iterator[TileResult]]:
+    def run(self, whole: Tile, progress: Callable[[int], object] | None) -> tuple[Any, Generator[TileResult]]:
         """Memory for the states (n_saves, rows, n_chains), if they are kept, and the results, which fill it."""
         if self.gpu is not None:
             from .cuda import run
@@ -388,11 +391,12 @@ def _run(
     counts = None if s.histogram is None else s.histogram.empty(len(s.saves), len(start))
     with _progress_bar(progress, s) as bar:
         states, results = where.run(whole, None if bar is None else bar.update)
-        for result in results:
-            for gathered, all_nodes, new in zip(whole.gathered, nodes, result.nodes, strict=True):
-                gathered.layout.add(all_nodes, new)
-            if counts is not None:
-                counts += result.counts
+        with closing(results):  # also when Ctrl-C comes while the results are merged
+            for result in results:
+                for gathered, all_nodes, new in zip(whole.gathered, nodes, result.nodes, strict=True):
+                    gathered.layout.add(all_nodes, new)
+                if counts is not None:
+                    counts += result.counts
     return Simulation(s, where.cost(started), states, nodes, counts)
 
 

@@ -200,6 +200,9 @@ class DeviceArray:
             end = start + part.shape[axis]
             whole[(slice(None),) * axis + (slice(start, end),)]._fill(part)
             start = end
+        if not whole._is_simulated:  # contents are complete
+            with cuda.gpus[first._ordinal]:
+                cuda.default_stream().synchronize()
         return whole
 
     # Copies on the host ------------------------------------------------------------------------------------------

@@ -126,7 +126,7 @@ class _Steps:
 class _LinearSteps:
     """The linear step in loops over arrays of a thread's own: as straight code it would take minutes to compile."""
 
-    is_short = False
+    is_short, needs_k = False, True
 
     def __init__(self, step: Linear, uniform_grid: bool) -> None:
         self.step, self.uniform_grid = step, uniform_grid

@@ -29,12 +29,17 @@ class Program:
     noise: str
 
     @property
+    def given_dtype(self) -> str:
+        """The type of normals that take the generator's place."""
+        return "float32" if self.noise == "float32" else "float64"
+
+    @property
     def signature(self) -> Any:
         state, integers = _array(self.dtype, 3), [types.int64] * 4
         if self.kind == "observer":
             return types.void(_array("float64", 1, "C"), _array("float64", 1, "C"), types.int64, state, state)
         seed = [types.uint32] * 2
-        rows, given = _array(self.dtype, 2, "C"), _array("float32" if self.noise == "float32" else "float64", 2, "C")
+        rows, given = _array(self.dtype, 2, "C"), _array(self.given_dtype, 2, "C")
         saves = _array("int64", 1, "C")
         return types.void(_array("float64", 2, "C"), rows, *seed, *integers, saves, rows, state, given)
 
@@ -77,6 +82,9 @@ class Builtin:
         x, numbers, n = _array(self.dtype, 3), _array("float64", 3, "C"), types.int64
         if self.name == "blocks":
             return types.void(x, n, n, n, n, n, numbers)
+        if self.name == "spread":
+            rows = _array(self.dtype, 2, "C")
+            return types.void(rows, n, rows)
         if self.name == "tree":
             return types.void(numbers, n, n, *_FLAGS)
         return types.void(x, n, types.float64, types.float64, n, n, _array("int64", 3, "C"))

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -48,35 +48,33 @@ _LAUNCHES_AHEAD = 2
 
 
 class Memory(NamedTuple):
-    """Where the states of a run go: an array on the card, or one of the host; neither if they are not kept."""
+    """Where the states of a run go: an array on a card, or one of the host; neither if they are not kept."""
 
     device: Any
     host: np.ndarray | None
+    number: int
 
     @property
     def states(self) -> Any:
         """The states as a user gets them."""
-        return self.host if self.device is None else DeviceArray.of(self.device)
+        return self.host if self.device is None else DeviceArray.of(self.device, self.number)
 
 
 def allocate(whole: Tile, device: Device) -> Memory:
     """Memory for the saved states (n_saves, rows, n_chains) of a run that keeps them: the card's if they fit there."""
     if not whole.keep_paths:
-        return Memory(None, None)
+        return Memory(None, None, device.number)
     shape = (len(whole.saves), whole.dim, whole.n_chains)
     needed = math.prod(shape) * whole.start.dtype.itemsize
     with device.current():
-        if needed + _state_bytes(whole) + 2 * _BUFFER <= _USABLE * device.free_memory():
-            return Memory(cuda.device_array(shape, whole.start.dtype, stream=device.stream()), None)
+        if needed + 4 * _BUFFER <= _USABLE * device.free_memory():
+            # (bound to no stream: whoever takes the states finds them complete)
+            return Memory(cuda.device_array(shape, whole.start.dtype), None, device.number)
     resources.refuse_too_large(needed, "the saved states, which do not fit on the card,", ["paths=False keeps none"])
-    return Memory(None, np.empty(shape, whole.start.dtype))
+    return Memory(None, np.empty(shape, whole.start.dtype), device.number)
 
 
-def _state_bytes(whole: Tile) -> int:
-    return min(whole.n_chains, MOST_CHAINS) * whole.dim * whole.start.dtype.itemsize
-
-
-def run(whole: Tile, memory: Memory, device: Device, progress: Callable[[int], object] | None) -> Iterator[TileResult]:
+def run(whole: Tile, memory: Memory, device: Device, progress: Callable[[int], object] | None) -> Generator[TileResult]:
     """Run a tile and yield its results range by range; states go to ``memory``."""
     with device.current():
         yield from _Run(whole, memory, device, progress).results()
@@ -131,6 +129,8 @@ class _Run:
         for part in _launches(tile, first, n, self.limits):
             saved = self._saved(part)
             self._advance(part, state, saved)
+            if self.passing is not None:
+                self.passing.receive()  # while the card is at work
             if part.n_saves:
                 self._gather(part, saved, first_block, places, nodes, counts)
                 if self.passing is not None:
@@ -158,8 +158,13 @@ class _Run:
         return self._send(coefficients[:, : len(CLOCK)]), self._send(coefficients.astype(self.dtype))
 
     def _start(self, first: int, n: int) -> Any:
-        start = self.tile.start if self.tile.start.shape[1] == 1 else self.tile.start[:, first : first + n]
-        return self._send(np.broadcast_to(start, (self.tile.dim, n)))
+        start = self.tile.start
+        if start.shape[1] > 1:
+            return self._send(start[:, first : first + n])
+        state = self._new((self.tile.dim, n), self.dtype)
+        spread = Builtin("spread", self.dtype.name).kernel()
+        launch(spread, -(-n // _THREADS), _THREADS, self.stream)(self._send(start), n, state)
+        return state
 
     def _saved(self, part: _Launch) -> Any:
         """Where a launch stores its states (n_saves, rows, n)."""
@@ -181,9 +186,9 @@ class _Run:
 
     def _given(self, part: _Launch) -> Any:
         """Normals that take the generator's place; nothing the kernel reads where there are none."""
-        tile, kind = self.tile, np.float32 if self.tile.draws.float32 else np.float64
+        tile = self.tile
         if tile.normals is None:
-            return self._new((1, 1), kind)
+            return self._new((1, 1), tile.kernel.given_dtype)  # type: ignore[union-attr]
         first, last = (tile.draws.noise_dim * (k - tile.first_step) for k in (part.start, part.end))
         return self._send(tile.normals[first:last, part.first : part.first + part.n])
 
@@ -250,22 +255,21 @@ class _Passing:
     """Takes states to the host: one buffer is copied while the other is filled."""
 
     def __init__(self, host: np.ndarray) -> None:
-        self.host, self.stream = host, cuda.stream()
+        self.host, self.stream = host, target.independent_stream()
         self.turn = 0
         self.flat: list[Any] = [None, None]
         self.pinned: list[Any] = [None, None]
         self.pending: list[tuple[_Launch, Any] | None] = [None, None]
 
     def buffer(self, shape: tuple[int, ...], dtype: Any) -> Any:
-        """The next buffer, free and of that shape."""
-        self._receive(self.turn)
-        size = math.prod(shape)
-        if self.flat[self.turn] is None or self.flat[self.turn].size < size:
-            self.flat[self.turn], self.pinned[self.turn] = (
-                cuda.device_array(size, dtype),
-                cuda.pinned_array(size, dtype),
-            )
-        return self.flat[self.turn][:size].reshape(*shape)
+        """The next buffer on the card, of that shape, once it has been copied."""
+        turn, size = self.turn, math.prod(shape)
+        if self.flat[turn] is None or self.flat[turn].size < size:
+            self.receive()
+            self.flat[turn], self.pinned[turn] = cuda.device_array(size, dtype), cuda.pinned_array(size, dtype)
+        if self.pending[turn] is not None:
+            self.pending[turn][1].synchronize()  # type: ignore[index]
+        return self.flat[turn][:size].reshape(*shape)
 
     def pass_on(self, saved: Any, part: _Launch, after: Any) -> None:
         """Begin to copy the buffer's contents once the launch is done."""
@@ -278,21 +282,23 @@ class _Passing:
         self.pending[self.turn] = (part, done)
         self.turn = 1 - self.turn
 
-    def finish(self) -> None:
-        """Receive what is on its way."""
-        for turn in (self.turn, 1 - self.turn):
-            self._receive(turn)
-
-    def _receive(self, turn: int) -> None:
-        pending = self.pending[turn]
+    def receive(self) -> None:
+        """Put what the buffer in turn has copied where it belongs."""
+        pending = self.pending[self.turn]
         if pending is None:
             return
         part, done = pending
         done.synchronize()
         shape = (part.n_saves, self.host.shape[1], part.n)
         into = self.host[part.saves, :, part.first : part.first + part.n]
-        into[...] = self.pinned[turn][: math.prod(shape)].reshape(shape)
-        self.pending[turn] = None
+        into[...] = self.pinned[self.turn][: math.prod(shape)].reshape(shape)
+        self.pending[self.turn] = None
+
+    def finish(self) -> None:
+        """Receive what is on its way."""
+        for _ in range(2):
+            self.receive()
+            self.turn = 1 - self.turn
 
 
 # How a run is cut ----------------------------------------------------------------------------------------------------
@@ -307,16 +313,19 @@ class _Limits(NamedTuple):
 
     @classmethod
     def of(cls, whole: Tile, budget: int, scratch: bool) -> _Limits:
-        """``budget`` bytes on the card for what a launch stores (``scratch``) and observes, and for given normals."""
+        """``budget`` bytes each for the chains, for what a launch stores (``scratch``) and for what it observes."""
         n_observed = 0 if whole.observer is None else whole.observer.count
-        per_save: float = whole.start.dtype.itemsize * (whole.dim * scratch + n_observed)
+        per_chain = whole.start.dtype.itemsize * whole.dim
+        per_save: float = per_chain * scratch + whole.start.dtype.itemsize * n_observed
         per_save += sum(g.layout.size for g in whole.gathered) * 8 / BLOCK
         per_step = 0 if whole.normals is None else whole.draws.noise_dim * whole.normals.dtype.itemsize
         wanted_saves, wanted_steps = min(len(whole.saves), 1024), min(whole.n_steps, 1024)
         n = min(-(-whole.n_chains // BLOCK) * BLOCK, MOST_CHAINS)
-        while n > LEAST_CHAINS and n * max(per_save * wanted_saves, per_step * wanted_steps) > budget:
+        while n > LEAST_CHAINS and n * max(per_chain, per_save * wanted_saves, per_step * wanted_steps) > budget:
             n = max(n // 2 // BLOCK * BLOCK, LEAST_CHAINS)
         saves = min(int(budget / (per_save * n)), _MOST_SAVES)
+        if whole.histogram is not None:
+            saves = min(saves, budget // (8 * whole.dim * (whole.histogram.bins + 2)))
         steps = int(LAUNCH / (n * whole.cost))
         if per_step:
             steps = min(steps, int(budget / (per_step * n)))

@@ -1,8 +1,8 @@
-"""Statistics of saved states on the GPU: per block of chains, then merged by the tree of ``engine/statistics.py``.
+"""Kernels that every run shares: start states, histograms, and statistics of saved states.
 
-Every number is summed in float64 in an order that the chains' numbers alone decide: a thread adds `CHAINS_PER_THREAD`
-chains of a block, the threads of a block merge in a binary tree, and so do blocks. No grid size, no tile and no
-scheduling changes a bit.
+Statistics are those of blocks of chains, merged by the tree of ``engine/statistics.py``. Every number is summed in
+float64 in an order that the chains' numbers alone decide: a thread adds `CHAINS_PER_THREAD` chains of a block, the
+threads of a block merge in a binary tree, and so do blocks. No grid size, no tile and no scheduling changes a bit.
 """
 
 from __future__ import annotations
@@ -229,6 +229,14 @@ def tree(nodes, first_block, dim, moments, extremes, covariance):
             a += cuda.blockDim.x * two
         cuda.syncthreads()
         width = two
+
+
+def spread(start, n, state):
+    """One start (rows, 1) to all chains (rows, n)."""
+    chain = cuda.blockIdx.x * cuda.blockDim.x + cuda.threadIdx.x
+    if chain < n:
+        for row in range(state.shape[0]):
+            state[row, chain] = start[row, 0]
 
 
 def count(x, n_rows, low, bins_per_unit, n_bins, n_chains, counts):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import threading
 from dataclasses import dataclass
 from types import FunctionType
 from typing import Any
@@ -13,6 +14,8 @@ from numba.cuda.core import config
 
 #: Whether kernels run in numba's simulator (environment variable ``NUMBA_ENABLE_CUDASIM``), in memory of the host.
 SIMULATED = bool(config.ENABLE_CUDASIM)
+
+_lock = threading.Lock()
 
 #: Memory that the simulator says is free.
 _SIMULATED_MEMORY = 2**33
@@ -50,7 +53,7 @@ class Device:
     def stream(self) -> Any:
         """The stream that torch uses now, if it is there and uses this device; else the default one.
 
-        What torch has queued for an input is then done before a kernel reads it.
+        Kernels then come after what torch has queued there, and before what it will.
         """
         torch = sys.modules.get("torch")
         if SIMULATED or torch is None or not torch.cuda.is_initialized():
@@ -60,7 +63,13 @@ class Device:
 
     def free_memory(self) -> int:
         """Bytes that can be allocated on it."""
-        return _SIMULATED_MEMORY if SIMULATED else int(cuda.current_context().get_memory_info()[0])
+        if SIMULATED:
+            return _SIMULATED_MEMORY
+        context = cuda.current_context()
+        waiting = getattr(context.memory_manager, "deallocations", None)  # numba keeps what was freed for a while
+        if waiting is not None:
+            waiting.clear()
+        return int(context.get_memory_info()[0])
 
 
 def jit(function: Any, signature: Any) -> Any:
@@ -82,11 +91,22 @@ def _quiet(function: Any) -> Any:
 
 def launch(kernel: Any, grid: Any, threads: int, stream: Any) -> Any:
     """A kernel ready to be called; numba's warning that a small grid does not fill the card is no news."""
-    warns, config.CUDA_LOW_OCCUPANCY_WARNINGS = config.CUDA_LOW_OCCUPANCY_WARNINGS, 0
-    try:
-        return kernel[grid, threads, stream]
-    finally:
-        config.CUDA_LOW_OCCUPANCY_WARNINGS = warns
+    with _lock:
+        warns, config.CUDA_LOW_OCCUPANCY_WARNINGS = config.CUDA_LOW_OCCUPANCY_WARNINGS, 0
+        try:
+            return kernel[grid, threads, stream]
+        finally:
+            config.CUDA_LOW_OCCUPANCY_WARNINGS = warns
+
+
+def independent_stream() -> Any:
+    """A stream that does not wait for the default one, as those that numba makes do."""
+    if SIMULATED:
+        return cuda.stream()
+    from numba.cuda.cudadrv.driver import binding, driver
+
+    flags = binding.CUstream_flags.CU_STREAM_NON_BLOCKING.value
+    return cuda.external_stream(int(driver.cuStreamCreate(flags)))
 
 
 def wait(stream: Any) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, ThreadPoolExecutor, wait
 from itertools import islice
 from typing import Any
@@ -31,7 +31,7 @@ def default_pool(threads: int) -> ThreadPoolExecutor:
 
 def run(
     whole: Tile, saved: np.ndarray | None, executor: Executor | None, threads: int, progress: Progress | None
-) -> Iterator[TileResult]:
+) -> Generator[TileResult]:
     """Run all tiles of a run and yield their results as they come; states go to ``saved`` (n_saves, dim, n_chains)."""
     if executor is None and whole.work < tiles.CALL // 16:
         yield run_tile(whole, saved, progress=progress)
