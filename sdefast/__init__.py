@@ -17,6 +17,8 @@ from .models import (
 from .multilevel import Multilevel, multilevel
 from .schemes import SCHEMES
 from .sde import SDE
+from .sgd import LeastSquares, gibbs, inputs
+from .sgd.descent import Descent, sgd
 from .simulate import simulate
 from .simulation import Simulation, merge
 from .trace import TraceError
@@ -28,9 +30,11 @@ __all__ = [
     "SDE",
     "BlackScholes",
     "BrownianMotion",
+    "Descent",
     "DoubleWell",
     "GeometricBrownianMotion",
     "Heston",
+    "LeastSquares",
     "LinearSDE",
     "Model",
     "Multilevel",
@@ -39,11 +43,14 @@ __all__ = [
     "TraceError",
     "boundaries",
     "functionals",
+    "gibbs",
+    "inputs",
     "math",
     "merge",
     "multilevel",
     "noise",
     "quasi",
+    "sgd",
     "show_config",
     "simulate",
     "wiener",

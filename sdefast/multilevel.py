@@ -17,7 +17,6 @@ import time
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor
-from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
@@ -36,6 +35,7 @@ from .jit.emit import ROW
 from .models.base import Model
 from .schemes import SCHEMES, Scheme
 from .schemes.sriw1 import two_per_noise
+from .where import progress_bar
 from .wiener import derived_seed
 
 __all__ = ["Level", "Multilevel", "multilevel"]
@@ -287,7 +287,7 @@ def multilevel(
     if not isinstance(progress, (bool, np.bool_)):
         raise TypeError(f"progress must be True or False, got {progress!r}")
     workers = prepare.workers(executor, threads)
-    with _progress_bar(bool(progress), model) as bar:
+    with progress_bar(bool(progress), type(model).__name__, None, "path-step") as bar:
         samplers = _estimate(problem, target, _How(executor, workers, bar))
     result = _result(problem, target, [s.level() for s in samplers], started)
     _warn(result)
@@ -331,14 +331,6 @@ def _start(model: Model, x0: Any, chain: Chain, dtype: np.dtype) -> np.ndarray:
     for boundary in chain.extras.boundaries:
         boundary.check_start(start)
     return start
-
-
-def _progress_bar(wanted: bool, model: Model) -> Any:
-    if not wanted:
-        return nullcontext()
-    from tqdm.auto import tqdm
-
-    return tqdm(unit="path-step", unit_scale=True, desc=type(model).__name__)
 
 
 # --------------------------------------------------------------------------------------------------------------------

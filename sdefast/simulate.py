@@ -5,29 +5,25 @@ from __future__ import annotations
 import secrets
 import time
 import warnings
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import Executor
-from contextlib import closing, nullcontext
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike
 
-from . import _core, checks, prepare
+from . import checks, prepare
 from .boundaries import Boundary
-from .engine import executors, plan
+from .engine import plan
 from .engine.grid import TimeGrid
-from .engine.statistics import Histogram, Layout, Nodes
-from .engine.tiles import Tile, TileResult
+from .engine.statistics import Histogram, Layout
 from .functionals import Functional
 from .models.base import Model
 from .schemes import SCHEMES
 from .settings import Settings
-from .simulation import Cost, Simulation
-
-if TYPE_CHECKING:
-    from .cuda.target import Device
+from .simulation import Simulation
+from .where import Where, progress_bar
 
 _FEW_TIMES = 16
 
@@ -180,11 +176,11 @@ def simulate(
     started = time.perf_counter()
     if not isinstance(model, Model):
         raise TypeError(f"model must be a model such as sdefast.OrnsteinUhlenbeck(), got {model!r}")
-    gpu = _gpu(device, executor)
-    threads = prepare.workers(executor, threads)
+    where = Where.of(device, threads, executor)
     wanted = _Wanted(
         save_at, _flag("paths", paths), _layout_options(moments, extremes, covariance), _histogram(histogram),
-        prepare.named_functions("expectations", expectations), prepare.checked_controls(controls), gpu is None,
+        prepare.named_functions("expectations", expectations), prepare.checked_controls(controls),
+        where.gpu is None,
     )  # fmt: skip
     chain = {
         "method": method, "functionals": functionals, "boundary": boundary, "stop_when": stop_when,
@@ -200,7 +196,6 @@ def simulate(
         settings, start = _continued(model, resume, {**numbers, **chain, "t0": t0, "t1": t1}, n_steps, times, wanted)
     draws = None if normals is None else _given(normals, settings)
     settings = settings if draws is None else replace(settings, given_normals=True)
-    where = _Where(executor, threads, gpu)
     result = _run(settings, start, draws, where, _flag("progress", progress), started)
     _warn_of_nonfinite(result)
     if settings.extras.expectations:
@@ -341,72 +336,15 @@ def _flag(name: str, value: Any) -> bool:
     return bool(value)
 
 
-class _Where(NamedTuple):
-    """What runs a run's tiles: a GPU, or threads or an executor."""
-
-    executor: Executor | None
-    threads: int
-    gpu: Device | None
-
-    def run(self, whole: Tile, progress: Callable[[int], object] | None) -> tuple[Any, Generator[TileResult]]:
-        """Memory for the states (n_saves, rows, n_chains), if they are kept, and the results, which fill it."""
-        if self.gpu is not None:
-            from .cuda import run
-
-            memory = run.allocate(whole, self.gpu)
-            return memory.states, run.run(whole, memory, self.gpu, progress)
-        shape = (len(whole.saves), whole.dim, whole.n_chains)
-        states = np.empty(shape, whole.start.dtype) if whole.keep_paths else None
-        return states, executors.run(whole, states, self.executor, self.threads, progress)
-
-    def cost(self, started: float) -> Cost:
-        seconds = time.perf_counter() - started
-        if self.gpu is not None:
-            return Cost(seconds, 1, self.gpu.architecture, self.gpu.name)
-        threads = f"{self.threads} thread{'s' * (self.threads > 1)}"
-        name = threads if self.executor is None else type(self.executor).__name__
-        return Cost(seconds, self.threads, _core.isa, name)
-
-
-def _gpu(device: Any, executor: Any) -> Device | None:
-    """The GPU that was asked for, if any."""
-    if not isinstance(device, str):
-        raise TypeError(f"device must be 'cpu', 'cuda' or 'cuda:N', got {device!r}")
-    if device == "cpu":
-        return None
-    if executor is not None:
-        raise TypeError(f"executor is for device='cpu', got it with device={device!r}")
-    from . import cuda
-
-    return cuda.find(device)
-
-
 def _run(
-    s: Settings, start: np.ndarray, normals: np.ndarray | None, where: _Where, progress: bool, started: float
+    s: Settings, start: np.ndarray, normals: np.ndarray | None, where: Where, progress: bool, started: float
 ) -> Simulation:
     whole = prepare.tile(s, start, normals, where.gpu)
     if (s.grid.last_step * max(whole.draws.noise_dim, whole.draws.uniform_dim)) >> 40:
         raise ValueError(f"n_steps is too large: a path has 2**40 draws, {s.grid.last_step} steps need more")
-    nodes: tuple[Nodes, ...] = tuple({} for _ in whole.gathered)
-    counts = None if s.histogram is None else s.histogram.empty(len(s.saves), len(start))
-    with _progress_bar(progress, s) as bar:
-        states, results = where.run(whole, None if bar is None else bar.update)
-        with closing(results):  # also when Ctrl-C comes while the results are merged
-            for result in results:
-                for gathered, all_nodes, new in zip(whole.gathered, nodes, result.nodes, strict=True):
-                    gathered.layout.add(all_nodes, new)
-                if counts is not None:
-                    counts += result.counts
+    with progress_bar(progress, type(s.model).__name__, s.n_chains * s.grid.n_steps, "path-step") as bar:
+        states, nodes, counts = where.run(whole, None if bar is None else bar.update)
     return Simulation(s, where.cost(started), states, nodes, counts)
-
-
-def _progress_bar(wanted: bool, s: Settings) -> Any:
-    if not wanted:
-        return nullcontext()
-    from tqdm.auto import tqdm
-
-    name = type(s.model).__name__
-    return tqdm(total=s.n_chains * s.grid.n_steps, unit="path-step", unit_scale=True, desc=name)
 
 
 def _warn_of_nonfinite(result: Simulation) -> None:

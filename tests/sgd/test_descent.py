@@ -1,0 +1,184 @@
+"""SGD as it runs, against exact recursions, against plain numpy on the same noise, and against itself cut otherwise."""
+
+import math
+import warnings
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+
+import sdefast as sf
+from sdefast import noise
+
+#: standard errors by which a mean may be off; the seeds are fixed
+MOST_Z = 5.0
+
+STAR = [0.1, -0.2, 1.0, 0.5, -0.5]
+THESIS = sf.LeastSquares(theta_star=STAR, noise_std=0.1)
+H = np.array([[1.0, 0.3, 0.0], [0.3, 0.5, -0.1], [0.0, -0.1, 2.0]])
+CORRELATED = sf.LeastSquares(theta_star=[1.0, -1.0, 0.5], noise_std=0.3, covariance=H)
+
+#: problem, settings; step sizes below 0.8 of the fourth-moment threshold
+CASES = {
+    "thesis": (THESIS, {"step_size": 0.05}),
+    "decaying": (THESIS, {"step_size": lambda k: 0.1 / (k + 1)}),
+    "given": (THESIS, {"step_size": np.linspace(0.1, 0.01, 60)}),
+    "batch": (THESIS, {"step_size": 0.1, "batch_size": 4}),
+    "noiseless": (sf.LeastSquares(theta_star=STAR, noise_std=0.0), {"step_size": 0.05}),
+    "one parameter": (sf.LeastSquares(theta_star=[2.0], noise_std=1.0), {"step_size": 0.1}),
+    "correlated": (CORRELATED, {"step_size": 0.05}),
+    "correlated batch": (CORRELATED, {"step_size": 0.05, "batch_size": 3}),
+    "per parameter": (CORRELATED, {"step_size": [[0.05, 0.1, 0.02]]}),
+    "singular": (
+        sf.LeastSquares(theta_star=[1.0, 1.0], noise_std=0.2, covariance=[[1.0, 1.0], [1.0, 1.0]]), {"step_size": 0.05},
+    ),
+    "uniform": (
+        sf.LeastSquares(theta_star=[1.0, -0.5], noise_std=0.1, inputs=sf.inputs.Uniform(0.0, 2.0)), {"step_size": 0.1},
+    ),
+    "rademacher": (
+        sf.LeastSquares(theta_star=[1.0, -0.5, 2.0], noise_std=0.5, inputs=sf.inputs.Rademacher()), {"step_size": 0.1},
+    ),
+    "student": (
+        sf.LeastSquares(theta_star=[1.0, -0.5], noise_std=0.5, inputs=sf.inputs.Student(20.0)), {"step_size": 0.03},
+    ),
+    "wide": (sf.LeastSquares(theta_star=np.linspace(-1, 1, 64), noise_std=0.1), {"step_size": 0.008}),
+}  # fmt: skip
+
+
+def far(value, exact, error):
+    """The largest distance in standard errors, of what is not exactly known."""
+    off = np.abs(value - exact) - 1e-6 * np.abs(exact) - 1e-14
+    return float(np.max(np.where(off > 0, off / np.maximum(error, 1e-300), 0.0)))
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("name", CASES)
+def test_curves_are_exact(name, dtype):
+    problem, settings = CASES[name]
+    fit = sf.sgd(problem, n_steps=60, n_runs=20_000, seed=3, dtype=dtype, covariance=True, **settings)
+    exact = problem.expected_error(n_steps=60, **settings)
+    assert far(fit.error, exact, fit.error_standard_error) < MOST_Z
+    where = {key: value for key, value in settings.items() if key != "batch_size"}
+    mean = problem.expected_theta(n_steps=60, save_at="all", **where)
+    assert far(fit.mean, mean, fit.standard_error) < MOST_Z
+    covariance = problem.theta_covariance(n_steps=60, save_at="all", **settings)[-1]
+    scale = np.sqrt(np.outer(np.diag(covariance), np.diag(covariance)))
+    assert np.abs(fit.covariance[-1] - covariance).max() < 8 * scale.max() / math.sqrt(20_000)
+    assert (fit.n_diverged == 0).all()
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_the_average_is_exact(dtype):
+    settings = {"step_size": 0.05, "n_steps": 80, "averaging": "polyak-ruppert"}
+    fit = sf.sgd(THESIS, n_runs=20_000, seed=1, dtype=dtype, **settings)
+    exact = THESIS.expected_error(**settings)
+    assert far(fit.averaged_error, exact, fit.averaged_error_standard_error) < MOST_Z
+    assert far(fit.error, THESIS.expected_error(step_size=0.05, n_steps=80), fit.error_standard_error) < MOST_Z
+
+
+@pytest.mark.parametrize(("dtype", "noise_dtype"), [("float64", None), ("float32", None), ("float64", "float32")])
+@pytest.mark.parametrize(("problem", "batch"), [(THESIS, 1), (THESIS, 2), (CORRELATED, 1)], ids=["1", "2", "H"])
+def test_same_noise_in_numpy(problem, batch, dtype, noise_dtype):
+    d, n_steps, n_runs = problem.dim, 30, 50
+    fit = sf.sgd(
+        problem, step_size=0.05, n_steps=n_steps, n_runs=n_runs, batch_size=batch, runs=n_runs, seed=9, dtype=dtype,
+        noise_dtype=noise_dtype, first_run=3,
+    )  # fmt: skip
+    m = batch * (d + 1)
+    z = noise.normals(9, n_steps * m, n_runs, first_chain=3, dtype=noise_dtype or dtype).astype(float)
+    z = z.reshape(n_steps, batch, d + 1, n_runs)
+    root = np.eye(d) if problem is THESIS else np.linalg.cholesky(H)
+    theta = np.zeros((n_runs, d))
+    eps = float(np.finfo(dtype).eps)
+    for k in range(n_steps):
+        gradient = np.zeros((n_runs, d))
+        for b in range(batch):
+            x = z[k, b, :d].T @ root.T
+            residual = problem.noise_std * z[k, b, d] + ((problem.theta_star - theta) * x).sum(1)
+            gradient += x * residual[:, None]
+        theta = theta + 0.05 / batch * gradient
+        assert np.abs(fit.theta[k + 1] - theta).max() <= 40 * eps * (k + 1) * (np.abs(theta).max() + 1)
+    np.testing.assert_allclose(fit.mean[-1], theta.mean(0), rtol=1e-4)
+    np.testing.assert_allclose(fit.error[-1], ((theta - problem.theta_star) ** 2).sum(1).mean(), rtol=1e-4)
+
+
+def test_numbers_depend_on_the_settings_alone():
+    settings = {"step_size": 0.05, "n_steps": 200, "n_runs": 9000, "seed": 5, "runs": 3}
+    one = sf.sgd(THESIS, **settings, threads=1)
+    with ThreadPoolExecutor(2) as pool:
+        for other in (sf.sgd(THESIS, **settings, threads=2), sf.sgd(THESIS, **settings, executor=pool)):
+            assert other.error.tobytes() == one.error.tobytes()
+            assert other.theta.tobytes() == one.theta.tobytes()
+    alone = sf.sgd(THESIS, **{**settings, "n_runs": 1, "runs": 1}, first_run=2)
+    assert np.array_equal(alone.theta[:, 0], one.theta[:, 2])
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("name", ["thesis", "decaying", "correlated batch", "per parameter", "uniform", "student"])
+def test_a_gpu_gives_the_same_runs(name, dtype):
+    problem, settings = CASES[name]
+    n_steps = 60 if name == "given" else 12
+    settings = {"n_steps": n_steps, "n_runs": 20, "seed": 2, "runs": 20, "save_at": 6, "dtype": dtype, **settings}
+    cpu, gpu = sf.sgd(problem, **settings), sf.sgd(problem, **settings, device="cuda")
+    assert gpu.theta.to_numpy().tobytes() == np.ascontiguousarray(cpu.theta).tobytes()
+    np.testing.assert_allclose(gpu.error, cpu.error, rtol=1e-5)
+
+
+def test_chosen_iterations_and_starts():
+    theta0 = np.random.default_rng(1).standard_normal((100, 5))
+    settings = {"step_size": 0.05, "n_steps": 50, "n_runs": 100, "seed": 1, "theta0": theta0}
+    all_of_them = sf.sgd(THESIS, **settings, runs=100)
+    some = sf.sgd(THESIS, **settings, save_at=[0, 7, 50])
+    assert np.array_equal(some.iterations, [0, 7, 50])
+    assert np.array_equal(some.error, all_of_them.error[[0, 7, 50]])
+    assert np.array_equal(all_of_them.theta[0], theta0)
+    np.testing.assert_allclose(some.error[0], ((theta0 - STAR) ** 2).sum(1).mean(), rtol=1e-12)
+    assert sf.sgd(THESIS, **settings, save_at="final").error.shape == (1,)
+
+
+def test_a_step_size_beyond_the_threshold_runs_and_warns():
+    with pytest.warns(RuntimeWarning, match=r"step_size=0.3 is beyond the mean-square threshold 0.285714"):
+        fit = sf.sgd(THESIS, step_size=0.3, n_steps=10, n_runs=100, seed=0)
+    assert np.isfinite(fit.error).all()
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        fit = sf.sgd(THESIS, step_size=3.0, n_steps=3000, n_runs=100, seed=0, dtype="float32", save_at=1000)
+    assert any("runs are no longer finite at iteration 3000" in str(w.message) for w in said)
+    assert fit.n_diverged[-1] == 100
+    assert np.isnan(fit.error[-1])
+
+
+REFUSED = [
+    ({"problem": 3}, TypeError, "problem must be a LeastSquares"),
+    ({"problem": sf.LeastSquares(data=(np.eye(3), np.ones(3)))}, ValueError, "sgd runs streamed problems"),
+    ({"problem": sf.LeastSquares(theta_star=np.zeros(65), noise_std=0.1)}, ValueError, "sgd takes up to 64 parameters, got 65"),
+    ({"step_size": 0.0}, ValueError, "step_size must be positive, got 0"),
+    ({"step_size": [0.1, 0.2]}, ValueError, "step_size must be a number, a function"),
+    ({"n_steps": 0}, ValueError, "n_steps must be between"),
+    ({"n_runs": 1.5}, TypeError, "n_runs must be an integer"),
+    ({"batch_size": 0}, ValueError, "batch_size must be between"),
+    ({"batch_size": 1000}, ValueError, "batch_size=1000 samples of 5 parameters are too many"),
+    ({"theta0": [1.0]}, ValueError, r"theta0 must be of shape \(5,\) or \(10, 5\), got \(1,\)"),
+    ({"averaging": "tail"}, ValueError, "averaging must be one of 'polyak-ruppert'"),
+    ({"save_at": [3, 2]}, ValueError, "save_at must be"),
+    ({"runs": 11}, ValueError, "runs must be between 0 and 10"),
+    ({"covariance": 1}, TypeError, "covariance must be True or False"),
+    ({"seed": -1}, ValueError, "seed must be"),
+    ({"dtype": "float16"}, TypeError, "dtype must be"),
+    ({"device": "tpu"}, ValueError, "device must be"),
+]
+
+
+@pytest.mark.parametrize(("change", "error", "message"), REFUSED, ids=[next(iter(r[0])) for r in REFUSED])
+def test_refused(change, error, message):
+    settings = {"problem": THESIS, "step_size": 0.05, "n_steps": 5, "n_runs": 10, **change}
+    with pytest.raises(error, match=message):
+        sf.sgd(settings.pop("problem"), **settings)
+
+
+def test_what_was_not_gathered_says_how():
+    fit = sf.sgd(THESIS, step_size=0.05, n_steps=5, n_runs=10, seed=0)
+    for name, hint in (("theta", "runs="), ("covariance", "covariance=True"), ("averaged_error", "polyak-ruppert")):
+        with pytest.raises(AttributeError, match=hint):
+            getattr(fit, name)
+    assert "10 runs x 5 iterations" in repr(fit)
