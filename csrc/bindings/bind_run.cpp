@@ -44,11 +44,10 @@ void require(bool condition, const char *message) {
 }
 
 void check_sizes(const StepEntry &entry, int64_t dim, int64_t noise_dim, int64_t n_coefficients) {
-    require(dim >= 1 && dim <= largest_dim && noise_dim >= 1 && noise_dim <= largest_dim,
-            "state and noise must have 1 to 64 components");
+    require(dim >= 1 && dim <= largest_dim && noise_dim >= 1, "the state must have 1 to 64 components");
     require(entry.dim == 0 || (entry.dim == dim && entry.noise_dim == noise_dim),
             "state and noise must have as many components as the step");
-    require(n_coefficients == (entry.dim ? entry.n_coefficients : dim * (dim + 1 + noise_dim)),
+    require(n_coefficients == entry.n_coefficients(dim, noise_dim),
             "coefficients must have as many columns as the step needs");
 }
 

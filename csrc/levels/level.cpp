@@ -62,12 +62,19 @@ template <class T> void elementary(int function, const void *in, const void *pow
     for (i64 i = 0; i < n; ++i) y[i] = function == 0 ? exp(x[i]) : function == 1 ? log(x[i]) : pow(x[i], b[i]);
 }
 
+template <class Model> i64 n_coefficients(i64 dim, i64 noise_dim) {
+    if constexpr (Model::dim == 0)
+        return Model::count(dim, noise_dim);
+    else
+        return Model::n_coefficients;
+}
+
 // Known when compiled: nothing of a level may run before the level is chosen.
 template <class Model> constexpr StepEntry entry(const char *name) {
     return {name,
             Model::dim,
             Model::noise_dim,
-            Model::n_coefficients,
+            n_coefficients<Model>,
             stepper<Model, float, float>,
             stepper<Model, double, double>,
             stepper<Model, double, float>};

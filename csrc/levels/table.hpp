@@ -22,10 +22,11 @@ using Stepper = void (*)(const double *coefficients, int64_t stride, int64_t fir
 // out[r * max_lanes + lane] = result r at time t of the state x[i * max_lanes + lane].
 template <class T> using Observer = void (*)(const double *parameters, double t, int lanes, const T *x, T *out);
 
-// Sizes of 0 mean any: the coefficients are then those of csrc/models/linear.hpp.
+// Sizes of 0 mean any.
 struct StepEntry {
     const char *name;
-    int dim, noise_dim, n_coefficients;
+    int dim, noise_dim;
+    int64_t (*n_coefficients)(int64_t dim, int64_t noise_dim);
     Stepper<float, float> float32;
     Stepper<double, double> float64;
     Stepper<double, float> float64_on_float32_noise;

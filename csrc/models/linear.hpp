@@ -10,7 +10,9 @@ namespace SDEFAST_LEVEL {
 // X += M X + c + L Z with coefficients M (d, d), c (d), L (d, m), row by row. Euler-Maruyama: M = h A, c = h b,
 // L = sqrt h B; exact: M = exp(h A) - 1, c and L the mean and a root of the covariance of what comes in.
 struct Linear {
-    static constexpr int dim = 0, noise_dim = 0, n_coefficients = 0;  // any; the coefficients are d (d + 1 + m)
+    static constexpr int dim = 0, noise_dim = 0, n_coefficients = 0;  // any
+
+    static constexpr i64 count(i64 d, i64 m) { return d * (d + 1 + m); }
 
     template <class T, class Z>
     static void rows(const double *coefficients, i64 stride, int d, int m, int lanes, i64 n_steps, T *x, const Z *z,

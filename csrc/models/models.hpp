@@ -7,6 +7,7 @@
 #include "cir.hpp"
 #include "double_well.hpp"
 #include "heston.hpp"
+#include "least_squares.hpp"
 #include "linear.hpp"
 #include "ornstein_uhlenbeck.hpp"
 
@@ -19,4 +20,5 @@
     STEP(cev, CEV)                                  \
     STEP(heston, Heston)                            \
     STEP(linear, Linear)                            \
+    STEP(least_squares, LeastSquares)               \
     STEP(double_well, DoubleWell)

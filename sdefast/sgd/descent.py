@@ -19,7 +19,7 @@ from ..engine.statistics import Layout, Nodes
 from ..engine.tiles import Draws, Gathered, Observer, Tile
 from ..simulation import Cost
 from ..where import Where, progress_bar
-from .iteration import MOST_OPERATIONS, MOST_ROWS, Iteration
+from .iteration import MOST_DRAWS, MOST_INPUTS, MOST_ROWS, Iteration
 from .problem import LeastSquares
 from .schedule import saved_iterations, step_sizes
 
@@ -64,7 +64,8 @@ def sgd(
     n_steps, n_runs : int
         Numbers of iterations and of runs.
     batch_size : int
-        Samples of an iteration.
+        Samples of an iteration. On a GPU, with averaging, for correlated inputs and for laws other than the normal one
+        an iteration draws up to 512 numbers, counting d for each correlated one; else up to some thousands.
     theta0 : array_like, optional
         Start, of shape (d,) or (n_runs, d); zero by default.
 
@@ -119,7 +120,9 @@ def sgd(
     """
     started = time.perf_counter()
     where = Where.of(device, threads, executor)
-    asked = _Asked(batch_size, averaging, save_at, runs, covariance, seed, dtype, noise_dtype, first_run)
+    asked = _Asked(
+        batch_size, averaging, save_at, runs, covariance, seed, dtype, noise_dtype, first_run, where.gpu is not None
+    )
     settings = _checked(problem, step_size, n_steps, n_runs, theta0, asked)
     _warn_of_threshold(settings)
     start = settings.start
@@ -155,6 +158,7 @@ class _Asked(NamedTuple):
     dtype: Any
     noise_dtype: Any
     first_run: Any
+    on_gpu: bool
 
 
 @dataclass(frozen=True, eq=False)
@@ -177,8 +181,9 @@ class DescentSettings:
         """Some of the runs as a tile of the engine."""
         iteration, dtype = self.iteration, start.dtype.name
         step = iteration.step
-        coefficients = iteration.coefficients(self.rates, self.n_steps)
-        kernel, errors = iteration.programs(dtype, self.noise_dtype.name, len(coefficients) == 1, device)
+        noise_dtype = self.noise_dtype.name
+        kernel, coefficients = iteration.kernel(self.rates, self.n_steps, dtype, noise_dtype, device)
+        errors = iteration.observer(dtype, device)
         observer = Observer(errors, len(iteration.errors), iteration.parameter_values, self.saves.astype(float))
         draws = Draws(step.n_draws, step.n_uniforms, float32=self.noise_dtype.itemsize == 4)
         gathered = (
@@ -207,7 +212,7 @@ def _checked(problem: Any, step_size: Any, n_steps: Any, n_runs: Any, theta0: An
             raise TypeError(f"{name} must be True or False, got {value!r}")
     batch = checks.count("batch_size", asked.batch_size)
     iteration = Iteration(problem, batch, rates.shape[1] > 1, asked.averaging is not None)
-    _refuse_too_large(iteration, steps)
+    _refuse_too_large(iteration, steps, asked.on_gpu)
     dtype, noise_dtype = checks.types(asked.dtype, asked.noise_dtype)
     saves = saved_iterations(asked.save_at, steps)
     layout = Layout(problem.dim, 2, False, bool(asked.covariance))
@@ -222,18 +227,19 @@ def _checked(problem: Any, step_size: Any, n_steps: Any, n_runs: Any, theta0: An
     )  # fmt: skip
 
 
-def _refuse_too_large(iteration: Iteration, n_steps: int) -> None:
+def _refuse_too_large(iteration: Iteration, n_steps: int, on_gpu: bool) -> None:
     """Errors of problems that no kernel takes."""
-    d, most = iteration.problem.dim, MOST_ROWS // (1 + iteration.averaged)
+    d, batch, most = iteration.problem.dim, iteration.batch_size, MOST_ROWS // (1 + iteration.averaged)
     if d > most:
         raise ValueError(f"sgd takes up to {most} parameters{' with averaging' * iteration.averaged}, got {d}")
-    samples = iteration.batch_size * d * (d if iteration.root is not None else 6)
-    if samples > MOST_OPERATIONS:
+    n_inputs = batch * d * (d if iteration.root is not None else 1)
+    if n_inputs > MOST_INPUTS and (on_gpu or not iteration.is_built_in):
         raise ValueError(
-            f"batch_size={iteration.batch_size} samples of {d} parameters are too many for one kernel: "
-            f"about {samples} operations an iteration, at most {MOST_OPERATIONS}"
+            f"batch_size={batch} is too large for a compiled kernel of this problem: see help(sdefast.sgd)"
         )
-    draws = max(iteration.step.n_draws, iteration.step.n_uniforms)
+    draws = batch * 2 * (d + 1)
+    if draws > MOST_DRAWS:
+        raise ValueError(f"batch_size must be at most {MOST_DRAWS // (2 * (d + 1))} for {d} parameters, got {batch}")
     if (n_steps * draws) >> 40:
         raise ValueError(f"n_steps is too large: a run has 2**40 draws, {n_steps} iterations need more")
 

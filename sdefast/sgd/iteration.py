@@ -22,8 +22,14 @@ from .problem import LeastSquares
 #: Rows that a kernel holds at most, `largest_dim` in csrc/engine/job.hpp.
 MOST_ROWS = 64
 
-#: Operations of an iteration at most: what takes longer to compile is refused.
-MOST_OPERATIONS = 6000
+#: Draws of an iteration at most, `noise_dim` in csrc/bindings/bind_run.cpp.
+MOST_DRAWS = 4096
+
+#: Numbers of inputs of an iteration at most where it is compiled: more would take too long.
+MOST_INPUTS = 512
+
+#: Up to so many the compiled iteration is faster than the built-in one.
+_SHORT = 16
 
 
 @dataclass(frozen=True)
@@ -116,18 +122,35 @@ class Iteration:
             found.append(total)
         return tuple(found)
 
-    def programs(self, dtype: str, noise_dtype: str, constant: bool, device: Any) -> tuple[Any, Any]:
-        """The kernels of an iteration and of the errors."""
-        names = tuple(self._parameters)
-        if device is not None:
-            from ..cuda import kernels
+    @property
+    def is_built_in(self) -> bool:
+        """Whether the CPU runs it by ``csrc/models/least_squares.hpp``: in loops, where straight code is long."""
+        is_long = self.problem.dim * self.batch_size > _SHORT
+        return is_long and isinstance(self.problem.inputs, Normal) and self.root is None and not self.averaged
 
-            paths = kernels.paths(self.step, dtype, noise_dtype, constant, False)
-            return paths, kernels.observer(self.errors, names, self.n_rows, dtype)
-        source = observer_source(self.errors, names, self.n_rows)
-        return Program("stepper", stepper_source(self.step), dtype, noise_dtype), Program(
-            "observer", source, dtype, dtype
-        )
+    def kernel(
+        self, rates: np.ndarray, n_steps: int, dtype: str, noise_dtype: str, device: Any
+    ) -> tuple[Any, np.ndarray]:
+        """The kernel of an iteration and its coefficients, for step sizes of shape (1 or n_steps, 1 or d)."""
+        if device is None and self.is_built_in:
+            fixed = [self.problem.noise_std, self.batch_size, *self.problem.theta_star]
+            rows = np.broadcast_to(rates / self.batch_size, (len(rates), self.problem.dim))
+            return "least_squares", np.ascontiguousarray(np.hstack([np.tile(fixed, (len(rates), 1)), rows]))
+        coefficients = self.coefficients(rates, n_steps)
+        if device is None:
+            return Program("stepper", stepper_source(self.step), dtype, noise_dtype), coefficients
+        from ..cuda import kernels
+
+        return kernels.paths(self.step, dtype, noise_dtype, len(coefficients) == 1, False), coefficients
+
+    def observer(self, dtype: str, device: Any) -> Any:
+        """The kernel of the errors."""
+        names = tuple(self._parameters)
+        if device is None:
+            return Program("observer", observer_source(self.errors, names, self.n_rows), dtype, dtype)
+        from ..cuda import kernels
+
+        return kernels.observer(self.errors, names, self.n_rows, dtype)
 
 
 def symbols(name: str, n: int, first: int = 0) -> list[Expr]:

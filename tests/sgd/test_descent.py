@@ -9,6 +9,7 @@ import pytest
 
 import sdefast as sf
 from sdefast import noise
+from sdefast.sgd.iteration import Iteration
 
 #: standard errors by which a mean may be off; the seeds are fixed
 MOST_Z = 5.0
@@ -24,6 +25,7 @@ CASES = {
     "decaying": (THESIS, {"step_size": lambda k: 0.1 / (k + 1)}),
     "given": (THESIS, {"step_size": np.linspace(0.1, 0.01, 60)}),
     "batch": (THESIS, {"step_size": 0.1, "batch_size": 4}),
+    "large batch": (THESIS, {"step_size": 0.3, "batch_size": 100}),
     "noiseless": (sf.LeastSquares(theta_star=STAR, noise_std=0.0), {"step_size": 0.05}),
     "one parameter": (sf.LeastSquares(theta_star=[2.0], noise_std=1.0), {"step_size": 0.1}),
     "correlated": (CORRELATED, {"step_size": 0.05}),
@@ -102,6 +104,19 @@ def test_same_noise_in_numpy(problem, batch, dtype, noise_dtype):
     np.testing.assert_allclose(fit.error[-1], ((theta - problem.theta_star) ** 2).sum(1).mean(), rtol=1e-4)
 
 
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("name", ["thesis", "decaying", "batch", "noiseless", "one parameter"])
+def test_the_built_in_kernel_has_the_bits_of_the_compiled_one(name, dtype, monkeypatch):
+    problem, settings = CASES[name]
+    settings = {"n_steps": 60, "n_runs": 70, "seed": 2, "runs": 70, "dtype": dtype, **settings}
+    monkeypatch.setattr(Iteration, "is_built_in", True)
+    built_in = sf.sgd(problem, **settings)
+    monkeypatch.setattr(Iteration, "is_built_in", False)
+    compiled = sf.sgd(problem, **settings)
+    assert built_in.theta.tobytes() == compiled.theta.tobytes()
+    assert built_in.error.tobytes() == compiled.error.tobytes()
+
+
 def test_numbers_depend_on_the_settings_alone():
     settings = {"step_size": 0.05, "n_steps": 200, "n_runs": 9000, "seed": 5, "runs": 3}
     one = sf.sgd(THESIS, **settings, threads=1)
@@ -151,13 +166,18 @@ def test_a_step_size_beyond_the_threshold_runs_and_warns():
 REFUSED = [
     ({"problem": 3}, TypeError, "problem must be a LeastSquares"),
     ({"problem": sf.LeastSquares(data=(np.eye(3), np.ones(3)))}, ValueError, "sgd runs streamed problems"),
-    ({"problem": sf.LeastSquares(theta_star=np.zeros(65), noise_std=0.1)}, ValueError, "sgd takes up to 64 parameters, got 65"),
+    (
+        {"problem": sf.LeastSquares(theta_star=np.zeros(65), noise_std=0.1)},
+        ValueError,
+        "sgd takes up to 64 parameters, got 65",
+    ),
     ({"step_size": 0.0}, ValueError, "step_size must be positive, got 0"),
     ({"step_size": [0.1, 0.2]}, ValueError, "step_size must be a number, a function"),
     ({"n_steps": 0}, ValueError, "n_steps must be between"),
     ({"n_runs": 1.5}, TypeError, "n_runs must be an integer"),
     ({"batch_size": 0}, ValueError, "batch_size must be between"),
-    ({"batch_size": 1000}, ValueError, "batch_size=1000 samples of 5 parameters are too many"),
+    ({"batch_size": 1000}, ValueError, "batch_size must be at most 341 for 5 parameters, got 1000"),
+    ({"batch_size": 200, "averaging": "polyak-ruppert"}, ValueError, "batch_size=200 is too large for a compiled"),
     ({"theta0": [1.0]}, ValueError, r"theta0 must be of shape \(5,\) or \(10, 5\), got \(1,\)"),
     ({"averaging": "tail"}, ValueError, "averaging must be one of 'polyak-ruppert'"),
     ({"save_at": [3, 2]}, ValueError, "save_at must be"),
