@@ -4,10 +4,11 @@ import pytest
 from pytest_benchmark.fixture import BenchmarkFixture
 from workloads import OU, PAIRS, SELF_PAIRS, Workload
 from workloads_sde import SDE_PAIRS, USER_OU, VAN_DER_POL, compile_seconds
+from workloads_sgd import SGD_PAIRS
 
 import sdefast as sf
 
-WORKLOADS = {(w.group, w.name): w for pair in PAIRS + SELF_PAIRS + SDE_PAIRS for w in pair[:2]}
+WORKLOADS = {(w.group, w.name): w for pair in PAIRS + SELF_PAIRS + SDE_PAIRS + SGD_PAIRS for w in pair[:2]}
 
 
 @pytest.mark.parametrize("workload", WORKLOADS.values(), ids=[f"{group}: {name}" for group, name in WORKLOADS])

@@ -177,7 +177,7 @@ REFUSED = [
     ({"n_runs": 1.5}, TypeError, "n_runs must be an integer"),
     ({"batch_size": 0}, ValueError, "batch_size must be between"),
     ({"batch_size": 1000}, ValueError, "batch_size must be at most 341 for 5 parameters, got 1000"),
-    ({"batch_size": 200, "averaging": "polyak-ruppert"}, ValueError, "batch_size=200 is too large for a compiled"),
+    ({"batch_size": 200, "averaging": "polyak-ruppert"}, ValueError, "batch_size=200 with 5 parameters is too large"),
     ({"theta0": [1.0]}, ValueError, r"theta0 must be of shape \(5,\) or \(10, 5\), got \(1,\)"),
     ({"averaging": "tail"}, ValueError, "averaging must be one of 'polyak-ruppert'"),
     ({"save_at": [3, 2]}, ValueError, "save_at must be"),
