@@ -234,8 +234,10 @@ def _refuse_too_large(iteration: Iteration, n_steps: int, on_gpu: bool) -> None:
         raise ValueError(f"sgd takes up to {most} parameters{' with averaging' * iteration.averaged}, got {d}")
     n_inputs = batch * d * (d if iteration.root is not None else 1)
     if n_inputs > MOST_INPUTS and (on_gpu or not iteration.is_built_in):
+        what = "correlated parameters" if iteration.root is not None else "parameters"
         raise ValueError(
-            f"batch_size={batch} is too large for a compiled kernel of this problem: see help(sdefast.sgd)"
+            f"batch_size={batch} with {d} {what} is too large for a compiled kernel, which takes {MOST_INPUTS} numbers "
+            f"an iteration, not {n_inputs}"
         )
     draws = batch * 2 * (d + 1)
     if draws > MOST_DRAWS:
