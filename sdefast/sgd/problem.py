@@ -10,6 +10,8 @@ from numpy.typing import ArrayLike
 
 from .. import checks
 from ..models import laws
+from ..models.base import Model
+from . import modified
 from .exact import ExactLaws
 from .inputs import InputLaw, Normal
 from .moments import EmpiricalMoments, GaussianMoments, IndependentMoments, Moments, covariance_matrix
@@ -276,6 +278,74 @@ class LeastSquares(ExactLaws):
         else:
             noise = (_symmetric_root(self.gradient_covariance(theta)) @ z[..., None])[..., 0]
         return np.asarray(noise / math.sqrt(B))
+
+    # The equations that SGD follows -----------------------------------------------------------------------------
+
+    def modified_equation(
+        self, step_size: float, *, order: int = 1, covariance: str = "full", batch_size: int = 1
+    ) -> Model:
+        r"""The stochastic modified equation, an SDE for `simulate`: iteration k is time k ``step_size``.
+
+        Parameters
+        ----------
+        step_size : float
+            The constant step size gamma.
+        order : {1, 2}
+            Weak order in gamma: drift :math:`-H\delta` or :math:`-(H + \frac\gamma2 H^2)\delta`.
+        covariance : {"full", "isotropic"}
+            That of the gradient noise at theta, or at theta* (an Ornstein-Uhlenbeck process with closed forms).
+        batch_size : int
+            Samples of an iteration.
+
+        Returns
+        -------
+        Model
+            An `SDE`, or for "isotropic" a `LinearSDE`.
+
+        Raises
+        ------
+        ValueError
+            If an argument is out of range, or inputs are not Gaussian.
+
+        References
+        ----------
+        Li, Tai and E, Journal of Machine Learning Research 20, 2019.
+
+        Examples
+        --------
+        >>> import sdefast as sf
+        >>> problem = sf.LeastSquares(theta_star=[0.1, -0.2], noise_std=0.1)
+        >>> sde = problem.modified_equation(0.1, order=2)
+        >>> run = sf.simulate(sde, x0=(0.0, 0.0), t1=2.0, n_steps=200, n_paths=10_000, seed=1)
+        >>> bool(abs(run.mean[0, 0] - 0.1 * (1 - 2.718281828 ** (-2 * 1.05))) < 1e-2)
+        True
+        """
+        step, order, covariance, batch = modified.checked(step_size, order, covariance, batch_size)
+        H = self._gaussian_hessian("modified_equation")
+        make = modified.full if covariance == "full" else modified.ornstein_uhlenbeck
+        return make(H, self.theta_star, self.noise_std, step, order, batch)
+
+    def modified_expected_error(
+        self, t: ArrayLike, step_size: float, *, order: int = 1, covariance: str = "full", batch_size: int = 1,
+        theta0: ArrayLike | None = None,
+    ) -> np.ndarray:  # fmt: skip
+        """The exact E|theta(t) - theta*|^2 of `modified_equation`, of the shape of the times ``t``.
+
+        Parameters as there; ``theta0`` is the start, of shape (d,), zero by default.
+        """
+        settings = modified.checked(step_size, order, covariance, batch_size)
+        times = checks.array("t", t)
+        if (times < 0).any():
+            raise ValueError(f"t must not be negative, got {times.min():g}")
+        values, vectors = np.linalg.eigh(self._gaussian_hessian("modified_expected_error"))
+        start = checks.array("theta0", np.zeros(self.dim) if theta0 is None else theta0, shape=(self.dim,))
+        squares = (vectors.T @ (start - self.theta_star)) ** 2
+        return modified.expected_errors(values, squares, self.noise_std, settings, times)
+
+    def _gaussian_hessian(self, what: str) -> np.ndarray:
+        if self.covariance is None:
+            raise ValueError(f"{what} needs Gaussian inputs, not {self!r}")
+        return self.covariance
 
     def _isotropic_noise(self, delta: np.ndarray, z: np.ndarray, c: float) -> np.ndarray:
         v = c * delta

@@ -1,0 +1,139 @@
+"""Modified equations: their exact second moments, how far SGD is from them, and their simulation."""
+
+import math
+
+import numpy as np
+import pytest
+import scipy.linalg
+
+import sdefast as sf
+
+THESIS = sf.LeastSquares(theta_star=[0.1, -0.2, 1.0, 0.5, -0.5], noise_std=0.1)
+H = np.array([[1.0, 0.3, 0.0], [0.3, 0.5, -0.1], [0.0, -0.1, 2.0]])
+CORRELATED = sf.LeastSquares(theta_star=[1.0, -1.0, 0.5], noise_std=0.3, covariance=H)
+EQUATIONS = [(order, covariance) for order in (1, 2) for covariance in ("full", "isotropic")]
+
+
+def off(step_size, order, covariance):
+    """The equation's error at time 2 less that of SGD, which takes 2 / step_size iterations there."""
+    n = round(2 / step_size)
+    exact = THESIS.expected_error(step_size=step_size, n_steps=n)[-1]
+    return THESIS.modified_expected_error(2.0, step_size, order=order, covariance=covariance) - exact
+
+
+@pytest.mark.parametrize(
+    ("order", "covariance", "known"),
+    [
+        (1, "isotropic", (-0.068, -0.021, -0.0086)),
+        (1, "full", (-0.0017, 0.0022, 0.0013)),
+        (2, "full", (-0.019, -0.0028, -0.00054)),
+    ],
+)
+def test_known_distances(order, covariance, known):
+    for step_size, value in zip((0.1, 0.05, 0.025), known, strict=True):
+        assert off(step_size, order, covariance) == pytest.approx(value, rel=0.05)
+
+
+@pytest.mark.parametrize(("order", "covariance", "rate"), [(1, "isotropic", 1), (1, "full", 1), (2, "full", 2)])
+def test_weak_orders(order, covariance, rate):
+    """By regression over step sizes so small that the next order is out of sight."""
+    sizes = np.array([1 / 160, 1 / 320, 1 / 640, 1 / 1280])
+    distances = [abs(off(size, order, covariance)) for size in sizes]
+    slope = np.polyfit(np.log(sizes), np.log(distances), 1)[0]
+    assert slope == pytest.approx(rate, abs=0.05)
+
+
+@pytest.mark.parametrize(("order", "covariance"), EQUATIONS)
+@pytest.mark.parametrize("batch_size", [1, 4])
+def test_second_moments_solve_their_equation(order, covariance, batch_size):
+    """M' = -A M - M A + (gamma / B) ((tr(H M) + s^2) H + H M H), as one linear system for all entries of M and 1."""
+    step, s2, d, t = 0.1, 0.3**2, 3, 1.7
+    A = H if order == 1 else H + step / 2 * H @ H
+    eye = np.eye(d)
+    K = -np.kron(A, eye) - np.kron(eye, A)
+    if covariance == "full":
+        K = K + step / batch_size * (np.outer(H.ravel(), H.ravel()) + np.kron(H, H))
+    system = np.zeros((d * d + 1, d * d + 1))
+    system[:-1, :-1], system[:-1, -1] = K, step / batch_size * s2 * H.ravel()
+    theta0 = np.array([0.5, 0.0, -1.0])
+    delta = theta0 - CORRELATED.theta_star
+    M = (scipy.linalg.expm(t * system) @ np.append(np.outer(delta, delta).ravel(), 1.0))[:-1].reshape(d, d)
+    settings = {"order": order, "covariance": covariance, "batch_size": batch_size, "theta0": theta0}
+    assert CORRELATED.modified_expected_error(t, step, **settings) == pytest.approx(np.trace(M), rel=1e-12)
+    assert CORRELATED.modified_expected_error([[0.0, t]], step, **settings).shape == (1, 2)
+    start = CORRELATED.modified_expected_error(0.0, step, **settings)
+    assert start == pytest.approx(delta @ delta, rel=1e-12)
+
+
+@pytest.mark.parametrize("order", [1, 2])
+@pytest.mark.parametrize("problem", [THESIS, CORRELATED], ids=["isotropic", "correlated"])
+def test_the_ornstein_uhlenbeck_process_has_its_closed_forms(problem, order):
+    step, t = 0.1, 1.3
+    ou = problem.modified_equation(step, order=order, covariance="isotropic")
+    assert isinstance(ou, sf.LinearSDE)
+    mean, variance = ou.mean(t, np.zeros(problem.dim)), ou.covariance(t)
+    error = ((mean - problem.theta_star) ** 2).sum() + np.trace(variance)
+    exact = problem.modified_expected_error(t, step, order=order, covariance="isotropic")
+    assert exact == pytest.approx(error, rel=1e-11)
+    if problem is THESIS and order == 1:  # N(theta*, gamma s^2 / 2)
+        np.testing.assert_allclose(ou.stationary_covariance(), 0.1 * 0.01 / 2 * np.eye(5), atol=1e-15)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize(("problem", "batch_size"), [(THESIS, 1), (CORRELATED, 2)], ids=["isotropic", "correlated"])
+def test_simulated_equations_have_their_second_moments(problem, batch_size, dtype):
+    """Euler-Maruyama's own second moments are a recursion too: no discretisation error is left to chance."""
+    step, h, n = 0.05, 0.02, 50
+    sde = problem.modified_equation(step, order=2, batch_size=batch_size)
+    star = problem.theta_star.tolist()
+    run = sf.simulate(
+        sde, x0=np.zeros(problem.dim), t1=n * h, n_steps=n, n_paths=200_000, seed=2, dtype=dtype, paths=False,
+        expectations={"error": lambda t, x: sum((v - s) ** 2 for v, s in zip(x, star, strict=True))},
+    )  # fmt: skip
+    eigenvalues, vectors = np.linalg.eigh(problem.hessian)
+    v, rate = (vectors.T @ problem.theta_star) ** 2, step / batch_size
+    a = eigenvalues + step / 2 * eigenvalues**2
+    for _ in range(n):
+        noise = (eigenvalues @ v + problem.noise_std**2) * eigenvalues + eigenvalues**2 * v
+        v = (1 - a * h) ** 2 * v + h * rate * noise
+    error = run.expectations["error"]
+    assert abs(error.value[-1] - v.sum()) < 5 * error.standard_error[-1]
+
+
+def test_sgd_is_nearer_to_the_second_order():
+    """Simulated SGD, at a step size where the orders differ by many standard errors."""
+    step, n = 0.1, 20
+    fit = sf.sgd(THESIS, step_size=step, n_steps=n, n_runs=400_000, seed=4, save_at="final")
+    second, ou = (
+        THESIS.modified_expected_error(n * step, step, order=order, covariance=covariance)
+        for order, covariance in ((2, "full"), (1, "isotropic"))
+    )
+    error = float(fit.error_standard_error[-1])
+    assert abs(ou - second) > 50 * error
+    assert abs(fit.error[-1] - second) < abs(fit.error[-1] - ou) - 10 * error
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"step_size": 0.0}, "step_size must be positive"),
+        ({"order": 3}, "order must be between 1 and 2"),
+        ({"covariance": "diagonal"}, "covariance must be one of 'full', 'isotropic'"),
+        ({"batch_size": 0}, "batch_size must be between"),
+    ],
+)
+def test_refused(change, message):
+    settings = {"step_size": 0.1, **change}
+    with pytest.raises(ValueError, match=message):
+        THESIS.modified_equation(**settings)
+    with pytest.raises(ValueError, match=message):
+        THESIS.modified_expected_error(1.0, **settings)
+
+
+def test_other_inputs_are_refused():
+    problem = sf.LeastSquares([1.0, 2.0], 0.1, inputs=sf.inputs.Uniform(0.0, 1.0))
+    with pytest.raises(ValueError, match="modified_equation needs Gaussian inputs"):
+        problem.modified_equation(0.1)
+    with pytest.raises(ValueError, match="t must not be negative, got -1"):
+        THESIS.modified_expected_error([0.0, -1.0], 0.1)
+    assert math.isfinite(THESIS.modified_expected_error(1.0, 0.1))
