@@ -6,7 +6,8 @@ With :math:`\delta = \theta - \theta^*` and inputs N(0, H), the gradient noise o
 .. math:: d\theta = -A\delta\,dt + \sqrt{\gamma/B}\,\Sigma(\theta)^{1/2} dW,
 
 with A = H (order 1, weak error of order gamma), or H + gamma/2 H^2 (order 2, of order gamma^2). With the covariance at
-theta* alone, sigma^2 H, it is an Ornstein-Uhlenbeck process. Li, Tai and E, Journal of Machine Learning Research 20, 2019.
+theta* alone, sigma^2 H, it is an Ornstein-Uhlenbeck process. Li, Tai and E, Journal of Machine Learning Research 20,
+2019.
 """
 
 from __future__ import annotations
