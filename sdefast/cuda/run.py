@@ -67,7 +67,8 @@ def allocate(whole: Tile, device: Device) -> Memory:
     shape = (len(whole.saves), whole.dim, whole.n_chains)
     needed = math.prod(shape) * whole.start.dtype.itemsize
     with device.current():
-        if needed + 4 * _BUFFER <= _USABLE * device.free_memory():
+        free = device.free_memory()
+        if needed + min(4 * _BUFFER, free // 4) <= _USABLE * free:
             # (bound to no stream: whoever takes the states finds them complete)
             return Memory(cuda.device_array(shape, whole.start.dtype), None, device.number)
     resources.refuse_too_large(needed, "the saved states, which do not fit on the card,", ["paths=False keeps none"])

@@ -265,7 +265,7 @@ def test_no_bit_depends_on_the_block_of_threads(walk, monkeypatch):
 def test_states_that_do_not_fit_come_to_the_host(walk, monkeypatch):
     from sdefast.cuda import target
 
-    monkeypatch.setattr(target.Device, "free_memory", lambda self: 700_000)
+    monkeypatch.setattr(target.Device, "free_memory", lambda self: 100_000)
     run = sf.simulate(PLANE, **WALK, **EVERYTHING, device="cuda")
     assert isinstance(run.x, np.ndarray)
     assert np.array_equal(run.x, walk.x.to_numpy())
