@@ -23,6 +23,10 @@ _TIMES = {
     "elapsed": "T(add64_(sub64_(clock[r, 0], clock[r, 4]), mul64_(D({k}), clock[r, 1])))",
 }
 
+#: Where a segment may begin at any normal of a step, more of them are drawn in a loop, into memory: straight code that
+#: looks for it at each is long.
+_MANY = 12
+
 #: Steps of up to so many statements stand in the loop several times over, where that saves branches.
 _SHORT = 32
 
@@ -58,8 +62,13 @@ def _draws(step: Step | Linear, noise_dtype: str, given: bool) -> _Given | _Sign
         return _Given(step.n_draws, in_array=isinstance(step, Linear))
     if step.signs:
         return _Signs(step.n_draws)
-    kind = _NormalsInArray if isinstance(step, Linear) else _Normals
-    return kind(step.n_draws, 1 if noise_dtype == "float32" else 2)
+    words = 1 if noise_dtype == "float32" else 2
+    if isinstance(step, Linear):
+        return _NormalsInArray(step.n_draws, words, unpacked=False)
+    normals = _Normals(step.n_draws, words)
+    if step.n_draws <= _MANY or normals.holds_whole_steps:
+        return normals
+    return _NormalsInArray(step.n_draws, words, unpacked=True)
 
 
 class _Steps:
@@ -136,8 +145,7 @@ class _LinearSteps:
         return [f"for j in range({self.step.dim}):", f"    {line}"]
 
     def load(self) -> list[str]:
-        arrays = {"x": self.step.dim, "y": self.step.dim, "z": self.step.n_draws}
-        made = [f"{name} = cuda.local.array({size}, L)" for name, size in arrays.items()]
+        made = [f"{name} = cuda.local.array({self.step.dim}, L)" for name in "xy"]
         return [*made, *self._each("x[j] = state[j, i]")]
 
     def record(self) -> list[str]:
@@ -262,7 +270,7 @@ class _Given:
         self.m, self.in_array = m, in_array
 
     def begin(self) -> list[str]:
-        return []
+        return [f"z = cuda.local.array({self.m}, L)"] if self.in_array else []
 
     def loop(self, step: _Paths) -> list[str]:
         z = [f"z{j} = T(given[(k - first_step) * {self.m} + {j}, i])" for j in range(self.m)]
@@ -287,8 +295,13 @@ class _Normals:
             lines += ["spare = Z(0)", "if draw % 2 == 1:", *indent([g.draw("pair", "z0", "spare"), g.spend(2)])]
         return lines
 
+    @property
+    def holds_whole_steps(self) -> bool:
+        """Whether segments end between steps, or between pairs of steps that share a pair of normals."""
+        return self.generator.per_segment % (2 * self.m if self.odd else self.m) == 0
+
     def loop(self, step: _Paths) -> list[str]:
-        if self.generator.per_segment % (2 * self.m if self.odd else self.m):
+        if not self.holds_whole_steps:
             return self._checked_loop(step)
         if not self.odd:
             return self._whole_loop(_repeated(1, [*self._pairs(self.names), *step(0)], step))
@@ -337,15 +350,21 @@ class _Normals:
 
 
 class _NormalsInArray(_Normals):
-    """Normals of a step in an array ``z``."""
+    """Normals of a step in an array ``z``, from which ``unpacked`` ones are taken by their names."""
+
+    def __init__(self, m: int, words: int, unpacked: bool) -> None:
+        super().__init__(m, words)
+        self.names_from_array = [f"z{j} = z[{j}]" for j in range(m)] if unpacked else []
+
+    def begin(self) -> list[str]:
+        return [f"z = cuda.local.array({self.m}, L)", *super().begin()]
 
     def loop(self, step: _Paths) -> list[str]:
-        even, odd = self._fill(0), []
+        fill = self._fill(0)
         if self.odd:
-            last = self._pair(f"z[{self.m - 1}], spare")
-            even, odd = [*self._fill(0), *last], ["z[0] = T(spare)", *self._fill(1)]
-            even = ["if (k & 1) == 0:", *indent(even), "else:", *indent(odd)]
-        return ["while k < end:", *indent([*even, *step(0), "k += 1"])]
+            even, odd = [*fill, *self._pair("one, spare"), f"z[{self.m - 1}] = T(one)"], ["z[0] = T(spare)"]
+            fill = ["if (k & 1) == 0:", *indent(even), "else:", *indent([*odd, *self._fill(1)])]
+        return ["while k < end:", *indent([*fill, *self.names_from_array, *step(0), "k += 1"])]
 
     def _fill(self, first: int) -> list[str]:
         """Whole pairs from z[first] on."""

@@ -91,7 +91,7 @@ def noisy(m):
 
 # Segments hold 1024 float32 draws, 512 float64 ones: chains begin before a border and cross one or two.
 @pytest.mark.parametrize(("dtype", "first"), [("float32", 1023), ("float64", 510)])
-@pytest.mark.parametrize("m", [1, 2, 3, 5, 6, 8])
+@pytest.mark.parametrize("m", [1, 2, 3, 5, 6, 8, 13, 14])
 @pytest.mark.parametrize("method", ["euler-maruyama", "weak-euler"])
 def test_noise_across_segments_and_at_any_step(m, method, dtype, first):
     start = first // m - 3
