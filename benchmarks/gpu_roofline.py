@@ -130,7 +130,7 @@ class _Watched:
     """Stands for the program of a run; its kernel notes when launches begin and end."""
 
     def __init__(self, program: Any) -> None:
-        self.compiled = program.kernel()
+        self.compiled, self.given_dtype = program.kernel(), program.given_dtype
         self.launches: list[tuple[Any, Any]] = []
 
     def kernel(self) -> _Watched:
