@@ -18,10 +18,10 @@ import numpy as np
 import pytest
 from conftest import EVERYTHING, MODELS, TYPES
 from ptx import Machine
-from sde.equations import EQUATIONS, RUNS
+from sde.equations import EQUATIONS, FUNCTIONALS, LONG, RUNS, chain_of, noisy
 
 import sdefast as sf
-from sdefast import boundaries, functionals, prepare
+from sdefast import boundaries, prepare
 from sdefast.cuda import emit, kernels, run, statistics, target
 
 pytestmark = pytest.mark.skipif(not target.SIMULATED, reason="with a GPU these kernels run there, in test_simulate.py")
@@ -42,27 +42,8 @@ THREADS = 64
 
 # Runs ----------------------------------------------------------------------------------------------------------------
 
-FUNCTIONALS = {
-    "top": functionals.running_max(),
-    "average": functionals.time_average(lambda t, x: x[0] ** 2),
-    "hit": functionals.first_passage(1.6),
-}
 GBM = sf.BlackScholes(mu=0.1, sigma=0.4)
 SHORT = {"x0": 1.0, "t1": 1.0, "n_steps": 12, "n_paths": 70, "seed": 4, "save_at": 4}
-
-
-def noisy(m):
-    """An equation that draws m normals a step."""
-    return sf.SDE(
-        lambda t, x, p: -x[0], lambda t, x, p: [[0.1 * (j + 1) for j in range(m)]], noise="additive", noise_dim=m
-    )
-
-
-def long_drift(t, x, p):
-    y = x[0]
-    for i in range(12):
-        y = math.sin(y) - 0.1 * i * y
-    return y - x[0]
 
 
 def scenarios():
@@ -85,7 +66,7 @@ def scenarios():
         for method, dtype in (("euler-maruyama", "float32"), ("euler-maruyama", "float64"), ("weak-euler", "float32")):
             settings = {"x0": 0.5, "t1": 1.0, "n_steps": 1500, "n_paths": 5, "seed": 2**63 + 5, "save_at": 499}
             runs[f"noise-{m}-{method}-{dtype}"] = noisy(m), settings | {"method": method, "dtype": dtype}
-    runs["long"] = sf.SDE(long_drift, lambda t, x, p: 0.3), {**SHORT, "n_steps": 13}
+    runs["long"] = LONG, {**SHORT, "n_steps": 13}
     runs["functionals"] = GBM, {**SHORT, "functionals": FUNCTIONALS, "dtype": "float32"}
     runs["boundary"] = GBM, {**SHORT, "boundary": boundaries.reflect(lower=0.8)}
     runs["stopped"] = GBM, {**SHORT, "functionals": FUNCTIONALS, "stop_when": lambda t, x, p, y: y.hit <= t}
@@ -106,12 +87,6 @@ def scenarios():
 
 
 SCENARIOS = scenarios()
-
-
-def chain_of(s):
-    """On the CPU too, built-in models by their equation in Python code."""
-    linear = isinstance(s.model, sf.LinearSDE) and not s.extras.change_step
-    return None if linear else prepare.compiled_chain(s.model, s.method, s.extras)
 
 
 # The card ------------------------------------------------------------------------------------------------------------

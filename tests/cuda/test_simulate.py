@@ -5,10 +5,10 @@ import math
 import numpy as np
 import pytest
 from conftest import EVERYTHING, LINEAR, MODELS, TYPES
-from sde.equations import EQUATIONS, RUNS
+from sde.equations import EQUATIONS, FUNCTIONALS, LONG, RUNS, chain_of, noisy
 
 import sdefast as sf
-from sdefast import boundaries, functionals, prepare
+from sdefast import boundaries, prepare
 
 #: built-in models under every method, by the C++ step and by the equation in Python code
 METHODS = [(name, method) for name, (model, _) in MODELS.items() for method in model.schemes]
@@ -17,10 +17,6 @@ METHODS = [(name, method) for name, (model, _) in MODELS.items() for method in m
 @pytest.fixture
 def compiled(monkeypatch):
     """On the CPU, built-in models by their equation in Python code, as on a GPU."""
-
-    def chain_of(s):
-        linear = isinstance(s.model, sf.LinearSDE) and not s.extras.change_step
-        return None if linear else prepare.compiled_chain(s.model, s.method, s.extras)
 
     monkeypatch.setattr(prepare, "chain_of", chain_of)
 
@@ -82,13 +78,6 @@ def test_schemes_have_the_bits_of_the_cpu(method, equation, dtype):
     assert_equal_states(cpu, gpu)
 
 
-def noisy(m):
-    """An equation that draws m normals a step."""
-    return sf.SDE(
-        lambda t, x, p: -x[0], lambda t, x, p: [[0.1 * (j + 1) for j in range(m)]], noise="additive", noise_dim=m
-    )
-
-
 # Segments hold 1024 float32 draws, 512 float64 ones: chains begin before a border and cross one or two.
 @pytest.mark.parametrize(("dtype", "first"), [("float32", 1023), ("float64", 510)])
 @pytest.mark.parametrize("m", [1, 2, 3, 5, 6, 8, 13, 14])
@@ -118,25 +107,12 @@ def test_signs_across_segments(m):
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_long_steps_draw_alternately(dtype):
     """Steps with one normal that are too long to stand in the loop twice."""
-
-    def drift(t, x, p):
-        y = x[0]
-        for i in range(12):
-            y = math.sin(y) - 0.1 * i * y
-        return y - x[0]
-
-    long = sf.SDE(drift, lambda t, x, p: 0.3)
-    cpu, gpu = on_both(long, x0=0.5, t1=1.0, n_steps=11, n_paths=5, seed=1, dtype=dtype, save_at=[3 / 11, 4 / 11, 1.0])
+    cpu, gpu = on_both(LONG, x0=0.5, t1=1.0, n_steps=11, n_paths=5, seed=1, dtype=dtype, save_at=[3 / 11, 4 / 11, 1.0])
     assert_equal_states(cpu, gpu)
 
 
 # What else a chain may do --------------------------------------------------------------------------------------------
 
-FUNCTIONALS = {
-    "top": functionals.running_max(),
-    "average": functionals.time_average(lambda t, x: x[0] ** 2),
-    "hit": functionals.first_passage(1.6),
-}
 EXTRAS = {
     "functionals": {"functionals": FUNCTIONALS},
     "boundary": {"boundary": boundaries.reflect(lower=0.2)},

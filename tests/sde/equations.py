@@ -6,6 +6,7 @@ from conftest import MODELS
 from schemes.numpy_step import NumpyStep
 
 import sdefast as sf
+from sdefast import functionals, prepare
 from sdefast.schemes import SCHEMES
 
 NAMES = [name for name, scheme in SCHEMES.items() if scheme.step is not None]
@@ -70,3 +71,34 @@ def taken(name, sde):
 
 RUNS = [(name, equation) for name in NAMES for equation in EQUATIONS if taken(name, EQUATIONS[equation][0])]
 BUILT_IN = [(name, model) for name in NAMES for model in MODELS if taken(name, MODELS[model][0].sde())]
+
+#: what may be followed along a path of one component
+FUNCTIONALS = {
+    "top": functionals.running_max(),
+    "average": functionals.time_average(lambda t, x: x[0] ** 2),
+    "hit": functionals.first_passage(1.6),
+}
+
+
+def noisy(m):
+    """An equation that draws m normals a step."""
+    return sf.SDE(
+        lambda t, x, p: -x[0], lambda t, x, p: [[0.1 * (j + 1) for j in range(m)]], noise="additive", noise_dim=m
+    )
+
+
+def _long_drift(t, x, p):
+    y = x[0]
+    for i in range(12):
+        y = math.sin(y) - 0.1 * i * y
+    return y - x[0]
+
+
+#: an equation whose step is long
+LONG = sf.SDE(_long_drift, lambda t, x, p: 0.3)
+
+
+def chain_of(s):
+    """In place of `prepare.chain_of`: built-in models by their equation in Python code, as on a GPU."""
+    linear = isinstance(s.model, sf.LinearSDE) and not s.extras.change_step
+    return None if linear else prepare.compiled_chain(s.model, s.method, s.extras)
