@@ -18,6 +18,7 @@ from .multilevel import Multilevel, multilevel
 from .schemes import SCHEMES
 from .sde import SDE
 from .sgd import LeastSquares, gibbs, inputs
+from .sgd.comparison import Comparison, compare
 from .sgd.descent import Descent, sgd
 from .simulate import simulate
 from .simulation import Simulation, merge
@@ -30,6 +31,7 @@ __all__ = [
     "SDE",
     "BlackScholes",
     "BrownianMotion",
+    "Comparison",
     "Descent",
     "DoubleWell",
     "GeometricBrownianMotion",
@@ -42,6 +44,7 @@ __all__ = [
     "Simulation",
     "TraceError",
     "boundaries",
+    "compare",
     "functionals",
     "gibbs",
     "inputs",

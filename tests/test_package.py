@@ -62,6 +62,7 @@ def test_every_public_name_has_a_docstring_with_an_example() -> None:
         "gibbs",
         "inputs",
         "Descent",
+        "Comparison",
     }
     for name in set(sf.__all__) - plain:
         assert ">>>" in (getattr(sf, name).__doc__ or ""), name
