@@ -8,6 +8,7 @@ import warnings
 from collections.abc import Callable, Mapping
 from concurrent.futures import Executor
 from dataclasses import replace
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -231,7 +232,13 @@ def _layout(dim: int, options: _LayoutOptions, n_saves: int, n_steps: int) -> La
     moments, extremes, covariance = options
     if moments is None:
         moments = 2 if n_saves > _FEW_TIMES and 8 * n_saves > n_steps else 4
-    return Layout(dim, moments, extremes, covariance)
+    return _cached_layout(dim, moments, extremes, covariance)
+
+
+@lru_cache(maxsize=256)
+def _cached_layout(*numbers: Any) -> Layout:
+    """The `Layout` of these numbers, which then need not be computed again."""
+    return Layout(*numbers)
 
 
 def _histogram(histogram: Any) -> Histogram | None:
