@@ -41,6 +41,10 @@ class Iteration:
     per_parameter: bool
     averaged: bool
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Without the expressions, which are made again."""
+        return Iteration, (self.problem, self.batch_size, self.per_parameter, self.averaged)
+
     @property
     def n_rows(self) -> int:
         return self.problem.dim * (1 + self.averaged)

@@ -196,6 +196,19 @@ def test_refused(change, error, message):
         sf.sgd(settings.pop("problem"), **settings)
 
 
+def test_results_can_be_sent_and_the_package_stays_in_reach():
+    import pickle
+
+    from sdefast.sgd import gibbs
+
+    fit = sf.sgd(THESIS, step_size=0.05, n_steps=5, n_runs=10, seed=0, runs=2)
+    copy = pickle.loads(pickle.dumps(fit))
+    assert np.array_equal(copy.error, fit.error)
+    assert np.array_equal(copy.theta, fit.theta)
+    assert callable(sf.sgd)
+    assert sf.gibbs is gibbs
+
+
 def test_what_was_not_gathered_says_how():
     fit = sf.sgd(THESIS, step_size=0.05, n_steps=5, n_runs=10, seed=0)
     for name, hint in (("theta", "runs="), ("covariance", "covariance=True"), ("averaged_error", "polyak-ruppert")):
