@@ -39,6 +39,7 @@ struct LeastSquares {
         for (int l = 0; l < lane_step; ++l) r[l] = noise == 0 ? T(0) : noise * T(z[d * max_lanes + l]);
         for (int i = 0; i < d; ++i) {
             const T best = T(star[i]);
+#pragma GCC ivdep
             for (int l = 0; l < lane_step; ++l)
                 r[l] = fma(T(z[i * max_lanes + l]), best - x[i * max_lanes + l], r[l]);
         }
@@ -49,6 +50,7 @@ struct LeastSquares {
         residual(c, d, x, z, r);
         for (int i = 0; i < d; ++i) {
             const T rate = T(c[2 + d + i]);
+#pragma GCC ivdep
             for (int l = 0; l < lane_step; ++l)
                 x[i * max_lanes + l] = fma(rate * T(z[i * max_lanes + l]), r[l], x[i * max_lanes + l]);
         }
@@ -60,6 +62,7 @@ struct LeastSquares {
         for (int k = 0; k < samples; ++k, z += draws * max_lanes) {
             residual(c, d, x, z, r);
             for (int i = 0; i < d; ++i)
+#pragma GCC ivdep
                 for (int l = 0; l < lane_step; ++l) {
                     const T input = T(z[i * max_lanes + l]);
                     total[i][l] = k == 0 ? input * r[l] : fma(input, r[l], total[i][l]);
@@ -67,6 +70,7 @@ struct LeastSquares {
         }
         for (int i = 0; i < d; ++i) {
             const T rate = T(c[2 + d + i]);
+#pragma GCC ivdep
             for (int l = 0; l < lane_step; ++l)
                 x[i * max_lanes + l] = fma(rate, total[i][l], x[i * max_lanes + l]);
         }
