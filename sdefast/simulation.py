@@ -198,14 +198,8 @@ class Simulation:
         layout = self.settings.layout
         if not layout.covariance and layout.dim > 1:
             raise AttributeError("covariance was not gathered: pass covariance=True to simulate")
-        dim = layout.dim
-        result = np.empty((len(self.settings.saves), dim, dim))
-        result[:, range(dim), range(dim)] = self.variance
-        if layout.pairs:
-            i, j = np.array(layout.pairs).T
-            products = self._total[:, layout.products] / self._at_least_one(self._count - 1)
-            result[:, i, j] = result[:, j, i] = self._per_path(products, least=2)
-        return result
+        enough = self._count[:, :, None] >= 2
+        return np.where(enough, layout.covariances(self._total), np.nan)
 
     @property
     def expectations(self) -> dict[str, Expectation]:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 Progress = Callable[[int], object]
 
 
-class Gathered(NamedTuple):
+class Outcome(NamedTuple):
     """What a run gives: states (n_saves, rows, n_chains) if they are kept, statistics, counts of a histogram."""
 
     states: Any
@@ -42,7 +42,7 @@ class Where(NamedTuple):
         """What the arguments of that name ask for, checked."""
         return cls(executor, prepare.workers(executor, threads), _gpu(device, executor))
 
-    def run(self, whole: Tile, progress: Progress | None) -> Gathered:
+    def run(self, whole: Tile, progress: Progress | None) -> Outcome:
         """Run a tile, cut into as many as it takes."""
         states, results = self._begin(whole, progress)
         nodes: tuple[Nodes, ...] = tuple({} for _ in whole.gathered)
@@ -53,7 +53,7 @@ class Where(NamedTuple):
                     gathered.layout.add(all_nodes, new)
                 if counts is not None:
                     counts += result.counts
-        return Gathered(states, nodes, counts)
+        return Outcome(states, nodes, counts)
 
     def _begin(self, whole: Tile, progress: Progress | None) -> tuple[Any, Generator[TileResult]]:
         """Memory for the states, and the results, which fill it."""

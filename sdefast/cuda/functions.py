@@ -21,6 +21,11 @@ from ..jit.vector_math import Arithmetic, Bits, Number, as_intrinsic
 from . import noise
 from .target import SIMULATED
 
+if SIMULATED:
+    from numba.extending import intrinsic
+else:
+    from numba.cuda.extending import intrinsic
+
 #: Arithmetic that is written with signs on the CPU.
 OPERATIONS = ("add", "sub", "mul", "div", "neg")
 
@@ -112,10 +117,10 @@ def _numbers(dtype: str) -> dict[str, Any]:
 
         return _Function(real, [real] * (1 if name == "neg" else 2), emit)
 
-    made = {name: _callable(name, operation(name)) for name in OPERATIONS}
+    made = {name: _callable(operation(name)) for name in OPERATIONS}
     for name in vector_math.FUNCTIONS:
         emit = vector_math.emitter(name, dtype, _ARITHMETIC)
-        made[name] = _callable(name, _Function(*vector_math.signature(name, dtype), emit))
+        made[name] = _callable(_Function(*vector_math.signature(name, dtype), emit))
     return made
 
 
@@ -140,10 +145,10 @@ def _words() -> dict[str, Any]:
         return _tuple(context, builder, [word] * 4, noise.philox(w, (low, high), tuple(counter)))
 
     return {
-        "low": _callable("low", _Function(word, [wide], emit_low)),
-        "high": _callable("high", _Function(word, [wide], emit_high)),
-        "next": _callable("next", _Function(types.UniTuple(word, 5), [word] * 4, emit_next)),
-        "key": _callable("key", _Function(types.UniTuple(word, 4), [word] * 6, emit_key)),
+        "low": _callable(_Function(word, [wide], emit_low)),
+        "high": _callable(_Function(word, [wide], emit_high)),
+        "next": _callable(_Function(types.UniTuple(word, 5), [word] * 4, emit_next)),
+        "key": _callable(_Function(types.UniTuple(word, 4), [word] * 6, emit_key)),
     }
 
 
@@ -163,17 +168,13 @@ def _draws(dtype: str) -> dict[str, Any]:
     made = {}
     for name, draw, count in (("pair", noise.normal_pair, 2), ("uniform", noise.uniform, 1)):
         results = [real] * count + [word] * 4
-        made[name] = _callable(name, _Function(types.Tuple(results), [word] * 4, emitter(draw, results)))
+        made[name] = _callable(_Function(types.Tuple(results), [word] * 4, emitter(draw, results)))
     return made
 
 
 @cache
 def _bits(dtype: str) -> dict[str, Any]:
     """What turns words into signs; see `bit_functions`."""
-    if SIMULATED:
-        from numba.extending import intrinsic
-    else:
-        from numba.cuda.extending import intrinsic
     made = bit_functions(dtype, intrinsic)
     if not SIMULATED:
         return made
@@ -194,15 +195,10 @@ def _tuple(context: Any, builder: Any, kinds: list[Any], values: Any) -> Any:
     return context.make_tuple(builder, kind, [value.ir for value in values])
 
 
-def _callable(name: str, f: _Function) -> Any:
+def _callable(f: _Function) -> Any:
     """The function as a kernel's source may call it."""
-    if SIMULATED:
-        from numba.extending import intrinsic
-
-        return _simulated(as_intrinsic(intrinsic, *f), f.result, f.arguments)
-    from numba.cuda.extending import intrinsic
-
-    return as_intrinsic(intrinsic, *f)
+    made = as_intrinsic(intrinsic, *f)
+    return _simulated(made, f.result, f.arguments) if SIMULATED else made
 
 
 def _simulated(function: Any, result: Any, arguments: list[Any]) -> Callable[..., Any]:

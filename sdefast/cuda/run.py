@@ -221,11 +221,12 @@ class _Run:
         out = self._new((n_blocks, part.n_saves, layout.size), np.float64)
         flags = layout.moments, int(layout.extremes)
         grid = n_blocks, part.n_saves, layout.dim + len(layout.pairs)
-        blocks, tree = (Builtin(name, self.dtype.name).kernel() for name in ("blocks", "tree"))
+        blocks = Builtin("blocks", self.dtype.name).kernel()
         launch(blocks, grid, statistics.THREADS, self.stream)(x, gathered.first_row, layout.dim, *flags, part.n, out)
         if n_blocks > 1:
             threads = min(_THREADS, n_blocks // 2)
             covariance = int(bool(layout.pairs))
+            tree = Builtin("tree", self.dtype.name).kernel()
             launch(tree, part.n_saves, threads, self.stream)(out, first_block, layout.dim, *flags, covariance)
         return out
 

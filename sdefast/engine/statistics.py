@@ -93,6 +93,16 @@ class Layout:
     def products(self) -> slice:
         return slice(1 + self.dim * self.per_component, self.size)
 
+    def covariances(self, total: np.ndarray) -> np.ndarray:
+        """Unbiased covariance matrices from statistics of shape (n_times, size)."""
+        matrix = np.empty((len(total), self.dim, self.dim))
+        freedom = np.maximum(total[:, :1] - 1, 1)
+        matrix[:, range(self.dim), range(self.dim)] = total[:, self.component(1)] / freedom
+        if self.pairs:
+            i, j = np.array(self.pairs).T
+            matrix[:, i, j] = matrix[:, j, i] = total[:, self.products] / freedom
+        return matrix
+
     def merge(self, a: np.ndarray, b: np.ndarray) -> np.ndarray:
         """Statistics of two neighbouring ranges of chains from those of each; arrays of shape (..., size)."""
         with np.errstate(over="ignore", invalid="ignore"):  # high moments may leave the range of float64

@@ -94,9 +94,17 @@ class OrnsteinUhlenbeck(Model):
         s, t = np.asarray(s, float), np.asarray(t, float)
         return laws.unwrap(self.variance(np.minimum(s, t)) * np.exp(-self.kappa * np.abs(t - s)))
 
-    def stationary_variance(self) -> float:
-        """Variance of the stationary law N(theta, sigma^2 / (2 kappa))."""
-        return self.sigma**2 / (2 * self.kappa)
+    def stationary_variance(self, step_size: float | None = None) -> float:
+        """Variance of the stationary law N(theta, sigma^2 / (2 kappa)).
+
+        With ``step_size`` h that of Euler-Maruyama, sigma^2 / (kappa (2 - kappa h)), which is stable for kappa h < 2.
+        """
+        if step_size is None:
+            return self.sigma**2 / (2 * self.kappa)
+        h = checks.real("step_size", step_size, positive=True)
+        if self.kappa * h >= 2:
+            raise ValueError(f"step_size must be less than 2 / kappa = {2 / self.kappa:g}, got {h:g}")
+        return self.sigma**2 / (self.kappa * (2 - self.kappa * h))
 
     def transition(self, t: float, x0: float) -> laws.Distribution:
         """Law of X(t) given X(0) = x0, a frozen normal distribution of `scipy.stats`."""

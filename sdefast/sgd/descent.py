@@ -348,13 +348,7 @@ class Descent:
         layout = self.settings.layout
         if not layout.covariance and layout.dim > 1:
             raise AttributeError("covariance was not gathered: pass covariance=True to sgd")
-        matrix = np.empty((len(self.iterations), layout.dim, layout.dim))
-        matrix[:, range(layout.dim), range(layout.dim)] = self.variance
-        if layout.pairs:
-            i, j = np.array(layout.pairs).T
-            products = self._totals[0][:, layout.products] / np.maximum(self._count(0) - 1, 1)[:, None]
-            matrix[:, i, j] = matrix[:, j, i] = products
-        return matrix
+        return layout.covariances(self._totals[0])
 
     @property
     def theta(self) -> Any:

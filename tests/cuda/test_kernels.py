@@ -88,6 +88,17 @@ def scenarios():
 
 SCENARIOS = scenarios()
 
+#: SGD: problem and settings; 14 normals a step are drawn in a loop
+FITS = {
+    "plain": (sf.LeastSquares([0.1, -0.2, 1.0, 0.5, -0.5], 0.1), {"step_size": 0.05}),
+    "decaying": (sf.LeastSquares([0.1, -0.2, 1.0], 0.1), {"step_size": lambda k: 0.1 / (k + 1), "dtype": "float32"}),
+    "many": (sf.LeastSquares(np.linspace(-1, 1, 13), 0.1), {"step_size": 0.02}),
+    "batch": (sf.LeastSquares([1.0, 2.0], 0.1), {"step_size": 0.05, "batch_size": 5, "dtype": "float32"}),
+    "averaged": (sf.LeastSquares([1.0, 2.0], 0.1), {"step_size": 0.05, "averaging": "polyak-ruppert"}),
+    "uniform": (sf.LeastSquares([1.0, 2.0], 0.1, inputs=sf.inputs.Uniform(0.0, 2.0)), {"step_size": 0.05}),
+}
+FIT = {"n_steps": 300, "n_runs": 20, "runs": 20, "seed": 3, "save_at": 50}
+
 
 # The card ------------------------------------------------------------------------------------------------------------
 
@@ -149,6 +160,8 @@ def machines():
         warnings.simplefilter("ignore")
         for model, settings in SCENARIOS.values():
             sf.simulate(model, device="cuda", **settings)
+        for problem, settings in FITS.values():
+            sf.sgd(problem, device="cuda", **FIT, **settings)
     done = subprocess.run(
         [sys.executable, "-c", COMPILE], input=pickle.dumps(list(programs)), capture_output=True, check=False,
         env=environment(),
@@ -184,6 +197,16 @@ def test_compiled_kernels_have_the_bits_of_the_cpu(name, machines, monkeypatch):
             assert np.array_equal(getattr(gpu, statistic), getattr(cpu, statistic)), statistic
         for statistic in ("covariance", "skewness", "kurtosis"):
             np.testing.assert_allclose(getattr(gpu, statistic), getattr(cpu, statistic), rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("name", FITS)
+def test_compiled_sgd_has_the_bits_of_the_cpu(name, machines):
+    problem, settings = FITS[name]
+    with card(lambda program, grid, block, values: machines[program][1].run(grid, block, values)):
+        gpu = sf.sgd(problem, device="cuda", **FIT, **settings)
+    cpu = sf.sgd(problem, **FIT, **settings)
+    assert gpu.theta.to_numpy().tobytes() == np.ascontiguousarray(cpu.theta).tobytes()
+    np.testing.assert_allclose(gpu.error, cpu.error, rtol=1e-5)
 
 
 @pytest.mark.parametrize("limits", [{"MOST_CHAINS": 4096}, {"MOST_CHAINS": 8192, "LAUNCH": 8192}], ids=str)

@@ -4,7 +4,14 @@ import numpy as np
 import pytest
 from scipy import integrate, stats
 
-from sdefast.models import CIR, BlackScholes, BrownianMotion, DoubleWell, GeometricBrownianMotion
+from sdefast.models import (
+    CIR,
+    BlackScholes,
+    BrownianMotion,
+    DoubleWell,
+    GeometricBrownianMotion,
+    OrnsteinUhlenbeck,
+)
 
 H = np.array([0.25, 0.01])
 
@@ -186,3 +193,13 @@ def test_models_are_values():
     assert BrownianMotion().additive_noise
     assert DoubleWell().additive_noise
     assert not CIR().additive_noise
+
+
+def test_stationary_variance_of_euler_maruyama():
+    """The fixed point of v -> (1 - kappa h)^2 v + sigma^2 h."""
+    model, h = OrnsteinUhlenbeck(kappa=1.5, sigma=0.7), 0.2
+    v = model.stationary_variance(h)
+    assert v == pytest.approx((1 - 1.5 * h) ** 2 * v + 0.7**2 * h, rel=1e-14)
+    assert model.stationary_variance(1e-9) == pytest.approx(model.stationary_variance(), rel=1e-8)
+    with pytest.raises(ValueError, match=r"step_size must be less than 2 / kappa = 1\.33333, got 1\.4"):
+        model.stationary_variance(1.4)

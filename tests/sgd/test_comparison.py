@@ -47,8 +47,12 @@ def test_batches_starts_and_correlated_inputs():
     result = sf.compare(CORRELATED, **settings, n_runs=5000, seed=2)
     np.testing.assert_allclose(result.exact, CORRELATED.expected_error(**settings), rtol=1e-12)
     assert result.equations["order 2"][0] == pytest.approx(result.exact[0])
-    distance = result.weak_errors().distances["order 1"]
-    assert (np.abs(np.diff(distance)) > 0).all()
+    weak = result.weak_errors(step_sizes=[0.05, 0.025], time=1.0)
+    start = {"theta0": [3.0, -2.0], "batch_size": 2}
+    for size, distance in zip(weak.step_sizes, weak.distances["order 2"], strict=True):
+        curve = CORRELATED.modified_expected_error(1.0, size, order=2, **start)
+        exact = CORRELATED.expected_error(step_size=size, n_steps=round(1 / size), **start)[-1]
+        assert distance == pytest.approx(curve - exact, rel=1e-9)
 
 
 def test_it_is_drawn(comparison, tmp_path):
