@@ -15,7 +15,10 @@ from pathlib import Path
 #: only the generator's integer arithmetic can be packed there.
 REGISTERS = {"baseline": "xmm", "v3": "ymm", "v4": "zmm"}
 
-HOT = re.compile(r"(fill<\w+::\w+::Normals|stepper<(?!\w+::\w+::Linear)|Linear::rows<|Statistics<\w+>::add)")
+HOT = re.compile(
+    r"(fill<\w+::\w+::Normals|stepper<(?!\w+::\w+::Linear|\w+::\w+::LeastSquares)|Linear::rows<|Statistics<[^>]*>::add"
+    r"|LeastSquares::Step<[^>]*>::(one_sample|batch)|LeastSquaresOnData<[^>]*>::(rows|squared_norms|Step::))"
+)
 PACKED = re.compile(r"\b(vfn?m(?:add|sub)\w*p[sd]|vmulp[sd]|vaddp[sd]|vsubp[sd])\b")
 SCALAR = re.compile(r"\b(vfn?m(?:add|sub)\w*s[sd]|vsqrts[sd])\b")
 LIBRARY = {"memcpy", "memmove", "memset", "fma", "fmaf", "_GLOBAL_OFFSET_TABLE_", "__stack_chk_fail"}
@@ -43,8 +46,11 @@ def check_vectors(level: str, code: dict[str, str]) -> list[str]:
         lines = body.splitlines()
         packed = sum(1 for line in lines if PACKED.search(line) and register in line)
         scalar = sum(1 for line in lines if SCALAR.search(line))
-        # The slow path of the statistics, over chains that are not finite, is scalar on purpose.
-        allowed = 40 if "Statistics" in name else 0
+        # The slow path of the statistics, over chains that are not finite, is scalar on purpose; on data, what is one
+        # vector long may be, and conversions take half vectors.
+        on_data = "LeastSquaresOnData" in name
+        allowed = 40 if "Statistics" in name else 24 if on_data else 0
+        packed += on_data * sum(1 for line in lines if PACKED.search(line) and "ymm" in line)
         if not packed or scalar > allowed:
             problems.append(f"{level}: {packed} packed {register} and {scalar} scalar operations in {name}")
     print(f"{level}: {len(hot)} hot functions, {register}")

@@ -19,7 +19,8 @@ from .schemes import SCHEMES
 from .sde import SDE
 from .sgd import LeastSquares, gibbs, inputs
 from .sgd.comparison import Comparison, compare
-from .sgd.descent import Descent, sgd
+from .sgd.descent import sgd
+from .sgd.result import Descent
 from .simulate import simulate
 from .simulation import Simulation, merge
 from .trace import TraceError

@@ -35,8 +35,9 @@ def run(
     saves: NDArray[np.int64],
     saved: NDArray[np.floating] | None,
     statistics: tuple[tuple[bool, int, int, int, bool, bool, NDArray[np.float64]], ...],
-    observer: tuple[int, int, NDArray[np.float64], NDArray[np.float64]] | None,
+    observer: tuple[str | int, int, NDArray[np.float64], NDArray[np.float64]] | None,
     histogram: tuple[float, float, NDArray[np.int64]] | None,
     normals: NDArray[np.floating] | None,
+    data: tuple[NDArray[np.floating], int, bool] | None,
     abort: NDArray[np.uint8],
 ) -> None: ...

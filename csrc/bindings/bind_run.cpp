@@ -18,6 +18,8 @@ struct Scratch {
     void *memory;
 };
 
+using Doubles = py::array_t<double, py::array::c_style>;
+
 const StepEntry &find_step(const std::string &name) {
     const Kernels &kernels = active();
     for (int i = 0; i < kernels.n_steps; ++i)
@@ -43,12 +45,17 @@ void require(bool condition, const char *message) {
     if (!condition) throw py::value_error(message);
 }
 
-void check_sizes(const StepEntry &entry, int64_t dim, int64_t noise_dim, int64_t n_coefficients) {
-    require(dim >= 1 && dim <= largest_dim && noise_dim >= 1, "the state must have 1 to 64 components");
-    require(entry.dim == 0 || (entry.dim == dim && entry.noise_dim == noise_dim),
-            "state and noise must have as many components as the step");
-    require(n_coefficients == entry.n_coefficients(dim, noise_dim),
-            "coefficients must have as many columns as the step needs");
+template <class Entry> void check_fit(const Entry &entry, const Job &job, const Doubles &coefficients) {
+    const int64_t n = coefficients.shape(1);
+    for (int64_t s = 0; s < coefficients.shape(0); ++s)
+        require(entry.fits(job, coefficients.data() + s * n, n),
+                "state, noise, data and coefficients must have the sizes that the step needs");
+}
+
+void check_sizes(const StepEntry &entry, const Job &job, const Doubles &coefficients) {
+    check_fit(entry, job, coefficients);
+    require(entry.narrow || (job.noise_dim <= most_draws && job.uniform_dim <= most_draws),
+            "this step draws at most 4096 numbers of a kind");
 }
 
 void check_saves(const Job &job) {
@@ -58,18 +65,61 @@ void check_saves(const Job &job) {
             "saves must lie within the steps");
 }
 
-// A built-in step by name, or the address of one that was compiled elsewhere.
-Function stepper_of(const py::object &step, Precision precision, const Job &job, int64_t n_coefficients) {
-    if (py::isinstance<py::int_>(step)) return reinterpret_cast<Function>(step.cast<uintptr_t>());
-    const StepEntry &entry = find_step(step.cast<std::string>());
-    check_sizes(entry, job.dim, job.noise_dim, n_coefficients);
-    require(precision <= float64_on_float32_noise, "built-in steps draw normals");
-    return precision == float32   ? reinterpret_cast<Function>(entry.float32)
-           : precision == float64 ? reinterpret_cast<Function>(entry.float64)
-                                  : reinterpret_cast<Function>(entry.float64_on_float32_noise);
+// A stepper, and the loop that it runs in.
+struct Plan {
+    Function stepper;
+    Loop loop;
+    bool writes_path;
+};
+
+template <class T> Plan plan_on_data(const DataStep<T> &entry, const Loop &loop, const Job &job, const Doubles &c) {
+    check_fit(entry, job, c);
+    return {reinterpret_cast<Function>(entry.stepper), loop, false};
 }
 
-using Doubles = py::array_t<double, py::array::c_style>;
+Plan plan_on_data(const std::string &name, Precision precision, const Job &job, const Doubles &coefficients) {
+    const Kernels &kernels = active();
+    require(name == "least_squares", "the only step on data is least_squares");
+    const DataSteps &steps = kernels.least_squares_on_data;
+    const Loop &loop = kernels.on_data[precision];
+    if (precision == float32) return plan_on_data(steps.float32, loop, job, coefficients);
+    return plan_on_data(precision == float64 ? steps.float64 : steps.float64_on_float32_data, loop, job, coefficients);
+}
+
+// Of a built-in step by name, or of the address of one that was compiled elsewhere.
+Plan plan(const py::object &step, Precision precision, const Job &job, const Doubles &coefficients) {
+    const Kernels &kernels = active();
+    if (py::isinstance<py::int_>(step)) {
+        require(job.noise_dim <= most_draws && job.uniform_dim <= most_draws && !job.data.n,
+                "a compiled step draws at most 4096 numbers of a kind and takes no rows of data");
+        return {reinterpret_cast<Function>(step.cast<uintptr_t>()), kernels.wide[precision], false};
+    }
+    require(precision <= float64_on_float32_noise, "built-in steps draw normals");
+    const std::string name = step.cast<std::string>();
+    if (job.data.n) return plan_on_data(name, precision, job, coefficients);
+    const StepEntry &entry = find_step(name);
+    check_sizes(entry, job, coefficients);
+    const Function stepper = precision == float32   ? reinterpret_cast<Function>(entry.float32)
+                             : precision == float64 ? reinterpret_cast<Function>(entry.float64)
+                                                    : reinterpret_cast<Function>(entry.float64_on_float32_noise);
+    return {stepper, entry.narrow ? kernels.narrow[precision] : kernels.wide[precision], !entry.narrow};
+}
+
+Function find_observer(const std::string &name, Precision precision, bool on_data) {
+    const Kernels &kernels = active();
+    if (on_data) {
+        require(name == "squared_norms" && precision <= float64_on_float32_noise, "data know one observer, squared_norms");
+        const DataSteps &steps = kernels.least_squares_on_data;
+        return precision == float32   ? reinterpret_cast<Function>(steps.float32.squared_norms)
+               : precision == float64 ? reinterpret_cast<Function>(steps.float64.squared_norms)
+                                      : reinterpret_cast<Function>(steps.float64_on_float32_data.squared_norms);
+    }
+    for (int i = 0; i < kernels.n_observers; ++i)
+        if (name == kernels.observers[i].name)
+            return precision == float32 ? reinterpret_cast<Function>(kernels.observers[i].float32)
+                                        : reinterpret_cast<Function>(kernels.observers[i].float64);
+    throw py::value_error("there is no compiled observer '" + name + "'");
+}
 
 // From (observed, first_row, dim, moments, extremes, covariance, out).
 Gather gather_of(const py::tuple &t, const Job &job) {
@@ -88,15 +138,30 @@ Gather gather_of(const py::tuple &t, const Job &job) {
     return g;
 }
 
-// From (address, number of results, parameters, times of the saves).
-void set_observer(Job &job, const py::tuple &t) {
-    job.observer = reinterpret_cast<Function>(t[0].cast<uintptr_t>());
+// From (name or address, number of results, parameters, times of the saves).
+void set_observer(Job &job, const py::tuple &t, Precision precision) {
+    job.observer = py::isinstance<py::str>(t[0]) ? find_observer(t[0].cast<std::string>(), precision, job.data.n > 0)
+                                                 : reinterpret_cast<Function>(t[0].cast<uintptr_t>());
     job.observer_dim = t[1].cast<int>();
     require(py::isinstance<Doubles>(t[2]) && py::isinstance<Doubles>(t[3]),
             "an observer's parameters and times must be contiguous float64 arrays");
     const auto parameters = py::reinterpret_borrow<Doubles>(t[2]), times = py::reinterpret_borrow<Doubles>(t[3]);
     require(times.size() == job.n_saves, "an observer needs the time of every save");
     job.observer_parameters = parameters.data(), job.save_times = times.data();
+}
+
+// From (rows, dim, whether they are shuffled); rows of the type that the step draws.
+void set_data(Job &job, const py::tuple &t, Precision precision) {
+    const auto rows = t[0].cast<py::array>();
+    require(precision == float64 ? py::isinstance<py::array_t<double, py::array::c_style>>(rows)
+                                 : py::isinstance<py::array_t<float, py::array::c_style>>(rows),
+            "data must be a contiguous array of the noise's type");
+    const int64_t dim = t[1].cast<int64_t>();
+    const bool shuffled = t[2].cast<bool>();
+    require(rows.ndim() == 2 && rows.shape(0) >= 1 && rows.shape(0) < (int64_t(1) << 32), "data must have shape (n, width)");
+    require(dim >= 1 && job.dim % dim == 0 && dim <= rows.shape(1), "vectors must fit the rows of the data");
+    require(job.noise_dim >= 1 && (!shuffled || job.noise_dim <= rows.shape(0)), "an epoch must hold a step at least");
+    job.data = {rows.data(), rows.shape(0), rows.shape(1), dim, shuffled};
 }
 
 // From (low, bins per unit, counts).
@@ -123,14 +188,14 @@ void set_given(Job &job, const py::array &given, Precision precision) {
 void run(const py::object &step, const Doubles &coefficients, int noise_dim, int uniform_dim, bool signs, uint64_t seed,
          int64_t first_chain, int64_t first_step, int64_t n_steps, py::array state, bool float32_noise,
          const py::array_t<int64_t, py::array::c_style> &saves, const py::object &saved, const py::tuple &statistics,
-         const py::object &observer, const py::object &histogram, const py::object &normals,
+         const py::object &observer, const py::object &histogram, const py::object &normals, const py::object &data,
          const py::array_t<uint8_t, py::array::c_style> &abort) {
     require(state.ndim() == 2 && state.writeable(), "state must be a writeable array of shape (dim, n_chains)");
     require(coefficients.ndim() == 2 && (coefficients.shape(0) == 1 || coefficients.shape(0) == n_steps),
             "coefficients must have one row, or one a step");
     require(first_chain >= 0 && first_step >= 0 && n_steps >= 0, "ranges must not be negative");
-    require(noise_dim >= 0 && noise_dim <= 4096 && uniform_dim >= 0 && uniform_dim <= 4096,
-            "a step draws at most 4096 numbers of a kind");
+    require(noise_dim >= 0 && noise_dim <= most_narrow_draws && uniform_dim >= 0 && uniform_dim <= most_narrow_draws,
+            "a step draws at most 131072 numbers of a kind");
     require(abort.size() == 1, "abort must hold one byte");
     Job job{};
     job.seed = seed;
@@ -150,21 +215,22 @@ void run(const py::object &step, const Doubles &coefficients, int noise_dim, int
         job.saved = out.mutable_data();
         job.saved_time_stride = stride(out, 0), job.saved_dim_stride = stride(out, 1);
     }
-    if (!observer.is_none()) set_observer(job, observer.cast<py::tuple>());
+    const Precision precision = precision_of(state, float32_noise, signs);
+    if (!data.is_none()) set_data(job, data.cast<py::tuple>(), precision);
+    if (!observer.is_none()) set_observer(job, observer.cast<py::tuple>(), precision);
     if (!histogram.is_none()) set_histogram(job, histogram.cast<py::tuple>());
     require(statistics.size() <= most_gathers, "there are at most 64 groups of statistics");
     Gather gathers[most_gathers];
     for (size_t i = 0; i < statistics.size(); ++i) gathers[i] = gather_of(statistics[i].cast<py::tuple>(), job);
     job.gathers = gathers, job.n_gathers = int(statistics.size());
     check_saves(job);
-    const Precision precision = precision_of(state, float32_noise, signs);
-    const Function stepper = stepper_of(step, precision, job, coefficients.shape(1));
+    const Plan how = plan(step, precision, job, coefficients);
     if (!normals.is_none()) set_given(job, normals.cast<py::array>(), precision);
-    job.writes_path = py::isinstance<py::str>(step);
+    job.writes_path = how.writes_path;
     py::gil_scoped_release unlocked;
-    const Scratch scratch(active().scratch_bytes[precision](job));
+    const Scratch scratch(how.loop.scratch_bytes(job));
     job.scratch = scratch.memory;
-    active().run[precision](job, stepper);
+    how.loop.run(job, how.stepper);
 }
 
 py::tuple step_names() {
@@ -183,7 +249,7 @@ void bind_run(py::module_ &m) {
     m.def("run", &run, py::arg("step"), py::arg("coefficients"), py::arg("noise_dim"), py::arg("uniform_dim"),
           py::arg("signs"), py::arg("seed"), py::arg("first_chain"), py::arg("first_step"), py::arg("n_steps"),
           py::arg("state"), py::arg("float32_noise"), py::arg("saves"), py::arg("saved"), py::arg("statistics"),
-          py::arg("observer"), py::arg("histogram"), py::arg("normals"), py::arg("abort"));
+          py::arg("observer"), py::arg("histogram"), py::arg("normals"), py::arg("data"), py::arg("abort"));
 }
 
 }  // namespace sdefast

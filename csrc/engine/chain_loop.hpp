@@ -9,6 +9,7 @@
 #include "../models/step.hpp"
 #include "../noise/stream.hpp"
 #include "job.hpp"
+#include "picks.hpp"
 #include "statistics.hpp"
 
 namespace sdefast {
@@ -29,12 +30,15 @@ inline i64 steps_per_chunk(const Job &job, i64 doubles_per_time, i64 batch) {
     return steps;
 }
 
-// T is the state's type; Kind and Z what the steps draw (normals, or words of signs) and its type.
-template <class T, class Kind, class Z> class ChainLoop {
+// T is the state's type; Kind and Z what the steps draw (normals, words of signs, or rows of data) and its type; `row` how
+// many lanes a row has.
+template <class T, class Kind, class Z, int row> class ChainLoop {
+    using Noise = Feed<Kind, Z, row>;
+    using Uniform = Feed<Uniforms, T, row>;
+
   public:
-    ChainLoop(const Job &job, Stepper<T, Z> stepper)
-        : job(job), stepper(stepper), observer(reinterpret_cast<Observer<T>>(job.observer)),
-          chunk(chunk_of(job)), layout(job, chunk) {}
+    ChainLoop(const Job &job, Function stepper)
+        : job(job), stepper(stepper), chunk(chunk_of(job)), layout(job, chunk) {}
 
     static i64 scratch_bytes(const Job &job) { return Layout(job, chunk_of(job)).bytes; }
 
@@ -44,12 +48,40 @@ template <class T, class Kind, class Z> class ChainLoop {
     }
 
   private:
+    // A row of lanes: which chains, how many of them real, and the lanes that round them up to whole vectors.
+    struct Group {
+        i64 index, chain;
+        int valid, lanes;
+    };
+
     static i64 chunk_of(const Job &job) {
         i64 doubles_per_time = 0;
-        for (int g = 0; g < job.n_gathers; ++g) doubles_per_time += Statistics<T>::doubles_per_time(job.gathers[g]);
-        static_assert(long_chunk % Feed<Kind, Z>::batch == 0 && long_chunk % Feed<Uniforms, T>::batch == 0,
+        for (int g = 0; g < job.n_gathers; ++g) doubles_per_time += Statistics<T, row>::doubles_per_time(job.gathers[g]);
+        static_assert(long_chunk % Noise::batch == 0 && long_chunk % Uniform::batch == 0,
                       "chunks must end on batch borders");
-        return steps_per_chunk(job, doubles_per_time, Feed<Kind, Z>::batch > 16 ? Feed<Kind, Z>::batch : 16);
+        const i64 steps = steps_per_chunk(job, doubles_per_time, Noise::batch > 16 ? Noise::batch : 16);
+        if (!job.data.shuffled) return steps;
+        const i64 epoch = job.data.n / job.noise_dim;  // an order is not kept over a chunk's end
+        return (steps + epoch - 1) / epoch * epoch;
+    }
+
+    // Numbers of a row's state.
+    static i64 state_size(const Job &job) {
+        return row * (is_data<Kind> ? job.dim / job.data.dim * job.data.width : job.dim);
+    }
+
+    static i64 noise_bytes(const Job &job) {
+        if constexpr (is_data<Kind>)
+            return Noise::bytes(job.noise_dim, job.data);
+        else
+            return Noise::rows(job.noise_dim) * row_bytes<Z>;
+    }
+
+    Noise noise_of(u64 chain, const Group &g) const {
+        if constexpr (is_data<Kind>)
+            return {job.seed, chain, streams(g.index), g.lanes, job.noise_dim, at<Z>(layout.noise), job.data};
+        else
+            return {job.seed, chain, streams(g.index), g.lanes, job.noise_dim, at<Z>(layout.noise)};
     }
 
     // Where things lie in the scratch memory: per group of lanes its generators and state; the noise of one; sums.
@@ -57,28 +89,27 @@ template <class T, class Kind, class Z> class ChainLoop {
         i64 groups, uniform_streams, state, noise, uniforms, path, observed, sums, bytes;
 
         Layout(const Job &job, i64 chunk) {
-            groups = (min(chains_per_block, job.n_chains) + max_lanes - 1) / max_lanes;
+            groups = (min(chains_per_block, job.n_chains) + row - 1) / row;
             uniform_streams = groups * i64(sizeof(Streams));
             state = uniform_streams * (job.uniform_dim ? 2 : 1);
-            noise = state + groups * job.dim * row_bytes<T>;
-            uniforms = noise + Feed<Kind, Z>::rows(job.noise_dim) * row_bytes<Z>;
-            path = uniforms + (job.uniform_dim ? Feed<Uniforms, T>::rows(job.uniform_dim) * row_bytes<T> : 0);
-            observed = path + (job.writes_path ? path_rows * job.dim * row_bytes<T> : 0);
+            noise = state + groups * state_size(job) * i64(sizeof(T));
+            uniforms = noise + noise_bytes(job);
+            path = uniforms + (job.uniform_dim ? Uniform::rows(job.uniform_dim) * row_bytes<T> : 0);
+            observed = path + (job.writes_path ? path_rows : is_data<Kind> ? 1 : 0) * job.dim * row_bytes<T>;
             sums = observed + job.observer_dim * row_bytes<T>;
             bytes = sums;
             for (int g = 0; g < job.n_gathers; ++g)
-                bytes += Statistics<T>::doubles(job.gathers[g], times(job, chunk)) * i64(sizeof(double));
+                bytes += Statistics<T, row>::doubles(job.gathers[g], times(job, chunk)) * i64(sizeof(double));
         }
     };
 
     const Job &job;
-    const Stepper<T, Z> stepper;
-    const Observer<T> observer;
+    const Function stepper;
     const i64 chunk;
     const Layout layout;
-    Statistics<T> statistics[most_gathers];
+    Statistics<T, row> statistics[most_gathers];
 
-    template <class Number> static constexpr i64 row_bytes = i64(max_lanes * sizeof(Number));
+    template <class Number> static constexpr i64 row_bytes = i64(row * sizeof(Number));
 
     static i64 min(i64 a, i64 b) { return a < b ? a : b; }
     static i64 times(const Job &job, i64 chunk) { return min(job.n_saves, chunk + 1); }
@@ -87,21 +118,15 @@ template <class T, class Kind, class Z> class ChainLoop {
     template <class Number> Number *at(i64 bytes) const { return reinterpret_cast<Number *>(scratch() + bytes); }
     Streams &streams(i64 group) const { return at<Streams>(0)[group]; }
     Streams &uniform_streams(i64 group) const { return at<Streams>(layout.uniform_streams)[group]; }
-    T *state(i64 group) const { return at<T>(layout.state) + group * job.dim * max_lanes; }
-
-    // A row of lanes: which chains, how many of them real, and the lanes that round them up to whole vectors.
-    struct Group {
-        i64 index, chain;
-        int valid, lanes;
-    };
+    T *state(i64 group) const { return at<T>(layout.state) + group * state_size(job); }
 
     Group group(i64 block_start, i64 n_chains, i64 index) const {
-        const int valid = int(min(max_lanes, n_chains - index * max_lanes));
-        return {index, block_start + index * max_lanes, valid, (valid + lane_step - 1) / lane_step * lane_step};
+        const int valid = int(min(row, n_chains - index * row));
+        return {index, block_start + index * row, valid, (valid + lane_step - 1) / lane_step * lane_step};
     }
 
     void run_block(i64 start, i64 n_chains) {
-        const i64 n_groups = (n_chains + max_lanes - 1) / max_lanes, last = job.first_step + job.n_steps;
+        const i64 n_groups = (n_chains + row - 1) / row, last = job.first_step + job.n_steps;
         open_statistics();
         for (i64 g = 0; g < n_groups; ++g) load(group(start, n_chains, g));
 
@@ -127,13 +152,14 @@ template <class T, class Kind, class Z> class ChainLoop {
     void run_group(const Group &g, i64 k, i64 end, i64 save, i64 saves) {
         const u64 chain = u64(job.first_chain + g.chain);
         const i64 saves_end = save + saves;
-        Feed<Kind, Z> noise(job.seed, chain, streams(g.index), g.lanes, job.noise_dim, at<Z>(layout.noise));
-        Feed<Uniforms, T> uniforms(job.seed, chain, uniform_streams(g.index), g.lanes, job.uniform_dim,
-                                   at<T>(layout.uniforms));
-        if (job.given) {
-            const Z *given = static_cast<const Z *>(job.given) + g.chain;
-            noise.replace(given, job.given_stride, job.first_step * job.noise_dim, job.n_steps * job.noise_dim, g.valid);
-        }
+        Noise noise = noise_of(chain, g);
+        Uniform uniforms(job.seed, chain, uniform_streams(g.index), g.lanes, job.uniform_dim, at<T>(layout.uniforms));
+        if constexpr (!is_data<Kind>)
+            if (job.given) {
+                const Z *given = static_cast<const Z *>(job.given) + g.chain;
+                noise.replace(given, job.given_stride, job.first_step * job.noise_dim, job.n_steps * job.noise_dim,
+                              g.valid);
+            }
         noise.start(k, k == job.first_step);
         uniforms.start(k, k == job.first_step);
 
@@ -157,35 +183,50 @@ template <class T, class Kind, class Z> class ChainLoop {
         while (recorded < most && job.saves[next + recorded] == k + recorded + 1) ++recorded;
         const i64 steps = recorded ? recorded : next < saves_end ? min(n, job.saves[next] - k) : n;
         const bool several = recorded > 1;
-        stepper(job.coefficients + (k - job.first_step) * job.coefficient_stride, job.coefficient_stride, k, steps,
-                job.dim, job.noise_dim, g.lanes, x, z, u, several ? path : nullptr);
+        const double *coefficients = job.coefficients + (k - job.first_step) * job.coefficient_stride;
+        if constexpr (is_data<Kind>)
+            reinterpret_cast<DataStepper<T>>(stepper)(coefficients, job.coefficient_stride, steps, g.lanes, x, z, job.data);
+        else
+            reinterpret_cast<Stepper<T, Z>>(stepper)(coefficients, job.coefficient_stride, k, steps, job.dim,
+                                                     job.noise_dim, g.lanes, x, z, u, several ? path : nullptr);
         if (several) {
-            for (i64 r = 0; r < recorded; ++r) record(g, path + r * job.dim * max_lanes, next + r, next + r - save);
+            for (i64 r = 0; r < recorded; ++r) record(g, path + r * job.dim * row, next + r, next + r - save);
         } else if (next < saves_end && job.saves[next] == k + steps) {
             record(g, x, next, next - save);
         }
         return steps;
     }
 
+    // The values of the job's observer, where there is one.
+    T *observe(const Group &g, const T *x, i64 save) const {
+        T *observed = at<T>(layout.observed);
+        if (!job.observer) return observed;
+        if constexpr (is_data<Kind>)
+            reinterpret_cast<DataObserver<T>>(job.observer)(job.observer_parameters, job.data.width, g.lanes, x, observed);
+        else
+            reinterpret_cast<Observer<T>>(job.observer)(job.observer_parameters, job.save_times[save], g.lanes, x, observed);
+        return observed;
+    }
+
     void record(const Group &g, T *x, i64 save, i64 time) {
+        T *observed = observe(g, x, save);
+        if constexpr (is_data<Kind>) x = components(g);
         if (job.saved) {
             T *out = static_cast<T *>(job.saved) + save * job.saved_time_stride + g.chain;
             for (int i = 0; i < job.dim; ++i)
-                __builtin_memcpy(out + i * job.saved_dim_stride, x + i * max_lanes, size_t(g.valid) * sizeof(T));
+                __builtin_memcpy(out + i * job.saved_dim_stride, x + i * row, size_t(g.valid) * sizeof(T));
         }
-        T *observed = at<T>(layout.observed);
-        if (observer) observer(job.observer_parameters, job.save_times[save], g.lanes, x, observed);
         if (job.histogram) count(g, x, job.histogram + save * job.dim * (job.n_bins + 2));
         for (int i = 0; i < job.n_gathers; ++i) {
             const Gather &gather = job.gathers[i];
-            T *rows = (gather.observed ? observed : x) + gather.first_row * max_lanes;
+            T *rows = (gather.observed ? observed : x) + gather.first_row * row;
             statistics[i].add(time, rows, g.valid, g.index == 0);
         }
     }
 
     // Values that are no number are counted nowhere.
     void count(const Group &g, const T *x, i64 *counts) const {
-        for (int i = 0; i < job.dim; ++i, x += max_lanes, counts += job.n_bins + 2) {
+        for (int i = 0; i < job.dim; ++i, x += row, counts += job.n_bins + 2) {
             for (int l = 0; l < g.valid; ++l) {
                 const double bin = (double(x[l]) - job.low) * job.bins_per_unit;
                 if (bin != bin) continue;
@@ -198,7 +239,7 @@ template <class T, class Kind, class Z> class ChainLoop {
         double *sums = at<double>(layout.sums);
         for (int i = 0; i < job.n_gathers; ++i) {
             statistics[i].open(job.gathers[i], sums, times(job, chunk));
-            sums += Statistics<T>::doubles(job.gathers[i], times(job, chunk));
+            sums += Statistics<T, row>::doubles(job.gathers[i], times(job, chunk));
         }
     }
 
@@ -214,16 +255,38 @@ template <class T, class Kind, class Z> class ChainLoop {
     void load(const Group &g) {
         for (int i = 0; i < job.dim; ++i) {
             const T *from = static_cast<const T *>(job.state) + i * job.state_stride + g.chain;
-            T *x = state(g.index) + i * max_lanes;
+            T *x = is_data<Kind> ? at<T>(layout.path) + i * row : state(g.index) + i * row;
             for (int l = 0; l < g.lanes; ++l) x[l] = from[l < g.valid ? l : 0];
         }
+        if constexpr (is_data<Kind>) turn(g, at<T>(layout.path), state(g.index), true);
     }
 
     void store(const Group &g) {
+        const T *x = is_data<Kind> ? turn(g, at<T>(layout.path), state(g.index), false) : state(g.index);
         for (int i = 0; i < job.dim; ++i) {
             T *to = static_cast<T *>(job.state) + i * job.state_stride + g.chain;
-            __builtin_memcpy(to, state(g.index) + i * max_lanes, size_t(g.valid) * sizeof(T));
+            __builtin_memcpy(to, x + i * row, size_t(g.valid) * sizeof(T));
         }
+    }
+
+    // Chains that lie one after the other as rows of components, if somebody asks for those.
+    T *components(const Group &g) const {
+        bool wanted = job.saved || job.histogram;
+        for (int i = 0; i < job.n_gathers; ++i) wanted |= !job.gathers[i].observed;
+        return wanted ? turn(g, at<T>(layout.path), state(g.index), false) : nullptr;
+    }
+
+    // Between rows of components and chains one after the other, which end in zeros.
+    T *turn(const Group &g, T *rows, T *chains, bool to_chains) const {
+        const i64 d = job.data.dim, width = job.data.width, parts = job.dim / d;
+        for (int l = 0; l < g.lanes; ++l)
+            for (i64 p = 0; p < parts; ++p, chains += width) {
+                T *own = rows + p * d * row + l;
+                for (i64 i = 0; i < d; ++i) (to_chains ? chains[i] : own[i * row]) = to_chains ? own[i * row] : chains[i];
+                if (to_chains)
+                    for (i64 i = d; i < width; ++i) chains[i] = 0;
+            }
+        return rows;
     }
 };
 

@@ -8,8 +8,19 @@ namespace sdefast {
 // Statistics are kept per block of chains, whatever tile or thread runs it, so their bits depend on nothing else.
 constexpr int64_t chains_per_block = 4096;
 
-// The largest dimension of state and noise.
-constexpr int largest_dim = 64;
+// The largest dimension of the state: of models whose rows are worked on together, and of those in loops over narrow rows.
+constexpr int largest_dim = 64, largest_narrow_dim = 8192;
+
+// Numbers that a step draws at most, of a kind.
+constexpr int most_draws = 4096, most_narrow_draws = 131072;
+
+// What steps may draw from instead of normals: n rows of `width` numbers of the noise's type, one after the other. The
+// chains' vectors have `dim` components; such chains are kept one after the other too, each of its vectors `width` long.
+struct Data {
+    const void *rows;
+    int64_t n, width, dim;
+    bool shuffled;  // every epoch in a fresh order; else drawn with replacement
+};
 
 // Statistics of some rows of numbers: components of the state, or what the observer makes of it.
 struct Gather {
@@ -30,6 +41,7 @@ struct Job {
     int64_t first_step, n_steps;
     int dim;
     int noise_dim, uniform_dim;  // draws a step
+    Data data;                   // n is 0 where there is none; else noise_dim is how many rows a step draws
 
     // Normals to use instead of the generator's, from those of first_step on: (draws, n_chains), or null.
     const void *given;

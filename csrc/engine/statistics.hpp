@@ -15,16 +15,16 @@ namespace SDEFAST_LEVEL {
 
 constexpr int columns = 16;
 
-// Partial sums of a row in the state's own type; as many as keep the additions independent of one another.
-constexpr int partials = 64;
-
 using Column = double[columns];
 
 // Before a loop over columns: GCC would unroll 16 iterations first and then not vectorise what is left.
 #define SDEFAST_COLUMNS _Pragma("GCC unroll 1")
 
-// What a row of lanes adds to a time's sums: per component the power sums (and the extremes), then the products.
-template <class T> class Statistics {
+// What a row of `row` lanes adds to a time's sums: per component the power sums (and the extremes), then the products.
+template <class T, int row> class Statistics {
+    // Partial sums of a row in the state's own type; as many as keep the additions independent of one another.
+    static constexpr int partials = row < 64 ? row : 64;
+
   public:
     // Times that are gathered before they are finished; the caller's scratch holds that many.
     static i64 doubles_per_time(const Gather &wanted) { return columns * rows(wanted) + wanted.dim + 1; }
@@ -33,9 +33,12 @@ template <class T> class Statistics {
         wanted = gather, n_rows = rows(gather);
         sums = reinterpret_cast<Column *>(scratch), partial = sums + times * n_rows;
         reference = scratch + (times + 1) * columns * n_rows, absent = reference + times * wanted.dim;
+        work = absent + times;
     }
 
-    static i64 doubles(const Gather &wanted, i64 times) { return times * doubles_per_time(wanted) + columns * rows(wanted); }
+    static i64 doubles(const Gather &wanted, i64 times) {
+        return times * doubles_per_time(wanted) + columns * rows(wanted) + wanted.dim;
+    }
 
     void clear(i64 times) {
         for (i64 r = 0; r < times * n_rows; ++r)
@@ -43,13 +46,13 @@ template <class T> class Statistics {
         for (i64 t = 0; t < times; ++t) absent[t] = 0;
     }
 
-    // Add a row: x[i * max_lanes + lane], of which the first `valid` lanes count; the others are overwritten, so that
+    // Add a row: x[i * row + lane], of which the first `valid` lanes count; the others are overwritten, so that
     // every row is a full one.
     void add(i64 time, T *x, int valid, bool first_of_block) {
         if (first_of_block) set_reference(time, x, valid);
         const double *center = reference + time * wanted.dim;
         for (int i = 0; i < wanted.dim; ++i)
-            for (int l = valid; l < max_lanes; ++l) x[i * max_lanes + l] = T(center[i]);  // adds exactly nothing
+            for (int l = valid; l < row; ++l) x[i * row + l] = T(center[i]);  // adds exactly nothing
         if (n_rows == 2 && add_two_powers(x, T(center[0]), sums + 2 * time)) return;
         if (!gather(center, x)) absent[time] += gather_finite(center, x, valid);
         commit(time, first_of_block);
@@ -62,7 +65,7 @@ template <class T> class Statistics {
         const double n = double(n_chains) - absent[time], divisor = n > 0 ? n : 1;
         double *pairs = out + 1 + wanted.dim * statistics_per_component(wanted.moments, wanted.extremes);
         *out++ = n;
-        double shift[largest_dim];
+        double *shift = work;
         for (int i = 0; i < wanted.dim; ++i) {
             double s[4];
             for (int k = 0; k < wanted.moments; ++k) s[k] = total(*sum++);
@@ -87,7 +90,7 @@ template <class T> class Statistics {
     Gather wanted;
     i64 n_rows;
     Column *sums, *partial;
-    double *reference, *absent;
+    double *reference, *absent, *work;  // work: a number a component
 
     static i64 rows(const Gather &wanted) {
         return statistics_size(wanted.dim, wanted.moments, wanted.extremes, wanted.covariance) - 1;
@@ -100,7 +103,7 @@ template <class T> class Statistics {
         int lane = 0;
         while (lane < valid && !chain_is_finite(x, lane)) ++lane;
         for (int i = 0; i < wanted.dim; ++i)
-            reference[time * wanted.dim + i] = lane < valid ? double(x[i * max_lanes + lane]) : double(__builtin_nan(""));
+            reference[time * wanted.dim + i] = lane < valid ? double(x[i * row + lane]) : double(__builtin_nan(""));
     }
 
     static double shift_of(double center) { return finite(center) ? center : 0; }
@@ -111,15 +114,15 @@ template <class T> class Statistics {
         Column *out = partial;
         bool good = true;
         for (int i = 0; i < wanted.dim; ++i) {
-            const T *row = x + i * max_lanes;
-            good &= wanted.moments == 2 ? two_powers(row, T(center[i]), out) : four_powers(row, center[i], out);
+            const T *own = x + i * row;
+            good &= wanted.moments == 2 ? two_powers(own, T(center[i]), out) : four_powers(own, center[i], out);
             out += wanted.moments;
-            if (wanted.extremes) extremes(row, out), out += 2;
+            if (wanted.extremes) extremes(own, out), out += 2;
         }
         if (wanted.covariance)
             for (int i = 0; i < wanted.dim; ++i)
                 for (int j = i + 1; j < wanted.dim; ++j)
-                    good &= product(x + i * max_lanes, T(center[i]), x + j * max_lanes, T(center[j]), *out++);
+                    good &= product(x + i * row, T(center[i]), x + j * row, T(center[j]), *out++);
         return good;
     }
 
@@ -128,7 +131,7 @@ template <class T> class Statistics {
         for (int l = 0; l < partials; ++l) {
             T sum = 0, squares = 0;
 #pragma GCC unroll 4
-            for (int b = 0; b < max_lanes; b += partials) {
+            for (int b = 0; b < row; b += partials) {
                 const T d = x[b + l] - center;
                 sum += d;
                 squares = fma(d, d, squares);
@@ -152,11 +155,17 @@ template <class T> class Statistics {
 
     // Partial sums to columns.
     static void fold(const T (&sums)[partials], Column &out) {
+        static_assert(partials == 2 * columns || partials == 4 * columns, "one or two halvings");
         constexpr int half = partials / 2;
         T halves[half];
         for (int l = 0; l < half; ++l) halves[l] = sums[l] + sums[l + half];
-        SDEFAST_COLUMNS
-        for (int c = 0; c < columns; ++c) out[c] = double(halves[c] + halves[c + columns]);
+        if constexpr (half == columns) {
+            SDEFAST_COLUMNS
+            for (int c = 0; c < columns; ++c) out[c] = double(halves[c]);
+        } else {
+            SDEFAST_COLUMNS
+            for (int c = 0; c < columns; ++c) out[c] = double(halves[c] + halves[c + columns]);
+        }
     }
 
     // In float64 throughout: a fourth power soon leaves the range of float32.
@@ -165,7 +174,7 @@ template <class T> class Statistics {
         for (int c = 0; c < columns; ++c) {
             double s1 = 0, s2 = 0, s3 = 0, s4 = 0;
 #pragma GCC unroll 16
-            for (int b = 0; b < max_lanes; b += columns) {
+            for (int b = 0; b < row; b += columns) {
                 const double d = double(x[b + c]) - center, square = d * d;
                 s1 += d;
                 s2 += square;
@@ -190,7 +199,7 @@ template <class T> class Statistics {
         for (int c = 0; c < columns; ++c) {
             T low = x[c], high = x[c];
 #pragma GCC unroll 16
-            for (int b = columns; b < max_lanes; b += columns) {
+            for (int b = columns; b < row; b += columns) {
                 low = x[b + c] < low ? x[b + c] : low;
                 high = x[b + c] > high ? x[b + c] : high;
             }
@@ -203,7 +212,7 @@ template <class T> class Statistics {
         for (int l = 0; l < partials; ++l) {
             T sum = 0;
 #pragma GCC unroll 4
-            for (int b = 0; b < max_lanes; b += partials) sum = fma(x[b + l] - x_center, y[b + l] - y_center, sum);
+            for (int b = 0; b < row; b += partials) sum = fma(x[b + l] - x_center, y[b + l] - y_center, sum);
             sums[l] = sum;
         }
         fold(sums, out);
@@ -228,16 +237,16 @@ template <class T> class Statistics {
 
     bool chain_is_finite(const T *x, int lane) const {
         bool good = true;
-        for (int i = 0; i < wanted.dim; ++i) good &= finite(double(x[i * max_lanes + lane]));
+        for (int i = 0; i < wanted.dim; ++i) good &= finite(double(x[i * row + lane]));
         return good;
     }
 
     void gather_chain(const double *center, const T *x, int lane) {
         const int c = lane % columns;
         Column *out = partial;
-        double d[largest_dim];
+        double *d = work;
         for (int i = 0; i < wanted.dim; ++i) {
-            const double value = double(x[i * max_lanes + lane]);
+            const double value = double(x[i * row + lane]);
             d[i] = value - shift_of(center[i]);
             double power = 1;
             for (int k = 0; k < wanted.moments; ++k) (*out++)[c] += power *= d[i];

@@ -1,6 +1,7 @@
 // All kernels at one instruction-set level. The build compiles this file once per level, with SDEFAST_LEVEL set to the
 // name of a namespace and SDEFAST_LEVEL_NAME to what users call it.
 #include "../engine/chain_loop.hpp"
+#include "../models/least_squares_data.hpp"
 #include "../models/models.hpp"
 #include "../noise/vector_math.hpp"
 #include "table.hpp"
@@ -9,13 +10,19 @@ namespace sdefast {
 namespace SDEFAST_LEVEL {
 namespace {
 
-template <class T, class Kind, class Z> void run(const Job &job, Function stepper) {
-    ChainLoop<T, Kind, Z>(job, reinterpret_cast<Stepper<T, Z>>(stepper)).run();
+template <class T, class Kind, class Z, int row> void run(const Job &job, Function stepper) {
+    ChainLoop<T, Kind, Z, row>(job, stepper).run();
 }
 
-template <class T, class Kind, class Z> i64 scratch_bytes(const Job &job) {
-    return ChainLoop<T, Kind, Z>::scratch_bytes(job);
+template <class T, class Kind, class Z, int row> i64 scratch_bytes(const Job &job) {
+    return ChainLoop<T, Kind, Z, row>::scratch_bytes(job);
 }
+
+template <class T, class Kind, class Z, int row = max_lanes>
+constexpr Loop loop = {run<T, Kind, Z, row>, scratch_bytes<T, Kind, Z, row>};
+
+template <class T, class Z> constexpr Loop narrow_loop = loop<T, Normals, Z, narrow_lanes>;
+template <class T> constexpr Loop data_loop = loop<T, Picks, u32, narrow_lanes>;
 
 // Rows of lanes, batch by batch, copied to where they belong.
 template <class Kind, class Z> void noise(const NoiseJob &job) {
@@ -62,19 +69,20 @@ template <class T> void elementary(int function, const void *in, const void *pow
     for (i64 i = 0; i < n; ++i) y[i] = function == 0 ? exp(x[i]) : function == 1 ? log(x[i]) : pow(x[i], b[i]);
 }
 
-template <class Model> i64 n_coefficients(i64 dim, i64 noise_dim) {
-    if constexpr (Model::dim == 0)
-        return Model::count(dim, noise_dim);
+template <class Model> bool fits(const Job &job, const double *coefficients, i64 n) {
+    if constexpr (is_narrow<Model>)
+        return Model::fits(job, coefficients, n);
+    else if constexpr (Model::dim == 0)
+        return job.dim <= largest_dim && n == Model::count(job.dim, job.noise_dim);
     else
-        return Model::n_coefficients;
+        return job.dim == Model::dim && job.noise_dim == Model::noise_dim && n == Model::n_coefficients;
 }
 
 // Known when compiled: nothing of a level may run before the level is chosen.
 template <class Model> constexpr StepEntry entry(const char *name) {
     return {name,
-            Model::dim,
-            Model::noise_dim,
-            n_coefficients<Model>,
+            is_narrow<Model>,
+            fits<Model>,
             stepper<Model, float, float>,
             stepper<Model, double, double>,
             stepper<Model, double, float>};
@@ -83,6 +91,15 @@ template <class Model> constexpr StepEntry entry(const char *name) {
 #define SDEFAST_ENTRY(name, Model) entry<Model>(#name),
 constexpr StepEntry steps[] = {SDEFAST_STEPS(SDEFAST_ENTRY)};
 
+constexpr ObserverEntry observers[] = {
+    {"squared_norms", squared_norms<float>, squared_norms<double>},
+    {"rotated", rotated<float>, rotated<double>},
+};
+
+template <class T, class Z>
+constexpr DataStep<T> data_step = {LeastSquaresOnData<T, Z>::fits, LeastSquaresOnData<T, Z>::rows,
+                                   LeastSquaresOnData<T, Z>::squared_norms};
+
 }  // namespace
 
 extern const Kernels kernels;
@@ -90,10 +107,13 @@ const Kernels kernels = {
     SDEFAST_LEVEL_NAME,
     steps,
     int(sizeof steps / sizeof *steps),
-    {run<float, Normals, float>, run<double, Normals, double>, run<double, Normals, float>, run<float, Words, u32>,
-     run<double, Words, u32>},
-    {scratch_bytes<float, Normals, float>, scratch_bytes<double, Normals, double>, scratch_bytes<double, Normals, float>,
-     scratch_bytes<float, Words, u32>, scratch_bytes<double, Words, u32>},
+    observers,
+    int(sizeof observers / sizeof *observers),
+    {loop<float, Normals, float>, loop<double, Normals, double>, loop<double, Normals, float>, loop<float, Words, u32>,
+     loop<double, Words, u32>},
+    {narrow_loop<float, float>, narrow_loop<double, double>, narrow_loop<double, float>},
+    {data_loop<float>, data_loop<double>, data_loop<double>},
+    {data_step<float, float>, data_step<double, double>, data_step<double, float>},
     {{noise<Normals, float>, noise<Normals, double>}, {noise<Uniforms, float>, noise<Uniforms, double>}},
     words,
     {elementary<float>, elementary<double>},

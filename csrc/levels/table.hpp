@@ -22,14 +22,49 @@ using Stepper = void (*)(const double *coefficients, int64_t stride, int64_t fir
 // out[r * max_lanes + lane] = result r at time t of the state x[i * max_lanes + lane].
 template <class T> using Observer = void (*)(const double *parameters, double t, int lanes, const T *x, T *out);
 
-// Sizes of 0 mean any.
+// A built-in step; `fits` says whether it takes a job of these sizes and a row of n coefficients. Those of narrow rows run
+// in the loop for such rows.
 struct StepEntry {
     const char *name;
-    int dim, noise_dim;
-    int64_t (*n_coefficients)(int64_t dim, int64_t noise_dim);
+    bool narrow;
+    bool (*fits)(const Job &job, const double *coefficients, int64_t n);
     Stepper<float, float> float32;
     Stepper<double, double> float64;
     Stepper<double, float> float64_on_float32_noise;
+};
+
+// The same where steps draw rows of data: chains lie one after the other (`Data` in engine/job.hpp), n_steps times
+// noise_dim rows of picks say which row of the data each takes. The last pick may be followed by any valid ones.
+template <class T>
+using DataStepper = void (*)(const double *coefficients, int64_t stride, int64_t n_steps, int lanes, T *x,
+                             const uint32_t *picks, const Data &data);
+
+template <class T>
+using DataObserver = void (*)(const double *parameters, int64_t width, int lanes, const T *x, T *out);
+
+// A step on data, with its observer of squared norms.
+template <class T> struct DataStep {
+    bool (*fits)(const Job &job, const double *coefficients, int64_t n);
+    DataStepper<T> stepper;
+    DataObserver<T> squared_norms;
+};
+
+struct DataSteps {
+    DataStep<float> float32;
+    DataStep<double> float64, float64_on_float32_data;
+};
+
+// An observer of narrow rows.
+struct ObserverEntry {
+    const char *name;
+    Observer<float> float32;
+    Observer<double> float64;
+};
+
+// The loops for one type of state and noise.
+struct Loop {
+    void (*run)(const Job &, Function stepper);
+    int64_t (*scratch_bytes)(const Job &);
 };
 
 // A block of one kind of noise as an array: out[d * row + c] is draw first_draw + d of chain first_chain + c.
@@ -44,8 +79,11 @@ struct Kernels {
     const char *level;
     const StepEntry *steps;
     int n_steps;
-    void (*run[n_precisions])(const Job &, Function stepper);
-    int64_t (*scratch_bytes[n_precisions])(const Job &);
+    const ObserverEntry *observers;
+    int n_observers;
+    Loop wide[n_precisions];
+    Loop narrow[3], on_data[3];
+    DataSteps least_squares_on_data;
     void (*noise[2][2])(const NoiseJob &);  // [NoiseKind][float32, float64]
     void (*words)(const NoiseJob &, uint32_t stream);
     void (*elementary[2])(int function, const void *in, const void *power, void *out, int64_t n);  // vector math

@@ -52,10 +52,15 @@ SDEFAST_INLINE void step_rows(const double *coefficients, i64 stride, int lanes,
     }
 }
 
+// Whether a model of many components runs in narrow rows, whose length it knows and which it leaves no path of.
+template <class Model> constexpr bool is_narrow = false;
+
 template <class Model, class T, class Z>
 void stepper(const double *coefficients, i64 stride, i64, i64 n_steps, int dim, int noise_dim, int lanes, T *x,
-             const Z *z, const T *, T *path) {
-    if constexpr (Model::dim == 0)  // any dimension: the model brings its own loop over rows
+             const Z *z, const T *u, T *path) {
+    if constexpr (is_narrow<Model>)
+        Model::rows(coefficients, stride, dim, noise_dim, lanes, n_steps, x, z, u);
+    else if constexpr (Model::dim == 0)  // any dimension: the model brings its own loop over rows
         Model::rows(coefficients, stride, dim, noise_dim, lanes, n_steps, x, z, path);
     else if (path)
         step_rows<Model, true>(coefficients, stride, lanes, n_steps, x, z, path);

@@ -151,9 +151,9 @@ template <class Kind, class Z> struct Source {
     }
 };
 
-// What a row of lanes draws step after step: batches in a buffer, of which the first `used` draws are spent and the next
+// What `row` lanes draw step after step: batches in a buffer, of which the first `used` draws are spent and the next
 // `available` are not. A row of words holds 32 signs.
-template <class Kind, class Z> class Feed {
+template <class Kind, class Z, int row> class Feed {
   public:
     static constexpr i64 draws_per_row = Kind::stream == 2 ? 32 : 1, batch = rows_per_batch<Z> * draws_per_row;
 
@@ -184,7 +184,7 @@ template <class Kind, class Z> class Feed {
         return available / draws;
     }
 
-    const Z *next() const { return buffer + used / draws_per_row * max_lanes; }
+    const Z *next() const { return buffer + used / draws_per_row * row; }
 
     void spend(i64 steps) { used += steps * draws, available -= steps * draws; }
 
@@ -205,7 +205,7 @@ template <class Kind, class Z> class Feed {
             const i64 draw = filled + r - first_given;  // batches begin before the first one and end after the last
             const bool there = draw >= 0 && draw < n_given;
             for (int l = 0; l < lanes; ++l)
-                out[r * max_lanes + l] = there && l < valid ? given[draw * given_stride + l] : Z(0);
+                out[r * row + l] = there && l < valid ? given[draw * given_stride + l] : Z(0);
         }
     }
 
@@ -214,15 +214,15 @@ template <class Kind, class Z> class Feed {
         if (available > 0) {
             const i64 spent = used / draws_per_row;
             left = (used + available) / draws_per_row - spent;
-            __builtin_memmove(buffer, buffer + spent * max_lanes, size_t(left * max_lanes) * sizeof(Z));
+            __builtin_memmove(buffer, buffer + spent * row, size_t(left * row) * sizeof(Z));
             used -= spent * draws_per_row;
         } else if (available == 0) {
             used = 0;
         }
         if (given)
-            copy(buffer + left * max_lanes);
+            copy(buffer + left * row);
         else
-            source.batch(streams, lanes, filled / draws_per_row, buffer + left * max_lanes, max_lanes);
+            source.batch(streams, lanes, filled / draws_per_row, buffer + left * row, row);
         filled += batch;
         available += batch;
     }

@@ -105,7 +105,7 @@ class _Run:
         budget = int(min(_BUFFER, _USABLE * device.free_memory() / 4))
         self.limits = _Limits.of(whole, budget, scratch=memory.device is None)
         self.paths = whole.kernel.kernel()  # type: ignore[union-attr]
-        self.observer = whole.observer and whole.observer.kernel.kernel()  # type: ignore[attr-defined]
+        self.observer = whole.observer and whole.observer.kernel.kernel()  # type: ignore[union-attr]
         self.rows = self._rows(whole.coefficients) if len(whole.coefficients) == 1 else None
         self.passing = _Passing(memory.host) if memory.host is not None else None
         self.ahead: deque[tuple[Any, int]] = deque()
@@ -325,7 +325,7 @@ class _Limits(NamedTuple):
         n = min(-(-whole.n_chains // BLOCK) * BLOCK, MOST_CHAINS)
         while n > LEAST_CHAINS and n * max(per_chain, per_save * wanted_saves, per_step * wanted_steps) > budget:
             n = max(n // 2 // BLOCK * BLOCK, LEAST_CHAINS)
-        saves = min(int(budget / (per_save * n)), _MOST_SAVES)
+        saves = min(int(budget / max(per_save * n, 1.0)), _MOST_SAVES)
         if whole.histogram is not None:
             saves = min(saves, budget // (8 * whole.dim * (whole.histogram.bins + 2)))
         steps = int(LAUNCH / (n * whole.cost))

@@ -46,18 +46,33 @@ class Draws:
     float32: bool = False
 
 
+@dataclass(frozen=True, eq=False)
+class Data:
+    """Rows that steps draw from instead of normals, ``noise_dim`` a step; the chains' vectors have ``dim`` components.
+
+    ``shuffled``: every epoch in a fresh order, otherwise with replacement. See csrc/engine/picks.hpp.
+    """
+
+    rows: np.ndarray
+    dim: int
+    shuffled: bool
+
+
 @dataclass(frozen=True)
 class Observer:
-    """Functions of time and state that are evaluated at saved times: ``count`` of them, with these parameters."""
+    """Functions of time and state that are evaluated at saved times: ``count`` of them, with these parameters.
 
-    kernel: Compiled
+    ``kernel`` is the name of a built-in one or a compiled one.
+    """
+
+    kernel: str | Compiled
     count: int
     parameters: np.ndarray
     times: np.ndarray
 
-    def at(self, saves: slice) -> tuple[int, int, np.ndarray, np.ndarray]:
+    def at(self, saves: slice) -> tuple[str | int, int, np.ndarray, np.ndarray]:
         """What the kernel needs for some of the times."""
-        return self.kernel.address(), self.count, self.parameters, self.times[saves]
+        return _named(self.kernel), self.count, self.parameters, self.times[saves]
 
 
 @dataclass(frozen=True)
@@ -94,6 +109,7 @@ class Tile:
     observer: Observer | None = None
     histogram: Histogram | None = None
     normals: np.ndarray | None = None
+    data: Data | None = None
 
     @property
     def dim(self) -> int:
@@ -152,12 +168,16 @@ class _Chunk(NamedTuple):
 
 
 def _chunks(tile: Tile) -> Iterator[_Chunk]:
-    """Cut a tile's steps into calls of about `CALL`; long ones end where the noise begins a new segment."""
+    """Cut a tile's steps into calls of about `CALL`; long ones end where noise begins a segment or data an epoch."""
     last = tile.first_step + tile.n_steps
     if tile.work <= CALL:
         yield _Chunk(tile.first_step, last, slice(0, len(tile.saves)))
         return
-    length = max(CALL * tile.n_steps // tile.work // 1024, 1) * 1024
+    unit = 1024
+    if tile.data is not None and tile.data.shuffled:  # an order is made anew in a call that begins within an epoch
+        epoch = len(tile.data.rows) // tile.draws.noise_dim
+        unit = -(-unit // epoch) * epoch
+    length = max(CALL * tile.n_steps // tile.work // unit, 1) * unit
     start = tile.first_step
     while start < last:
         end = min((start // length + 1) * length, last)
@@ -183,7 +203,7 @@ def _run_chunk(
     parts = statistics if whole else [np.empty((len(s), saves.stop - saves.start, s.shape[2])) for s in statistics]
     observer = tile.observer
     _core.run(
-        tile.kernel if isinstance(tile.kernel, str) else tile.kernel.address(),
+        _named(tile.kernel),
         rows,
         draws.noise_dim,
         draws.uniform_dim,
@@ -200,11 +220,16 @@ def _run_chunk(
         None if observer is None else observer.at(saves),
         _bins(tile.histogram, counts, saves),
         None if tile.normals is None else _steps_of(tile, chunk),
+        None if tile.data is None else (tile.data.rows, tile.data.dim, tile.data.shuffled),
         abort,
     )
     if not whole:
         for all_times, part in zip(statistics, parts, strict=True):
             all_times[:, saves] = part
+
+
+def _named(kernel: str | Compiled) -> str | int:
+    return kernel if isinstance(kernel, str) else kernel.address()
 
 
 def _request(g: Gathered, out: np.ndarray) -> tuple[bool, int, int, int, bool, bool, np.ndarray]:

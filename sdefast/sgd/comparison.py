@@ -9,8 +9,9 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from .. import checks
-from .descent import Descent, sgd
+from .descent import sgd
 from .problem import LeastSquares
+from .result import Descent
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
