@@ -137,8 +137,9 @@ def read_data(file: Path) -> tuple[np.ndarray, np.ndarray]:
 def _loaded(file: Path) -> dict[str, np.ndarray]:
     """The arrays of a file of numpy; the only one of a .npy file has the name ""."""
     try:
-        content = np.load(file)
-        return {"": content} if isinstance(content, np.ndarray) else dict(content)
+        with file.open("rb") as opened:
+            content = np.load(opened)
+            return {"": content} if isinstance(content, np.ndarray) else dict(content)
     except (ValueError, EOFError, BadZipFile) as error:
         raise ValueError(f"{file} cannot be read as a file of numpy: {error}") from None
 

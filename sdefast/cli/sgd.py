@@ -39,7 +39,11 @@ def register(commands: Any) -> None:
         "of a preset, by default of figure 1 of the thesis as its text states it, changed by the other options.",
     )
     parser.set_defaults(run=run)
-    parser.add_argument("--preset", metavar="NAME", help="figure-1 to figure-16, or figure-1-program to ...")
+    parser.add_argument(
+        "--preset",
+        metavar="NAME",
+        help="figure-1 to figure-16 as the thesis' text states them, or with -program added as its program ran them",
+    )
     parser.add_argument("--list-presets", action="store_true", help="print the presets, and do nothing else")
     _add_problem_options(parser.add_argument_group("the problem"))
     _add_descent_options(parser.add_argument_group("the descent"))
@@ -184,7 +188,8 @@ def _median_name(measure: str) -> str:
 
 def _title(e: presets.Experiment) -> list[str]:
     """Which preset it is, and what its description says."""
-    return [f"{e.name}: {e.source}", *textwrap.wrap(e.description, _WIDTH), ""] if e.name else []
+    description = textwrap.wrap(e.description, _WIDTH, break_on_hyphens=False)
+    return [f"{e.name}: {e.source}", *description, ""] if e.name else []
 
 
 def _exact(e: SGDExperiment, notes: list[str]) -> dict[str, np.ndarray] | None:
