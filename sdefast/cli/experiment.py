@@ -146,10 +146,14 @@ def _loaded(file: Path) -> dict[str, np.ndarray]:
 
 def _table(file: Path) -> np.ndarray:
     """Numbers separated by commas, below a line of names if the first line is not of numbers."""
-    with file.open() as lines:
-        first = lines.readline()
+    lines = [line for line in file.read_text().splitlines() if line.strip()]
     try:
-        np.array(first.split(","), dtype=float)
+        np.array(lines[:1] and lines[0].split(","), dtype=float)
     except ValueError:
-        return np.loadtxt(file, delimiter=",", skiprows=1, ndmin=2)
-    return np.loadtxt(file, delimiter=",", ndmin=2)
+        del lines[0]
+    if not lines:
+        raise ValueError(f"{file} holds no numbers")
+    try:
+        return np.loadtxt(lines, delimiter=",", ndmin=2)
+    except ValueError as error:
+        raise ValueError(f"{file} cannot be read as numbers separated by commas: {error}") from None

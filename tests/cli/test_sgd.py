@@ -267,7 +267,10 @@ def test_refused(arguments, capsys):
         ("x.npz", b"PK\x03\x04 broken", "cannot be read as a file of numpy"),
         ("x.npz", b"some text", "cannot be read as a file of numpy"),
         ("x.csv", b"1\n2\n", "must have two columns or more"),
-        ("x.csv", b"a,b\n1,c\n", "could not convert string"),
+        ("x.csv", b"a,b\n1,c\n", "cannot be read as numbers separated by commas: could not convert string"),
+        ("x.csv", b"1,2\n1\n", "cannot be read as numbers separated by commas"),
+        ("x.csv", b"", "x.csv holds no numbers"),
+        ("x.csv", b"a,b\n", "x.csv holds no numbers"),
     ],
 )
 def test_files_that_are_none_are_refused(name, content, message, tmp_path, capsys):
