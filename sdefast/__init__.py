@@ -18,6 +18,7 @@ from .multilevel import Multilevel, multilevel
 from .schemes import SCHEMES
 from .sde import SDE
 from .sgd import LeastSquares, gibbs, inputs
+from .sgd import presets as sgd_presets
 from .sgd.comparison import Comparison, compare
 from .sgd.descent import sgd
 from .sgd.result import Descent
@@ -55,6 +56,7 @@ __all__ = [
     "noise",
     "quasi",
     "sgd",
+    "sgd_presets",
     "show_config",
     "simulate",
     "wiener",

@@ -14,6 +14,7 @@ from ..models import MODELS, Model
 from ..schemes import SCHEMES
 from ..simulate import simulate
 from ..simulation import Simulation
+from .tables import cost_line, header, row
 
 _TABLE_TIMES, _PLOT_TIMES, _PLOT_PATHS = 5, 200, 20
 
@@ -93,7 +94,7 @@ def _simulate(
 
 def report(run: Simulation, x0: Any) -> str:
     """What was run, the moments with standard errors, exact values and z-scores at some times, and the cost."""
-    s, cost = run.settings, run.cost
+    s = run.settings
     scheme = SCHEMES[s.method]
     lines = [
         f"{run.model}",
@@ -101,8 +102,7 @@ def report(run: Simulation, x0: Any) -> str:
         "",
     ]
     moments = plots.exact_moments(run.model, run.t, x0)
-    header = f"{'t':>8} {'':>10} {'simulated':>14} {'std. error':>12}"
-    lines.append(header + (f" {'exact':>14} {'z':>7}" if moments is not None else ""))
+    lines.append(header("t", None if moments is None else "exact"))
     for i in _table_rows(len(run.t)):
         for c in range(run.model.dim):
             index = f"[{c}]" if run.model.dim > 1 else ""
@@ -110,12 +110,8 @@ def report(run: Simulation, x0: Any) -> str:
                 (("mean", run.mean, run.standard_error), ("variance", run.variance, run.variance_standard_error))
             ):
                 exact = None if moments is None else moments[k][i, c]
-                lines.append(_row(run.t[i], name + index, value[i, c], error[i, c], exact))
-    lines += [
-        "",
-        f"{cost.seconds:.3f} s, {run.path_steps_per_second / 1e6:,.0f} million path-steps per second, {cost.executor}, "
-        f"instruction set {cost.isa}",
-    ]
+                lines.append(row(f"{run.t[i]:.4g}", name + index, value[i, c], error[i, c], exact))
+    lines += ["", cost_line(run.cost, s.n_paths * s.grid.n_steps, "path-steps")]
     gone = int(run.n_nonfinite[-1])
     if gone:
         lines.append(f"{gone} paths are not finite at the end and left out")
@@ -125,11 +121,3 @@ def report(run: Simulation, x0: Any) -> str:
 def _table_rows(n_times: int) -> list[int]:
     """A few times, evenly spaced, without the start and with the end."""
     return sorted({int(i) for i in np.linspace(0, n_times - 1, min(_TABLE_TIMES, n_times - 1) + 1)[1:]})
-
-
-def _row(t: float, name: str, value: float, error: float, exact: float | None) -> str:
-    row = f"{t:8.4g} {name:>10} {value:14.7g} {error:12.3g}"
-    if exact is None:
-        return row
-    z = (value - exact) / error if error > 0 else 0.0
-    return f"{row} {exact:14.7g} {z:7.2f}"

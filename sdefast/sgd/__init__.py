@@ -1,5 +1,6 @@
 """Stochastic gradient descent on least squares: the problem and its exact laws."""
 
+from .formula import Schedule
 from .gibbs import (
     constant_noise_covariance,
     forced_gibbs_rates,
@@ -21,6 +22,7 @@ __all__ = [
     "LeastSquares",
     "Normal",
     "Rademacher",
+    "Schedule",
     "Student",
     "Uniform",
     "constant_noise_covariance",

@@ -1,0 +1,288 @@
+"""The command line of SGD: every preset prints and plots, with the problem's exact values; input is checked."""
+
+import argparse
+import re
+
+import matplotlib
+import numpy as np
+import pytest
+
+import sdefast as sf
+from sdefast.cli import experiment, main
+from sdefast.cli import sgd as command
+from sdefast.sgd import Rademacher, Schedule, Student, Uniform, presets
+
+SGD_NAMES = [name for name in presets.names() if not name.startswith("figure-16")]
+#: one preset of every experiment
+GROUPS = [f"figure-{n}{end}" for n in (1, 4, 7, 10, 13) for end in ("", "-program")]
+NUMBER = r"(?:-?\d\S*|inf|nan|-)"
+
+
+def printed(capsys, *arguments):
+    """What ``sgd`` prints for some options."""
+    assert main(["sgd", *map(str, arguments)]) == 0
+    return capsys.readouterr().out
+
+
+def parsed(*arguments):
+    """The experiment that options ask for."""
+    parser = argparse.ArgumentParser()
+    command.register(parser.add_subparsers())
+    return experiment.experiment(parser.parse_args(["sgd", *map(str, arguments)]))
+
+
+def table(out, name="error"):
+    """Iterations and values: simulated, standard error, exact, z, median, runs that are not finite."""
+    rows = re.findall(rf"^ *(\d+) +{name} +(.*)$", out, re.M)
+    assert all(re.fullmatch(rf"{NUMBER}(?: +{NUMBER})*", values) for _, values in rows)
+    values = [[float(v) if v != "-" else np.nan for v in values.split()] for _, values in rows]
+    return np.array([int(k) for k, _ in rows]), np.array(values)
+
+
+@pytest.mark.parametrize("name", SGD_NAMES)
+def test_every_preset_of_sgd_prints_exact_errors(name, capsys):
+    out = printed(capsys, "--preset", name, "--runs", 300, "--seed", 2)
+    e = presets.named(name)
+    k, values = table(out)
+    assert k.tolist() == [1, 2, 5, 10, 20, 50, 100, 200, 500, 1000]
+    np.testing.assert_allclose(values[:, 2], e.expected_error()[k], rtol=1e-6)
+    assert out.startswith(f"{name}: thesis, figure {e.figure},")
+    assert " ".join(e.description.split()) in " ".join(out.split())
+    beyond = e.step_sizes.max() > e.problem.mean_square_threshold()
+    assert beyond == (name in [f"figure-{n}-program" for n in (7, 8, 9, 13, 14, 15)])
+    assert ("no z-scores" in out) == beyond
+    if not beyond:
+        assert np.abs(values[:, 3]).max() < 5
+    assert f"mean-square threshold:   {e.problem.mean_square_threshold():.6g}" in out
+    if isinstance(e.step_size, float):
+        assert f"floor of the error:      {e.problem.error_floor(e.step_size):.6g}" in out
+
+
+@pytest.mark.parametrize("name", ["figure-1", "figure-7-program", "figure-13-program"])
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")
+def test_simulated_errors_medians_and_lost_runs(name, capsys):
+    e = presets.named(name)
+    k, values = table(printed(capsys, "--preset", name, "--runs", 500, "--seed", 3))
+    fit = e.run(500, runs=500, seed=3, save_at=k)
+    with np.errstate(all="ignore"):
+        np.testing.assert_allclose(values[:, 0], fit.error, rtol=1e-6)
+        np.testing.assert_allclose(values[:, 4], np.median(e.errors(fit.theta), axis=1), rtol=1e-6)
+    assert values[:, 5].tolist() == fit.n_diverged.tolist()
+    assert values[-1, 5] == (500 if name == "figure-7-program" else 0)
+
+
+@pytest.mark.parametrize("name", ["figure-16", "figure-16-program"])
+def test_the_ornstein_uhlenbeck_presets_print_moments(name, capsys):
+    e = presets.named(name)
+    rows = re.findall(
+        r"^ *(\S+) +(mean|variance)\[(\d)\] +(.*)$", printed(capsys, "--preset", name, "--runs", 300), re.M
+    )
+    assert len(rows) == 50
+    for t, what, c, values in rows:
+        _, _, scheme, z, exact = map(float, values.split())
+        t, c = float(t), int(c)
+        mean, variance = e.scheme_moments([t])
+        assert scheme == pytest.approx((mean if what == "mean" else variance)[0, c], rel=1e-6)
+        ou = sf.OrnsteinUhlenbeck(e.kappa, e.theta_star[c], e.noise)
+        assert exact == pytest.approx(ou.mean(t, 0.0) if what == "mean" else ou.variance(t), rel=1e-6)
+        assert abs(z) < 5
+
+
+def test_options_change_presets_and_say_so(capsys):
+    out = printed(capsys, "--preset", "figure-4-program", "--noise-std", 3, "--steps", 40, "--runs", 100)
+    assert "figure 4, section 3.3 (iii), as its program ran it, changed by --noise-std, --steps" in out
+    e = parsed("--preset", "figure-4-program", "--noise-std", 3, "--steps", 40)
+    assert e.problem == sf.LeastSquares(e.problem.theta_star, 3.0, inputs=Uniform(0.0, 5.0))
+    assert (e.step_size, e.n_steps, e.measure, e.figures, e.description) == (0.02, 40, "half norm", (), "")
+    assert parsed("--preset", "figure-4", "--runs", 3, "--seed", 4) == presets.figure(4)
+    shorter = parsed("--preset", "figure-16", "--steps", 50)
+    assert (shorter.n_steps, shorter.step_size) == (50, pytest.approx(0.01))
+
+
+def test_experiments_of_ones_own(capsys):
+    arguments = ("--theta-star", 1, -2, "--noise-std", 0.3, "--step-size", "min(0.05, 1/t)", "--theta0", 0.5, 0)
+    arguments += ("--steps", 60, "--batch-size", 3, "--averaging", "polyak-ruppert", "--covariance", 1, 0.5)
+    e = parsed(*arguments)
+    problem = sf.LeastSquares(theta_star=[1.0, -2.0], noise_std=0.3, covariance=np.diag([1.0, 0.5]))
+    assert (e.problem, e.step_size) == (problem, Schedule("min(0.05, 1/t)"))
+    out = printed(capsys, *arguments, "--runs", 2000, "--seed", 1)
+    settings = {"step_size": e.step_sizes, "n_steps": 60, "theta0": [0.5, 0.0], "batch_size": 3}
+    for name, averaging in (("error", None), ("averaged", "polyak-ruppert")):
+        k, values = table(out, name)
+        assert k[-1] == 60
+        np.testing.assert_allclose(values[:, 2], problem.expected_error(**settings, averaging=averaging)[k], rtol=1e-6)
+        assert np.abs(values[:, 3]).max() < 5
+
+
+@pytest.mark.parametrize(
+    ("text", "law"),
+    [("normal", sf.inputs.Normal()), ("uniform:-1:2.5", Uniform(-1, 2.5)), ("rademacher", Rademacher()),
+     ("student:6", Student(6))],
+)  # fmt: skip
+def test_laws_of_the_inputs(text, law):
+    assert parsed("--inputs", text).problem == sf.LeastSquares(presets.figure(1).problem.theta_star, 0.1, inputs=law)
+
+
+def test_without_a_fourth_moment_there_is_no_exact_error(capsys):
+    out = printed(capsys, "--inputs", "student:3", "--steps", 5, "--runs", 50)
+    assert "no exact error: df must be above 4" in out
+    assert table(out)[1].shape == (3, 4)
+    assert "no standard error" in printed(capsys, "--inputs", "student:6", "--steps", 5, "--runs", 50)
+
+
+def test_files_of_data_and_covariances(tmp_path):
+    rng = np.random.default_rng(1)
+    X, y = rng.standard_normal((20, 3)), rng.standard_normal(20)
+    problem = sf.LeastSquares(data=(X, y))
+    np.savez(tmp_path / "d.npz", X=X, y=y)
+    np.savetxt(tmp_path / "d.csv", np.column_stack([X, y]), delimiter=",", fmt="%.17g")
+    np.savetxt(
+        tmp_path / "named.csv", np.column_stack([X, y]), delimiter=",", fmt="%.17g", header="a,b,c,y", comments=""
+    )
+    for name in ("d.npz", "d.csv", "named.csv"):
+        assert parsed("--data", tmp_path / name).problem == problem
+    H = np.array([[1.0, 0.5], [0.5, 2.0]])
+    np.save(tmp_path / "H.npy", H)
+    np.savetxt(tmp_path / "H.csv", H, delimiter=",")
+    for name in ("H.npy", "H.csv"):
+        e = parsed("--theta-star", 1, 2, "--covariance", tmp_path / name)
+        assert np.array_equal(e.problem.covariance, H)
+
+
+def drawn(monkeypatch, tmp_path, *arguments):
+    """The axes of the figure that a command draws."""
+    kept = []
+    monkeypatch.setattr("sdefast.plots.save", lambda ax, file: kept.append(ax))
+    assert main(["sgd", *map(str, arguments), "--plot", str(tmp_path / "x.png")]) == 0
+    return kept[0].get_figure().axes
+
+
+@pytest.mark.parametrize("name", GROUPS)
+def test_plots_show_runs_mean_median_and_exact_curve(name, monkeypatch, tmp_path):
+    e, runs, seed = presets.named(name), 60, 4
+    axes = drawn(monkeypatch, tmp_path, "--preset", name, "--runs", runs, "--seed", seed)
+    titles = ["test error", "first coordinate", "second coordinate"]
+    assert [ax.get_title() for ax in axes] == [f"figure {e.figures[i]}: {title}" for i, title in enumerate(titles)]
+    assert axes[0].get_yscale() == "log"
+    error, first, second = ([np.asarray(line.get_ydata()) for line in ax.lines] for ax in axes)
+    assert len(error) == e.n_shown + 3
+    k = np.asarray(axes[0].lines[0].get_xdata())
+    assert (k[0], k[-1]) == (e.first_shown, 1000)
+    exact = e.of_mean_square(e.expected_error()[k])
+    labels = [line.get_label() for line in axes[0].lines]
+    assert labels[-1] == "median of 60 runs"
+    curve = error[[label.endswith("exact") for label in labels].index(True)]
+    np.testing.assert_array_equal(curve, np.where(exact < 1e200, exact, np.nan))
+    explodes = name in ("figure-7-program", "figure-13-program")
+    for ax, lines, optimum in ((axes[1], first, 0.1), (axes[2], second, -0.2)):
+        assert ax.get_yscale() == ("symlog" if explodes else "linear")
+        assert len(lines) == e.n_shown + (1 if explodes else 2)
+        assert np.all(lines[-1] == optimum)
+    if not explodes:
+        fit = e.run(runs, seed=seed, runs=e.n_shown)
+        np.testing.assert_array_equal(np.array(first[: e.n_shown]).T, fit.theta[e.first_shown :, :, 0])
+        np.testing.assert_array_equal(np.array(second[: e.n_shown]).T, fit.theta[e.first_shown :, :, 1])
+        np.testing.assert_array_equal(np.array(error[: e.n_shown]).T, e.errors(fit.theta)[e.first_shown :])
+
+
+def test_the_plot_of_the_ornstein_uhlenbeck_model(monkeypatch, tmp_path):
+    left, right = drawn(monkeypatch, tmp_path, "--preset", "figure-16", "--runs", 100)
+    e = presets.figure(16)
+    assert len(left.lines) == 10  # a path and the exact mean of every coordinate
+    np.testing.assert_allclose(left.lines[1].get_ydata()[[0, -1]], [0, e.model.mean(10.0, np.zeros(5))[0]])
+    assert len(right.lines) == 6
+    assert right.lines[-1].get_ydata()[-1] == pytest.approx(e.model.variance(10.0)[0])
+
+
+@pytest.mark.parametrize("arguments", [
+    ("--preset", "figure-8-program", "--runs", 20), ("--preset", "figure-16", "--runs", 20, "--steps", 30),
+    ("--theta-star", 1, "--theta0", 1, "--noise-std", 0, "--runs", 1, "--steps", 4),
+])  # fmt: skip
+def test_plots_are_written(arguments, tmp_path, capsys):
+    file = tmp_path / "sgd.png"
+    assert str(file) in printed(capsys, *arguments, "--plot", file)
+    assert file.read_bytes().startswith(b"\x89PNG")
+    assert "pyplot" not in dir(matplotlib) or not matplotlib.pyplot.get_fignums()
+
+
+def test_presets_are_listed(capsys):
+    out = printed(capsys, "--list-presets")
+    assert [line.split()[0] for line in out.splitlines()] == list(presets.names())
+    assert re.search(r"^figure-13-program +noise 0.1, step size 1/t, inputs Uniform\(low=0.0, high=5.0\)", out, re.M)
+
+
+def test_a_gpu_prints_the_same(capsys):
+    arguments = ("--steps", 4, "--runs", 10, "--seed", 1)
+    here, there = (table(printed(capsys, *arguments, "--device", device))[1] for device in ("cpu", "cuda"))
+    np.testing.assert_allclose(there, here, rtol=1e-5, atol=0.011)  # z has two decimals
+
+
+REFUSED = {
+    "--preset figure-17": "preset must be one of 'figure-1' to 'figure-16', or one with '-program' added",
+    "--preset figure-16 --noise-std 3 --inputs normal": "--noise-std, --inputs cannot change figure-16",
+    "--preset figure-16 --steps 0": "--steps must be between 1",
+    "--preset figure-16 --runs 0": "--runs must be between 1",
+    "--preset figure-1-program --covariance 1 1 1 1 1": "covariance needs Gaussian inputs",
+    "--step-size -1": "--step-size must be positive, got -1",
+    "--step-size nan": "--step-size must be finite",
+    "--step-size 0.1/x": "formula of the update t = 1, 2, ...",
+    "--step-size 1/k": "step_size must be positive and finite, but 1/k is inf at t = 1",
+    "--inputs cauchy": "--inputs must be normal, uniform:LOW:HIGH, rademacher or student:DF, got 'cauchy'",
+    "--inputs uniform:1": "--inputs must be normal",
+    "--inputs uniform:a:b": "--inputs must be normal",
+    "--inputs uniform:2:1": "low must be below high",
+    "--inputs student:2": "df must be above 2",
+    "--covariance 1 2": "covariance must have shape (5, 5)",
+    "--covariance 1 a": "--covariance must be numbers, or one file that ends in .npy or .csv",
+    "--covariance none.npy": "none.npy",
+    "--data none.npz": "none.npz",
+    "--data some.txt": "--data must be a file that ends in .npz or .csv",
+    "--data some.csv --noise-std 1": "--data excludes --noise-std",
+    "--data some.csv --preset figure-1": "--data excludes --preset",
+    "--theta0 1 2": "theta0 must be of shape (5,)",
+    "--noise-std -1": "noise_std must be within",
+    "--steps 0": "n_steps must be between 1",
+    "--runs 0": "n_runs must be between 1",
+    "--batch-size 0": "batch_size must be between 1",
+    "--averaging tail": "invalid choice: 'tail'",
+    "--seed -1": "seed must be between 0",
+    "--device tpu": "device must be",
+    "--plot no/folder/x.png": "folder",
+    "--plot x.xyz": "must end in one of",
+}
+
+
+@pytest.mark.parametrize("arguments", REFUSED)
+def test_refused(arguments, capsys):
+    with pytest.raises(SystemExit) as stop:
+        main(["sgd", *arguments.split()])
+    assert stop.value.code == 2
+    assert REFUSED[arguments] in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("x.npz", b"", "cannot be read as a file of numpy"),
+        ("x.npz", b"PK\x03\x04 broken", "cannot be read as a file of numpy"),
+        ("x.npz", b"some text", "cannot be read as a file of numpy"),
+        ("x.csv", b"1\n2\n", "must have two columns or more"),
+        ("x.csv", b"a,b\n1,c\n", "cannot be read as numbers separated by commas: could not convert string"),
+        ("x.csv", b"1,2\n1\n", "cannot be read as numbers separated by commas"),
+        ("x.csv", b"", "x.csv holds no numbers"),
+        ("x.csv", b"a,b\n", "x.csv holds no numbers"),
+    ],
+)
+def test_files_that_are_none_are_refused(name, content, message, tmp_path, capsys):
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(SystemExit) as stop:
+        main(["sgd", "--data", str(tmp_path / name)])
+    assert stop.value.code == 2
+    assert message in capsys.readouterr().err
+
+
+def test_archives_without_the_arrays_are_refused(tmp_path, capsys):
+    np.savez(tmp_path / "d.npz", X=np.ones((2, 2)), z=np.ones(2))
+    with pytest.raises(SystemExit):
+        main(["sgd", "--data", str(tmp_path / "d.npz")])
+    assert "has no array y; it has X, z" in capsys.readouterr().err
