@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from .models.base import Model
-    from .sgd.descent import Descent
+    from .sgd.result import Descent
     from .sgd.presets import OUExperiment, SGDExperiment
     from .simulation import Simulation
 

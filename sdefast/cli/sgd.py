@@ -15,7 +15,7 @@ import numpy as np
 
 from .. import checks, plots
 from ..sgd import presets
-from ..sgd.descent import Descent
+from ..sgd.result import Descent
 from ..sgd.formula import Schedule
 from ..sgd.inputs import Student
 from ..sgd.presets import OUExperiment, SGDExperiment

@@ -26,7 +26,7 @@ from .. import checks
 from ..models import LinearSDE
 from ..simulate import simulate
 from ..simulation import Simulation
-from .descent import Descent, sgd
+from .descent import sgd
 from .formula import Schedule
 from .inputs import Uniform
 from .problem import LeastSquares
