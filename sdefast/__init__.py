@@ -21,6 +21,8 @@ from .sgd import LeastSquares, gibbs, inputs
 from .sgd import presets as sgd_presets
 from .sgd.comparison import Comparison, compare
 from .sgd.descent import sgd
+from .sgd.gradient_descent import GradientDescent, gd
+from .sgd.noisy import NoisyDescent, noisy_gd
 from .sgd.result import Descent
 from .simulate import simulate
 from .simulation import Simulation, merge
@@ -37,23 +39,27 @@ __all__ = [
     "Descent",
     "DoubleWell",
     "GeometricBrownianMotion",
+    "GradientDescent",
     "Heston",
     "LeastSquares",
     "LinearSDE",
     "Model",
     "Multilevel",
+    "NoisyDescent",
     "OrnsteinUhlenbeck",
     "Simulation",
     "TraceError",
     "boundaries",
     "compare",
     "functionals",
+    "gd",
     "gibbs",
     "inputs",
     "math",
     "merge",
     "multilevel",
     "noise",
+    "noisy_gd",
     "quasi",
     "sgd",
     "sgd_presets",
