@@ -63,6 +63,8 @@ def test_every_public_name_has_a_docstring_with_an_example() -> None:
         "inputs",
         "Descent",
         "Comparison",
+        "GradientDescent",
+        "NoisyDescent",
     }
     for name in set(sf.__all__) - plain:
         assert ">>>" in (getattr(sf, name).__doc__ or ""), name
