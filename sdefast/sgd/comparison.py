@@ -97,6 +97,12 @@ class Comparison:
         RuntimeWarning
             If a distance has more than a third of it as standard error, so that the fitted order says little.
 
+        References
+        ----------
+        The orders: Li, Tai and E, Journal of Machine Learning Research 20, 2019. The equations' scheme: Strang, SIAM
+        Journal on Numerical Analysis 5, 1968. Martingales as control variates: Glasserman, Monte Carlo Methods in
+        Financial Engineering, 2003, section 4.1.
+
         Examples
         --------
         >>> import sdefast as sf

@@ -144,7 +144,7 @@ def noisy_gd(
     )
     if (n * iteration.step.n_draws) >> 40:
         raise ValueError(f"n_steps is too large: a run has 2**40 draws, {n} iterations need more")
-    theta = start_theta(problem, theta0, n_runs) @ iteration.basis
+    theta = _rotated(iteration.basis.T, start_theta(problem, theta0, n_runs).T).T
     settings = DescentSettings(
         iteration, rates, n, n_runs, start_rows(theta, problem.dim, types[0]), saves, layout,  # type: ignore[arg-type]
         checks.count("runs", runs, least=0, most=n_runs),
@@ -153,7 +153,9 @@ def noisy_gd(
     )  # fmt: skip
     _warn_of_threshold(iteration, rates)
     gathered, kept = run(settings, where, "noisy gradient descent", bool(progress))
-    return NoisyDescent(settings, where.cost(started), gathered.nodes, _rotated(kept, iteration.basis))
+    if kept is not None and iteration.is_rotated:
+        kept = _rotated(iteration.basis, checks.on_host("states", kept)).astype(types[0])
+    return NoisyDescent(settings, where.cost(started), gathered.nodes, kept)
 
 
 def _iteration(problem: LeastSquares, batch_size: Any, per_parameter: bool, covariance: Any) -> NoisyIteration:
@@ -191,14 +193,12 @@ def _warn_of_threshold(iteration: NoisyIteration, rates: np.ndarray) -> None:
         )
 
 
-def _rotated(states: Any, basis: np.ndarray) -> Any:
-    """Kept states (n_times, d, kept) in the parameters' own coordinates."""
-    if states is None or np.array_equal(basis, np.eye(len(basis))):
-        return states
-    states = checks.on_host("states", states)
-    # One direction after the other: a matrix product's last bits would depend on how many runs are kept.
-    parts = (column[:, None] * states[:, j, None] for j, column in enumerate(basis.T))
-    return np.asarray(sum(parts)).astype(states.dtype)
+def _rotated(matrix: np.ndarray, vectors: np.ndarray) -> np.ndarray:
+    """A matrix times vectors of shape (..., d, n), whose bits do not depend on how many there are."""
+    result = np.zeros(vectors.shape)
+    for j, column in enumerate(matrix.T):  # one direction after the other, as a matrix product does not
+        result += column[:, None] * vectors[..., j : j + 1, :]
+    return result
 
 
 @dataclass(frozen=True)

@@ -53,7 +53,7 @@ def test_orders_of_the_thesis_are_seen():
 
 
 def test_orders_are_seen_without_variance_reduction():
-    """Two parameters, and large steps, as half the step size takes eight times the runs: each says its squared error."""
+    """Two parameters and large steps, as half the step size takes eight times the runs: each says its squared error."""
     comparison, sizes = compared(TWO, 0.05, 2.0), [0.05, 0.025]
     weak = comparison.weak_errors(sizes, n_runs=[400_000, 2_000_000], seed=1, variance_reduction=False)
     assert_near_exact(weak, comparison.weak_errors(sizes))
