@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from .models.base import Model
-    from .sgd.result import Descent
     from .sgd.presets import OUExperiment, SGDExperiment
+    from .sgd.result import Descent
     from .simulation import Simulation
 
 #: Beyond it, matplotlib's arithmetic of limits and ticks leaves the numbers.

@@ -15,10 +15,10 @@ import numpy as np
 
 from .. import checks, plots
 from ..sgd import presets
-from ..sgd.result import Descent
 from ..sgd.formula import Schedule
 from ..sgd.inputs import Student
 from ..sgd.presets import OUExperiment, SGDExperiment
+from ..sgd.result import Descent
 from ..simulation import Simulation
 from .experiment import experiment
 from .tables import cost_line, header, row

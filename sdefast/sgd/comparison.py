@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike, DTypeLike
 
 from .. import checks
+from . import weak_errors
 from .descent import sgd
 from .problem import LeastSquares
 from .result import Descent

@@ -42,15 +42,23 @@ class Coordinates:
 
     def rows(self, theta: np.ndarray) -> np.ndarray:
         """Rows (d, n) of the kernel from parameters (n, d)."""
-        delta = theta - self.star
-        return np.ascontiguousarray((delta if self.basis is None else delta @ self.basis).T)
+        delta = np.ascontiguousarray((theta - self.star).T)
+        return delta if self.basis is None else _product(self.basis.T, delta)
 
     def theta(self, rows: np.ndarray, chosen: np.ndarray) -> np.ndarray:
         """The chosen parameters (..., n_chosen, n) from rows (..., d, n)."""
         star = self.star[chosen, None]
         if self.basis is None:
             return np.asarray(star + rows[..., chosen, :])
-        return np.asarray(star + self.basis[chosen] @ rows.astype(np.float64))
+        return np.asarray(star + _product(self.basis[chosen], rows))
+
+
+def _product(matrix: np.ndarray, vectors: np.ndarray) -> np.ndarray:
+    """A matrix times vectors of shape (..., d, n), whose bits do not depend on how many there are."""
+    result = np.zeros((*vectors.shape[:-2], len(matrix), vectors.shape[-1]))
+    for j, column in enumerate(matrix.T):  # one direction after the other, as a matrix product does not
+        result += column[:, None] * vectors[..., j : j + 1, :]
+    return result
 
 
 def _root(H: np.ndarray) -> np.ndarray:

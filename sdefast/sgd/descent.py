@@ -14,10 +14,11 @@ from numpy.typing import ArrayLike, DTypeLike
 from .. import checks, resources
 from ..engine.statistics import Layout
 from ..where import Where, progress_bar
-from .iteration import MOST_DRAWS, MOST_INPUTS, MOST_PARAMETERS, MOST_ROWS, MOST_SAMPLES, Iteration
+from .iteration import MOST_DRAWS, MOST_PARAMETERS, MOST_SAMPLES, Iteration
 from .problem import LeastSquares
 from .result import Descent, DescentSettings, Kept
 from .schedule import saved_iterations, step_sizes
+from .traced import MOST_INPUTS, MOST_ROWS, TracedIteration
 
 
 def sgd(
@@ -129,17 +130,18 @@ def sgd(
     )  # fmt: skip
     settings = _checked(problem, step_size, n_steps, n_runs, theta0, asked)
     _warn_of_threshold(settings)
-    return run(settings, where, bool(progress))
+    fit: Descent = run(settings, where, bool(progress))
+    return fit
 
 
-def run(settings: DescentSettings, where: Where, progress: bool) -> Descent:
-    """Run what was checked, and warn of runs that are gone."""
+def run(settings: DescentSettings, where: Where, progress: bool, kind: type[Descent] = Descent) -> Any:
+    """Run what was checked, and warn of runs that are gone; returns a result of that kind."""
     started = time.perf_counter()
     n = settings.n_runs * settings.n_steps
     with progress_bar(progress, "SGD", n, "iteration") as bar:
         nodes = where.run(settings.tile(where.gpu), None if bar is None else bar.update).nodes
     theta = settings.kept_theta(where)
-    fit = Descent(settings, where.cost(started), nodes, theta, where)
+    fit = kind(settings, where.cost(started), nodes, theta, where)
     if fit.n_diverged[-1]:
         warnings.warn(
             f"{fit.n_diverged[-1]} of {settings.n_runs} runs are no longer finite at iteration {fit.iterations[-1]}; "
@@ -189,8 +191,8 @@ def _checked(problem: Any, step_size: Any, n_steps: Any, n_runs: Any, theta0: An
         f"the coefficients of {steps} iterations", ["use one step size for all parameters and iterations"],
     )  # fmt: skip
     return DescentSettings(
-        iteration, rates, steps, runs, _start(problem, theta0, runs, iteration, dtype), saves, layout,
-        _kept(asked, runs, problem.dim),
+        iteration, rates, steps, runs, start_rows(problem, theta0, runs, iteration, dtype), saves, layout,
+        kept_runs(asked.runs, asked.coordinates, runs, problem.dim),
         secrets.randbits(64) if asked.seed is None else checks.seed("seed", asked.seed),
         checks.count("first_run", asked.first_run, least=0, most=2**62), noise_dtype,
     )  # fmt: skip
@@ -236,7 +238,9 @@ def _refuse_uncompiled(iteration: Iteration, on_gpu: bool) -> None:
         )
 
 
-def _start(problem: LeastSquares, theta0: Any, n_runs: int, iteration: Iteration, dtype: np.dtype) -> np.ndarray:
+def start_rows(
+    problem: LeastSquares, theta0: Any, n_runs: int, iteration: TracedIteration, dtype: np.dtype
+) -> np.ndarray:
     """Start rows, (n_rows, 1) or (n_rows, n_runs)."""
     d = problem.dim
     given = np.zeros(d) if theta0 is None else checks.array("theta0", theta0)
@@ -250,16 +254,16 @@ def _start(problem: LeastSquares, theta0: Any, n_runs: int, iteration: Iteration
     return start
 
 
-def _kept(asked: _Asked, n_runs: int, dim: int) -> Kept | None:
+def kept_runs(runs: Any, coordinates: Any, n_runs: int, dim: int) -> Kept | None:
     """Which runs and parameters to keep."""
-    if np.ndim(asked.runs) == 0:
-        runs = np.arange(checks.count("runs", asked.runs, least=0, most=n_runs))
+    if np.ndim(runs) == 0:
+        chosen = np.arange(checks.count("runs", runs, least=0, most=n_runs))
     else:
-        runs = _numbers("runs", asked.runs, n_runs)
-    parameters = np.arange(dim) if asked.coordinates is None else _numbers("coordinates", asked.coordinates, dim)
-    if asked.coordinates is not None and not len(runs):
+        chosen = _numbers("runs", runs, n_runs)
+    parameters = np.arange(dim) if coordinates is None else _numbers("coordinates", coordinates, dim)
+    if coordinates is not None and not len(chosen):
         raise ValueError("coordinates says what to keep of the runs in runs=, which keeps none")
-    return Kept(runs, parameters) if len(runs) else None
+    return Kept(chosen, parameters) if len(chosen) else None
 
 
 def _numbers(name: str, given: Any, n: int) -> np.ndarray:

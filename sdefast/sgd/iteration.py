@@ -16,19 +16,12 @@ from typing import Any
 
 import numpy as np
 
-from ..engine.tiles import Compiled, Data, Draws
-from ..jit.compile import Program
-from ..jit.emit import CLOCK, Step, observer_source, stepper_source
-from ..trace import Expr, all_parts, as_expr, make, select, symbol
-from .coordinates import Coordinates
+from ..engine.tiles import Data, Draws
+from ..jit.emit import Step
+from ..trace import Expr, as_expr, make, select, symbol
 from .inputs import Normal, Rademacher, Student, Uniform
 from .problem import LeastSquares
-
-#: Rows that a compiled iteration holds at most, `largest_dim` in csrc/engine/job.hpp.
-MOST_ROWS = 64
-
-#: Numbers of inputs of an iteration at most where it is compiled: more would take too long.
-MOST_INPUTS = 512
+from .traced import Kernel, TracedIteration, entries, numbered, symbols, times
 
 #: Parameters, samples and draws of an iteration in a loop at most: `largest_narrow_dim` and `most_narrow_draws` in
 #: csrc/engine/job.hpp, `most_samples` in csrc/models/least_squares.hpp.
@@ -42,7 +35,7 @@ _LAWS = {"normal": 0, "uniform": 1, "rademacher": 2}
 
 
 @dataclass(frozen=True)
-class Iteration:
+class Iteration(TracedIteration):
     """SGD on a problem: ``per_parameter`` says whether each parameter has a step size of its own."""
 
     problem: LeastSquares
@@ -51,29 +44,29 @@ class Iteration:
     averaged: bool = False
     shuffled: bool = False
 
-    def __reduce__(self) -> tuple[Any, ...]:
-        """Without the expressions, which are made again."""
-        return Iteration, (self.problem, self.batch_size, self.per_parameter, self.averaged, self.shuffled)
-
-    @property
-    def dim(self) -> int:
-        """Components of a vector of the state."""
-        return self.problem.dim
-
     @property
     def n_parts(self) -> int:
-        """Vectors of the state: delta, and its average."""
+        """Vectors of the state: theta - theta*, and its average."""
         return 1 + self.averaged
 
-    @cached_property
-    def coordinates(self) -> Coordinates:
-        """What the rows mean."""
-        return Coordinates.of(self.problem, self.per_parameter)
+    @property
+    def n_rows(self) -> int:
+        """Rows of the state."""
+        return self.dim * self.n_parts
+
+    @property
+    def n_observed(self) -> int:
+        """Errors: of theta, and of the average."""
+        return self.n_parts
+
+    @property
+    def observed(self) -> tuple[Expr, ...]:
+        """|theta - theta*|^2, of the average too where there is one."""
+        return tuple(self.squared_norm(self.dim * part) for part in range(self.n_parts))
 
     def start(self, theta0: np.ndarray) -> np.ndarray:
-        """Rows from parameters (n, d)."""
-        rows = self.coordinates.rows(theta0)
-        return np.concatenate([rows] * self.n_parts)
+        """Rows (n_rows, n) from parameters (n, d)."""
+        return np.concatenate([self.coordinates.rows(theta0)] * self.n_parts)
 
     @cached_property
     def n_noises(self) -> int:
@@ -102,11 +95,7 @@ class Iteration:
         d, B = self.dim, self.batch_size
         if self.problem.is_finite:
             return max(B * d / 20, 1)
-        if self.is_built_in:
-            return B * (d + 1)
-        operations = sum(bool(e.args) for e in all_parts(self.step.outputs))
-        draws = self.draws(np.dtype(float))
-        return max(operations / 16, draws.noise_dim, draws.uniform_dim, 1)
+        return B * (d + 1) if self.is_built_in else super().cost
 
     # In loops ---------------------------------------------------------------------------------------------------
 
@@ -116,21 +105,12 @@ class Iteration:
         low, high = law.parameters if isinstance(law, Uniform) else (0.0, 0.0)
         noise = 1.0 if law is None else self.problem.noise_std
         kind = 0 if law is None else _LAWS[law.kind]
-        n = n_steps if self.averaged else len(rates)
-        weights = 1 / np.arange(1.0, n_steps + 1) if self.averaged else np.zeros(n)
-        scaled = np.zeros(0) if scales is None else scales
+        constants, scaled = self.constants(rates, n_steps), np.zeros(0) if scales is None else scales
+        n, n_rates = len(constants), rates.shape[1]
+        weights = constants[:, n_rates:] if self.averaged else np.zeros((n, 1))
         fixed = [noise, self.batch_size, self.dim, kind, low, high - low]
-        sizes = [len(scaled), rates.shape[1], *scaled]
-        return np.ascontiguousarray(
-            np.hstack(
-                [
-                    np.tile(fixed, (n, 1)),
-                    weights[:, None],
-                    np.tile(sizes, (n, 1)),
-                    np.broadcast_to(rates / self.batch_size, (n, rates.shape[1])),
-                ]
-            )
-        )
+        sizes = np.tile([len(scaled), n_rates, *scaled], (n, 1))
+        return np.ascontiguousarray(np.hstack([np.tile(fixed, (n, 1)), weights, sizes, constants[:, :n_rates]]))
 
     @property
     def n_coefficients(self) -> int:
@@ -178,85 +158,43 @@ class Iteration:
             weight = symbol("weight")
             new += [old + weight * (t - old) for old, t in zip(symbols("x", d, first=d), delta, strict=True)]
             constants += ("weight",)
-        return Step(tuple(map(as_expr, new)), tuple(self._parameters), constants, draw.n_normals, draw.n_uniforms)
+        return Step(tuple(map(as_expr, new)), tuple(self.parameters), constants, draw.n_normals, draw.n_uniforms)
 
     @cached_property
-    def _parameters(self) -> dict[str, float]:
-        """Symbols that are numbers of the problem."""
+    def parameters(self) -> dict[str, float]:
+        """Symbols of the step that are numbers of the problem, in the order of ``step.parameters``."""
         scales, root = self.coordinates.scales, self.coordinates.root
         values = {"p_noise": self.problem.noise_std}
-        if scales is not None:
-            values |= {f"p_scale{i}": float(v) for i, v in enumerate(scales)}
-        if root is not None:
-            values |= {f"p_root{i}_{j}": float(v) for (i, j), v in np.ndenumerate(root) if v != 0}
-        return values
+        values |= {} if scales is None else numbered("p_scale", scales)
+        return values | ({} if root is None else entries("p_root", root))
 
-    def coefficients(self, rates: np.ndarray, n_steps: int) -> np.ndarray:
-        """Rows of coefficients, for step sizes of shape (1 or n_steps, 1 or d)."""
-        n = n_steps if self.averaged else len(rates)
-        clock = np.zeros((n, len(CLOCK)))
-        clock[:, 1:3] = 1.0  # time is the iteration
-        columns = [clock, np.tile(list(self._parameters.values()), (n, 1))]
-        columns.append(np.broadcast_to(rates / self.batch_size, (n, rates.shape[1])))
-        if self.averaged:
-            columns.append(1 / np.arange(1.0, n_steps + 1)[:, None])
-        return np.ascontiguousarray(np.hstack(columns))
+    def constants(self, rates: np.ndarray, n_steps: int) -> np.ndarray:
+        """Step sizes over the batch size, and with averaging the weights of the newest iterates."""
+        if not self.averaged:
+            return rates / self.batch_size
+        weights = 1 / np.arange(1.0, n_steps + 1)
+        return np.column_stack([np.broadcast_to(rates / self.batch_size, (n_steps, rates.shape[1])), weights])
 
     # Kernels ----------------------------------------------------------------------------------------------------
 
-    def kernel(
-        self, rates: np.ndarray, n_steps: int, dtype: str, noise_dtype: str, device: Any
-    ) -> tuple[str | Compiled | Any, np.ndarray]:
+    def kernel(self, rates: np.ndarray, n_steps: int, dtype: str, noise_dtype: str, device: Any) -> Kernel:
         """The kernel of an iteration and its coefficients, for step sizes of shape (1 or n_steps, 1 or d)."""
         if device is None and self.is_built_in:
             return "least_squares", self._header(rates, n_steps)
-        coefficients = self.coefficients(rates, n_steps)
-        if device is None:
-            return Program("stepper", stepper_source(self.step), dtype, noise_dtype), coefficients
-        from ..cuda import kernels
+        return super().kernel(rates, n_steps, dtype, noise_dtype, device)
 
-        return kernels.paths(self.step, dtype, noise_dtype, len(coefficients) == 1, False), coefficients
-
-    def errors(self, dtype: str, device: Any) -> tuple[str | Compiled | Any, np.ndarray]:
-        """What observes |theta - theta*|^2, of the average too where there is one, and its parameters."""
+    def observer(self, dtype: str, device: Any) -> Kernel:
+        """The kernel of what is observed."""
         if device is None and self.is_built_in:
             return "squared_norms", np.array([self.dim, self.n_parts], float)
-        lengths = []
-        for first in range(0, self.dim * self.n_parts, self.dim):
-            total = as_expr(0.0)
-            for row in symbols("x", self.dim, first=first):
-                total = total + row * row
-            lengths.append(total)
-        return self._observer(tuple(lengths), dtype, device)
+        return super().observer(dtype, device)
 
-    def turned(self, dtype: str, device: Any) -> tuple[str | Compiled | Any, np.ndarray] | None:
-        """What observes theta - theta* where the rows are turned, and its parameters."""
+    def turned(self, dtype: str, device: Any) -> Kernel | None:
+        """What observes theta - theta* where the rows are others."""
         basis = self.coordinates.basis
-        if basis is None:
-            return None
-        if device is None and self.is_built_in:
+        if basis is not None and device is None and self.is_built_in:
             return "rotated", np.array([self.dim, *basis.ravel()], float)
-        rows = symbols("x", self.dim)
-        outputs = []
-        for own in basis.tolist():
-            total = as_expr(0.0)
-            for q, row in zip(own, rows, strict=True):
-                total = total + q * row
-            outputs.append(total)
-        return self._observer(tuple(outputs), dtype, device)
-
-    def _observer(self, outputs: tuple[Expr, ...], dtype: str, device: Any) -> tuple[Any, np.ndarray]:
-        n_rows, nothing = self.dim * self.n_parts, np.zeros(1)
-        if device is None:
-            return Program("observer", observer_source(outputs, (), n_rows), dtype, dtype), nothing
-        from ..cuda import kernels
-
-        return kernels.observer(outputs, (), n_rows, dtype), nothing
-
-
-def symbols(name: str, n: int, first: int = 0) -> list[Expr]:
-    """``name0``, ``name1``, ..."""
-    return [symbol(f"{name}{i}") for i in range(first, first + n)]
+        return super().turned(dtype, device)
 
 
 def aligned(shape: tuple[int, int], dtype: np.dtype) -> np.ndarray:
@@ -296,14 +234,7 @@ class _Draw:
             return [symbol(f"p_scale{i}") * zi for i, zi in enumerate(z)]
         if root is None:
             return z
-        rows = []
-        for i in range(len(z)):
-            total: Any = 0.0
-            for j in range(len(z)):
-                if root[i, j] != 0:
-                    total = total + symbol(f"p_root{i}_{j}") * z[j]
-            rows.append(total)
-        return rows
+        return times("p_root", root, z)
 
     def _inputs(self, d: int) -> list[Any]:
         law = self.law

@@ -18,7 +18,6 @@ from __future__ import annotations
 
 import math
 import secrets
-import time
 import warnings
 from collections.abc import Iterator
 from concurrent.futures import Executor
@@ -32,15 +31,14 @@ from numpy.typing import ArrayLike, DTypeLike
 from .. import checks, resources
 from ..engine.statistics import Layout
 from ..jit.emit import Step
-from ..trace import Expr, make, symbol
+from ..trace import make, symbol
 from ..where import Where
-from .descent import Descent, DescentSettings
+from .coordinates import Coordinates
+from .descent import kept_runs, run, start_rows
 from .problem import LeastSquares
+from .result import Descent, DescentSettings
 from .schedule import saved_iterations, step_sizes
-from .traced import TracedIteration, numbered, run, start_rows, start_theta, symbols, total
-
-#: Rows that a kernel holds at most, `largest_dim` in csrc/engine/job.hpp.
-MOST_PARAMETERS = 64
+from .traced import MOST_ROWS, TracedIteration, entries, symbols, times, total
 
 #: Entries of matrices at most that are written out in a compiled iteration: more would take too long.
 _MOST_ENTRIES = 1024
@@ -56,7 +54,8 @@ def noisy_gd(
     batch_size: int = 1,
     theta0: ArrayLike | None = None,
     save_at: str | int | ArrayLike = "all",
-    runs: int = 0,
+    runs: int | ArrayLike = 0,
+    coordinates: ArrayLike | None = None,
     seed: int | None = None,
     dtype: DTypeLike | None = None,
     noise_dtype: DTypeLike | None = None,
@@ -96,7 +95,7 @@ def noisy_gd(
 
     Other Parameters
     ----------------
-    save_at, runs, seed, dtype, noise_dtype, first_run, device, threads, executor, progress
+    save_at, runs, coordinates, seed, dtype, noise_dtype, first_run, device, threads, executor, progress
         As for `sgd`.
 
     Returns
@@ -129,33 +128,27 @@ def noisy_gd(
     >>> bool((abs(fit.error - fit.expected_error) < 5 * fit.error_standard_error + 1e-12).all())
     True
     """
-    started = time.perf_counter()
     where = Where.of(device, threads, executor)
     if not isinstance(problem, LeastSquares):
         raise TypeError(f"problem must be a LeastSquares, got {problem!r}")
     n, n_runs = checks.count("n_steps", n_steps), checks.count("n_runs", n_runs, most=2**52)
     rates = step_sizes(step_size, n, problem.dim)
     iteration = _iteration(problem, batch_size, rates.shape[1] > 1, covariance)
-    types = checks.types(dtype, noise_dtype)
-    # Variances of the parameters need the rows' covariance where these are others.
-    saves, layout = saved_iterations(save_at, n), Layout(problem.dim, 2, False, iteration.is_rotated)
+    types, saves = checks.types(dtype, noise_dtype), saved_iterations(save_at, n)
     resources.refuse_too_large(
-        len(saves) * (layout.size + 3) * 8 * 32, f"the statistics of {len(saves)} iterations", ["save fewer: save_at="]
+        len(saves) * 3 * 8 * 32, f"the statistics of {len(saves)} iterations", ["save fewer: save_at="]
     )
     if (n * iteration.step.n_draws) >> 40:
         raise ValueError(f"n_steps is too large: a run has 2**40 draws, {n} iterations need more")
-    theta = _rotated(iteration.basis.T, start_theta(problem, theta0, n_runs).T).T
     settings = DescentSettings(
-        iteration, rates, n, n_runs, start_rows(theta, problem.dim, types[0]), saves, layout,  # type: ignore[arg-type]
-        checks.count("runs", runs, least=0, most=n_runs),
+        iteration, rates, n, n_runs, start_rows(problem, theta0, n_runs, iteration, types[0]), saves,
+        Layout(problem.dim, 2, False, True), kept_runs(runs, coordinates, n_runs, problem.dim),
         secrets.randbits(64) if seed is None else checks.seed("seed", seed),
         checks.count("first_run", first_run, least=0, most=2**62), types[1],
     )  # fmt: skip
     _warn_of_threshold(iteration, rates)
-    gathered, kept = run(settings, where, "noisy gradient descent", bool(progress))
-    if kept is not None and iteration.is_rotated:
-        kept = _rotated(iteration.basis, checks.on_host("states", kept)).astype(types[0])
-    return NoisyDescent(settings, where.cost(started), gathered.nodes, kept)
+    fit: NoisyDescent = run(settings, where, bool(progress), NoisyDescent)
+    return fit
 
 
 def _iteration(problem: LeastSquares, batch_size: Any, per_parameter: bool, covariance: Any) -> NoisyIteration:
@@ -163,8 +156,8 @@ def _iteration(problem: LeastSquares, batch_size: Any, per_parameter: bool, cova
     checks.choice("covariance", covariance, ("full", "isotropic"))
     if covariance == "full" and problem.covariance is None:
         raise ValueError(f"covariance='full' needs Gaussian inputs, not {problem!r}; 'isotropic' takes any")
-    if problem.dim > MOST_PARAMETERS:
-        raise ValueError(f"noisy_gd takes up to {MOST_PARAMETERS} parameters, got {problem.dim}")
+    if problem.dim > MOST_ROWS:
+        raise ValueError(f"noisy_gd takes up to {MOST_ROWS} parameters, got {problem.dim}")
     iteration = NoisyIteration(problem, checks.count("batch_size", batch_size), per_parameter, covariance)
     entries = np.count_nonzero(iteration.hessian) + np.count_nonzero(iteration.root)
     if entries > _MOST_ENTRIES:
@@ -193,17 +186,9 @@ def _warn_of_threshold(iteration: NoisyIteration, rates: np.ndarray) -> None:
         )
 
 
-def _rotated(matrix: np.ndarray, vectors: np.ndarray) -> np.ndarray:
-    """A matrix times vectors of shape (..., d, n), whose bits do not depend on how many there are."""
-    result = np.zeros(vectors.shape)
-    for j, column in enumerate(matrix.T):  # one direction after the other, as a matrix product does not
-        result += column[:, None] * vectors[..., j : j + 1, :]
-    return result
-
-
 @dataclass(frozen=True)
 class NoisyIteration(TracedIteration):
-    """Gradient descent with Gaussian noise of the ``covariance`` "full" or "isotropic", for rows ``basis.T theta``."""
+    """Gradient descent with Gaussian noise of the ``covariance`` "full" or "isotropic"."""
 
     problem: LeastSquares
     batch_size: int
@@ -211,42 +196,36 @@ class NoisyIteration(TracedIteration):
     covariance: str
 
     @cached_property
-    def basis(self) -> np.ndarray:
-        """The columns are the directions that the rows stand for: eigenvectors of H, or the parameters' own."""
-        H = self.problem.hessian
+    def coordinates(self) -> Coordinates:
+        """The eigenbasis of H, whatever the inputs' law, unless parameters have step sizes of their own."""
+        H, star = self.problem.hessian, self.problem.theta_star
         if self.per_parameter or np.array_equal(H, np.diag(np.diag(H))):
-            return np.eye(len(H))
-        return np.asarray(np.linalg.eigh(H)[1])
+            return Coordinates(star)
+        return Coordinates(star, np.asarray(np.linalg.eigh(H)[1]))
 
     @cached_property
     def hessian(self) -> np.ndarray:
-        """H in the basis, exactly diagonal if that is of eigenvectors."""
+        """H in the coordinates, exactly diagonal if they are its eigenvectors."""
         H = self.problem.hessian
-        if self.is_rotated:
-            return np.diag(np.maximum(np.linalg.eigvalsh(H), 0.0))
-        return H
-
-    @property
-    def is_rotated(self) -> bool:
-        return not np.array_equal(self.basis, np.eye(self.problem.dim))
+        return H if self.coordinates.basis is None else np.diag(np.maximum(np.linalg.eigvalsh(H), 0.0))
 
     @cached_property
     def root(self) -> np.ndarray:
-        """The symmetric root, in the basis, of H ("full") or of the gradient's covariance at theta* ("isotropic")."""
+        """The symmetric root, in the coordinates, of H ("full") or of the gradient's covariance at theta*."""
         if self.problem.data is None:
             scale = 1.0 if self.covariance == "full" else self.problem.noise_std
             return scale * _symmetric_root(self.hessian)
         at_best = self.problem.gradient_covariance(self.problem.theta_star)
-        return _symmetric_root(self.basis.T @ at_best @ self.basis)
+        Q = self.coordinates.basis
+        return _symmetric_root(at_best if Q is None else Q.T @ at_best @ Q)
 
     @cached_property
     def step(self) -> Step:
         """An iteration."""
         d, isotropic = self.problem.dim, self.covariance == "isotropic"
-        theta, z = symbols("x", d), symbols("z", d if isotropic else d + 1)
-        delta = [x - best for x, best in zip(theta, symbols("p_star", d), strict=True)]
-        slope = self._times("p_h", self.hessian, delta)
-        noise = self._times("p_root", self.root, z[:d])
+        delta, z = symbols("x", d), symbols("z", d if isotropic else d + 1)
+        slope = times("p_h", self.hessian, delta)
+        noise = times("p_root", self.root, z[:d])
         if not isotropic:
             loss = total([a * b for a, b in zip(delta, slope, strict=True)])
             scale = make("sqrt", loss + symbol("p_noise") * symbol("p_noise"))
@@ -254,31 +233,19 @@ class NoisyIteration(TracedIteration):
         rates = symbols("rate", d) if self.per_parameter else symbols("rate", 1) * d
         new = [
             x - (rate * s - (rate * symbol("p_batch")) * e)
-            for x, rate, s, e in zip(theta, rates, slope, noise, strict=True)
+            for x, rate, s, e in zip(delta, rates, slope, noise, strict=True)
         ]
         constants = tuple(f"rate{j}" for j in range(d if self.per_parameter else 1))
         return Step(tuple(new), tuple(self.parameters), constants, len(z))
 
     @cached_property
-    def errors(self) -> tuple[Expr, ...]:
-        """|theta - theta*|^2, which no rotation changes."""
-        rows, best = symbols("x", self.problem.dim), symbols("p_star", self.problem.dim)
-        return (total([(x - b) * (x - b) for x, b in zip(rows, best, strict=True)]),)
-
-    @cached_property
     def parameters(self) -> dict[str, float]:
         """Symbols of the step that are numbers of the problem."""
-        values = dict(self.observed_parameters)
-        values |= {"p_noise": self.problem.noise_std, "p_batch": 1 / math.sqrt(self.batch_size)}
-        return values | _entries("p_h", self.hessian) | _entries("p_root", self.root)
-
-    @cached_property
-    def observed_parameters(self) -> dict[str, float]:
-        """Symbols of ``errors`` that are numbers of the problem."""
-        return numbered("p_star", self.problem.theta_star @ self.basis)
+        values = {"p_noise": self.problem.noise_std, "p_batch": 1 / math.sqrt(self.batch_size)}
+        return values | entries("p_h", self.hessian) | entries("p_root", self.root)
 
     def second_moments(self, M: np.ndarray, rates: np.ndarray, n_steps: int) -> Iterator[np.ndarray]:
-        """The exact E delta_k delta_k' in the basis for k = 0, ..., n_steps, from that of the start."""
+        """The exact E delta_k delta_k' in the coordinates for k = 0, ..., n_steps, from that of the start."""
         H, B = self.hessian, self.batch_size
         at_best = self.root @ self.root.T * (self.problem.noise_std**2 if self.covariance == "full" else 1.0)
         yield M
@@ -290,19 +257,6 @@ class NoisyIteration(TracedIteration):
             D = np.eye(len(H)) - g * H
             M = D @ M @ D.T + g * noise * g.T / B
             yield M
-
-    @staticmethod
-    def _times(name: str, matrix: np.ndarray, vector: list[Any]) -> list[Any]:
-        """A matrix times a vector; entries that are 0 or 1 are compiled in."""
-        rows: list[list[Any]] = [[] for _ in matrix]
-        for i, j in np.argwhere(matrix).tolist():
-            rows[i].append(vector[j] if matrix[i, j] == 1 else symbol(f"{name}{i}_{j}") * vector[j])
-        return [total(terms) for terms in rows]
-
-
-def _entries(name: str, matrix: np.ndarray) -> dict[str, float]:
-    """The entries that a kernel takes as numbers."""
-    return {f"{name}{i}_{j}": float(v) for (i, j), v in np.ndenumerate(matrix) if v not in (0, 1)}
 
 
 def _symmetric_root(matrix: np.ndarray) -> np.ndarray:
@@ -328,28 +282,10 @@ class NoisyDescent(Descent):
         For "full" that of SGD, `LeastSquares.expected_error`; for "isotropic" the trace of a linear recursion,
         :math:`M \leftarrow (I - G H) M (I - H G) + G \Sigma(\theta^*) G / B` with G the diagonal matrix of step sizes.
         """
-        start = self.settings.start.T.astype(float) - self.problem.theta_star @ self._iteration.basis
+        start = self.settings.start.T.astype(float)
         path = self._iteration.second_moments(start.T @ start / len(start), self.settings.rates, self.settings.n_steps)
         saved = set(self.iterations.tolist())
         return np.array([np.trace(M) for k, M in enumerate(path) if k in saved])
-
-    @property
-    def mean(self) -> np.ndarray:
-        """Mean of the iterates over the runs, of shape (n_times, d)."""
-        return np.asarray(super().mean @ self._iteration.basis.T)
-
-    @property
-    def variance(self) -> np.ndarray:
-        """Unbiased variance of the iterates over the runs, of shape (n_times, d)."""
-        if not self._iteration.is_rotated:
-            return super().variance
-        basis, spread = self._iteration.basis, self.settings.layout.covariances(self._totals[0])
-        return np.asarray(np.einsum("ij,tjk,ik->ti", basis, spread, basis))
-
-    @property
-    def covariance(self) -> np.ndarray:
-        """Not gathered."""
-        raise AttributeError("noisy_gd gathers no covariance over runs: it has mean and variance, and keeps runs")
 
     @property
     def _iteration(self) -> NoisyIteration:

@@ -30,6 +30,7 @@ from .descent import sgd
 from .formula import Schedule
 from .inputs import Uniform
 from .problem import LeastSquares
+from .result import Descent
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

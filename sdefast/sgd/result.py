@@ -14,8 +14,8 @@ from ..engine.statistics import Layout, Nodes
 from ..engine.tiles import Gathered, Observer, Tile
 from ..simulation import Cost
 from ..where import Where
-from .iteration import Iteration
 from .problem import LeastSquares
+from .traced import TracedIteration
 
 
 class Kept(NamedTuple):
@@ -29,7 +29,7 @@ class Kept(NamedTuple):
 class DescentSettings:
     """What decides a fit's numbers."""
 
-    iteration: Iteration
+    iteration: TracedIteration
     rates: np.ndarray
     n_steps: int
     n_runs: int
@@ -43,8 +43,8 @@ class DescentSettings:
 
     def tile(self, device: Any) -> Tile:
         """All runs, with the errors."""
-        kernel, parameters = self.iteration.errors(self.start.dtype.name, device)
-        n_errors = self.iteration.n_parts
+        kernel, parameters = self.iteration.observer(self.start.dtype.name, device)
+        n_errors = self.iteration.n_observed
         observer = Observer(kernel, n_errors, parameters, self.saves.astype(float))
         errors = tuple(Gathered(ONE, i, observed=True) for i in range(n_errors))
         return self._tile(device, errors, observer)
@@ -57,6 +57,10 @@ class DescentSettings:
         observer = Observer(turned[0], self.iteration.dim, turned[1], self.saves.astype(float))
         return self._tile(device, (Gathered(self.layout, observed=True),), observer)
 
+    def states_tile(self, device: Any, first: int, n: int) -> Tile:
+        """The rows of ``n`` runs from ``first`` on."""
+        return self._tile(device, (), None, first, n)
+
     def kept_theta(self, where: Where) -> np.ndarray | None:
         """The kept parameters of the kept runs, of shape (n_times, runs, parameters)."""
         if self.kept is None:
@@ -67,7 +71,7 @@ class DescentSettings:
         pieces = np.split(np.arange(len(runs)), np.flatnonzero(np.diff(runs) != 1) + 1)
         for piece in pieces:
             for at in np.split(piece, range(_AT_A_TIME, len(piece), _AT_A_TIME)):
-                states = where.run(self._tile(where.gpu, (), None, int(runs[at[0]]), len(at)), None).states
+                states = where.run(self.states_tile(where.gpu, int(runs[at[0]]), len(at)), None).states
                 rows = (states if isinstance(states, np.ndarray) else states.to_numpy())[:, :d]
                 theta[:, at] = coordinates.theta(rows, parameters).transpose(0, 2, 1)
         return theta
@@ -189,7 +193,7 @@ class Descent:
 
     @cached_property
     def _totals(self) -> list[np.ndarray]:
-        return [ONE.total(nodes) for nodes in self._nodes[: self.settings.iteration.n_parts]]
+        return [ONE.total(nodes) for nodes in self._nodes]
 
     @cached_property
     def _moments(self) -> np.ndarray:

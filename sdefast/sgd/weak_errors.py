@@ -48,21 +48,17 @@ from ..simulate import simulate
 from ..trace import Expr, as_expr, constant, symbol
 from ..where import Where
 from . import modified
-from .descent import DescentSettings, sgd
+from .coordinates import Coordinates
+from .descent import sgd, start_rows
 from .problem import LeastSquares
-from .traced import TracedIteration, numbered, run, start_rows, symbols, total
+from .result import DescentSettings
+from .traced import MOST_INPUTS, MOST_ROWS, TracedIteration, numbered, symbols, total
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 #: name -> order and covariance of a modified equation
 EQUATIONS = {"order 1": (1, "full"), "order 2": (2, "full"), "Ornstein-Uhlenbeck": (1, "isotropic")}
-
-#: Rows that a kernel holds at most, `largest_dim` in csrc/engine/job.hpp.
-MOST_ROWS = 64
-
-#: Numbers of inputs of an iteration at most where it is compiled: more would take too long.
-MOST_INPUTS = 512
 
 #: A distance with more than this share of it as standard error says nothing of an order.
 _UNCLEAR = 1 / 3
@@ -310,13 +306,13 @@ class _Chain(NamedTuple):
         iteration = NoiseIteration(self.problem, self.batch_size)
         dtype = np.dtype(how.dtype)
         settings = DescentSettings(
-            iteration, np.array([[self.step_size]]), self.n_steps, self.n_runs,  # type: ignore[arg-type]
-            start_rows(self.theta0[None], iteration.n_rows, dtype), np.array([self.n_steps]),
-            Layout(self.problem.dim, 2, False, False), 0, seed, 0, dtype,
+            iteration, np.array([[self.step_size]]), self.n_steps, self.n_runs,
+            start_rows(self.problem, self.theta0, self.n_runs, iteration, dtype), np.array([self.n_steps]),
+            Layout(self.problem.dim, 2, False, False), None, seed, 0, dtype,
         )  # fmt: skip
         where = Where.of(how.device, how.threads, how.executor)
-        gathered, _ = run(settings, where, "SGD", False)
-        count, mean, squares = ONE.total(gathered.nodes[2])[-1]
+        nodes = where.run(settings.tile(where.gpu), None).nodes
+        count, mean, squares = ONE.total(nodes[1])[-1]
         decay = (1 - self.step_size * np.diag(self.problem.hessian)) ** self.n_steps
         known = float((((self.theta0 - self.problem.theta_star) * decay) ** 2).sum())
         return Estimate(known + float(mean), math.sqrt(squares / (count - 1) / count))
@@ -381,7 +377,7 @@ class NoiseIteration(TracedIteration):
     """SGD with a diagonal H, and rows for the squares of the gradient noise that a run meets.
 
     There is one such row for every eigenvalue h of H: V <- (1 - g h)^2 V + g^2 sum e_i^2, over the directions i with
-    that eigenvalue. ``errors`` are |theta - theta*|^2 and the sum of these rows.
+    that eigenvalue. What is observed are |theta - theta*|^2 and the sum of these rows.
     """
 
     problem: LeastSquares
@@ -398,34 +394,35 @@ class NoiseIteration(TracedIteration):
         """An iteration."""
         d, curvatures, n = self.problem.dim, self._curvatures.tolist(), 0
         which = [curvatures.index(h) for h in np.diag(self.problem.hessian).tolist()]
-        off = [best - x for x, best in zip(symbols("x", d), symbols("p_star", d), strict=True)]
+        delta = symbols("x", d)
         sums: list[Any] = [0.0] * d
         for _ in range(self.batch_size):
             x = [symbol(f"p_root{which[j]}") * symbol(f"z{n + j}") for j in range(d)]
             residual = symbol("p_noise") * symbol(f"z{n + d}")
-            for xj, oj in zip(x, off, strict=True):
-                residual = residual + xj * oj
+            for xj, old in zip(x, delta, strict=True):
+                residual = residual - xj * old
             sums = [s + xj * residual for s, xj in zip(sums, x, strict=True)]
             n += d + 1
         rate, curvature = symbol("rate0"), symbols("p_h", len(curvatures))
         moves = [rate * (s * symbol("p_share")) for s in sums]
-        noises = [m - (rate * curvature[k]) * o for m, k, o in zip(moves, which, off, strict=True)]
-        new = [x + m for x, m in zip(symbols("x", d), moves, strict=True)]
+        noises = [m + (rate * curvature[k]) * old for m, k, old in zip(moves, which, delta, strict=True)]
+        new = [old + m for old, m in zip(delta, moves, strict=True)]
         for k, old in enumerate(symbols("x", len(curvatures), first=d)):
             decay = 1 - rate * curvature[k]
             new.append(total([(decay * decay) * old, *(e * e for e, w in zip(noises, which, strict=True) if w == k)]))
         return Step(tuple(map(as_expr, new)), tuple(self.parameters), ("rate0",), n)
 
     @cached_property
-    def errors(self) -> tuple[Expr, ...]:
-        d, n = self.problem.dim, len(self._curvatures)
-        off = [x - best for x, best in zip(symbols("x", d), symbols("p_star", d), strict=True)]
-        return total([o * o for o in off]), total(symbols("x", n, first=d))
+    def coordinates(self) -> Coordinates:
+        return Coordinates(self.problem.theta_star)
+
+    @property
+    def observed(self) -> tuple[Expr, ...]:
+        return self.squared_norm(0), total(symbols("x", len(self._curvatures), first=self.dim))
 
     @cached_property
     def parameters(self) -> dict[str, float]:
-        values = numbered("p_star", self.problem.theta_star) | numbered("p_h", self._curvatures)
-        values |= numbered("p_root", np.sqrt(self._curvatures))
+        values = numbered("p_h", self._curvatures) | numbered("p_root", np.sqrt(self._curvatures))
         return values | {"p_noise": self.problem.noise_std, "p_share": 1 / self.batch_size}
 
 

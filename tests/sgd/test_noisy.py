@@ -59,7 +59,7 @@ def test_full_noise_has_the_moments_of_sgd(name, dtype):
     problem, settings = CASES[name]
     fit = sf.noisy_gd(problem, n_steps=60, n_runs=20_000, seed=3, dtype=dtype, **settings)
     exact = problem.expected_error(n_steps=60, **settings)
-    np.testing.assert_allclose(fit.expected_error, exact, rtol=1e-10, atol=1e-15)
+    np.testing.assert_allclose(fit.expected_error, exact, rtol=1e-7 if dtype == "float32" else 1e-10, atol=1e-15)
     assert far(fit.error, exact, fit.error_standard_error) < MOST_Z
     where = {key: value for key, value in settings.items() if key != "batch_size"}
     mean = problem.expected_theta(n_steps=60, save_at="all", **where)
@@ -204,8 +204,7 @@ def test_a_gpu_gives_the_same_runs(name, covariance, dtype):
     settings = {"n_steps": 12, "n_runs": 20, "seed": 2, "runs": 20, "save_at": 6, "dtype": dtype, **settings}
     cpu = sf.noisy_gd(problem, covariance=covariance, **settings)
     gpu = sf.noisy_gd(problem, covariance=covariance, **settings, device="cuda")
-    theta = gpu.theta if isinstance(gpu.theta, np.ndarray) else gpu.theta.to_numpy()
-    assert np.array_equal(theta, cpu.theta)
+    assert np.array_equal(gpu.theta, cpu.theta)
     np.testing.assert_allclose(gpu.error, cpu.error, rtol=1e-5)
 
 
@@ -255,7 +254,5 @@ def test_what_was_not_gathered_says_how():
     fit = sf.noisy_gd(THESIS, step_size=0.05, n_steps=5, n_runs=10, seed=0)
     with pytest.raises(AttributeError, match="runs="):
         fit.theta  # noqa: B018
-    with pytest.raises(AttributeError, match="noisy_gd gathers no covariance"):
-        fit.covariance  # noqa: B018
     assert fit.noise == "full"
     assert "Noisy gradient descent with full covariance" in repr(fit)

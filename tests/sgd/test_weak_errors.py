@@ -10,8 +10,7 @@ import sdefast as sf
 from sdefast.engine.parts import ONE
 from sdefast.engine.statistics import Layout
 from sdefast.sgd import weak_errors
-from sdefast.sgd.descent import DescentSettings
-from sdefast.sgd.traced import start_rows
+from sdefast.sgd.result import DescentSettings
 from sdefast.where import Where
 
 #: standard errors by which a mean may be off; the seeds are fixed
@@ -86,16 +85,16 @@ def test_runs_know_the_noise_that_they_met(problem, batch_size):
     """The runs are those of sgd, and the squares of their noise have the mean of their error less the known part."""
     g, n, n_runs, d = 0.05, 40, 20_000, problem.dim
     iteration = weak_errors.NoiseIteration(problem, batch_size)
-    start = start_rows(np.zeros((1, d)), iteration.n_rows, np.dtype(float))
+    start = iteration.start(np.zeros((1, d)))
     assert iteration.n_rows == d + len(np.unique(np.diag(problem.hessian)))
     settings = DescentSettings(
-        iteration, np.array([[g]]), n, n_runs, start, np.array([n]), Layout(d, 2, False, False), 100, 7, 0,
+        iteration, np.array([[g]]), n, n_runs, start, np.array([n]), Layout(d, 2, False, False), None, 7, 0,
         np.dtype(float),
     )  # fmt: skip
     where = Where.of("cpu", 1, None)
-    rows = where.run(settings.tile(start, 100, True, None), None).states[0]
+    rows = where.run(settings.states_tile(None, 0, 100), None).states[0]
     fit = sf.sgd(problem, step_size=g, n_steps=n, n_runs=n_runs, batch_size=batch_size, seed=7, runs=100, save_at=[n])
-    assert np.abs(rows[:d].T - fit.theta[0]).max() < 1e-13
+    assert np.abs(problem.theta_star + rows[:d].T - fit.theta[0]).max() < 1e-13
 
     # The same with plain loops, for the first runs.
     z = sf.noise.normals(7, n * batch_size * (d + 1), 100).reshape(n, batch_size, d + 1, 100)
@@ -109,8 +108,8 @@ def test_runs_know_the_noise_that_they_met(problem, batch_size):
         delta = delta - g * gradient
     np.testing.assert_allclose(rows[d:].sum(0), met.sum(1), rtol=1e-10)
 
-    nodes = where.run(settings.tile(start, n_runs, False, None), None).nodes
-    (_, error, squares), (_, noise_met, of_noise) = (ONE.total(nodes[i])[-1] for i in (1, 2))
+    nodes = where.run(settings.tile(None), None).nodes
+    (_, error, squares), (_, noise_met, of_noise) = (ONE.total(nodes[i])[-1] for i in (0, 1))
     known = ((1 - g * h) ** (2 * n) * problem.theta_star**2).sum()
     exact = problem.expected_error(step_size=g, n_steps=n, batch_size=batch_size)[-1]
     assert abs(error - known - noise_met) < MOST_Z * math.sqrt(squares) / n_runs
