@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from .. import checks, resources
-from . import expectations, stationary, thresholds
+from . import expectations, shuffling, stationary, thresholds
 from .moments import GaussianMoments, Moments
 from .schedule import constant_steps, saved_iterations, step_sizes
 
@@ -32,9 +32,16 @@ class ExactLaws:
         return self._moments.hessian
 
     def expected_theta(
-        self, *, step_size: Any, n_steps: int, theta0: ArrayLike | None = None, save_at: Any = "final"
+        self,
+        *,
+        step_size: Any,
+        n_steps: int,
+        theta0: ArrayLike | None = None,
+        batch_size: int = 1,
+        save_at: Any = "final",
+        sampling: str = "replacement",
     ) -> np.ndarray:
-        """E theta_k, which does not depend on the batch size.
+        """E theta_k, which does not depend on the batch size with replacement.
 
         Parameters
         ----------
@@ -45,8 +52,12 @@ class ExactLaws:
             Number of iterations.
         theta0 : array_like of shape (d,), optional
             Start, zero by default.
+        batch_size : int
+            Samples per step.
         save_at : {"final", "all"}, int or array_like
             Iterations to return: the last, all from 0 to n_steps, every so many, or these.
+        sampling : {"replacement", "shuffle"}
+            How rows of data are picked; see `expected_error`.
 
         Returns
         -------
@@ -56,12 +67,16 @@ class ExactLaws:
         Raises
         ------
         ValueError
-            If an argument is out of range.
+            If an argument is out of range, or shuffled epochs have no exact law.
         """
         delta0, steps, n_steps = self._start(step_size, n_steps, theta0)
+        _, epochs = shuffling.checked(self._moments, batch_size, sampling)
         saved = saved_iterations(save_at, n_steps, self.dim)
         with np.errstate(over="ignore", invalid="ignore"):
-            path = expectations.means(self._moments, delta0, steps, n_steps)
+            if epochs is None:
+                path = expectations.means(self._moments, delta0, steps, n_steps)
+            else:
+                path = shuffling.solvable(epochs, steps).means(delta0, steps, n_steps)
             return np.asarray(self.theta_star + _pick(path, saved, np.empty((len(saved), self.dim))))
 
     def second_moment(
@@ -72,13 +87,14 @@ class ExactLaws:
         theta0: ArrayLike | None = None,
         batch_size: int = 1,
         save_at: Any = "final",
+        sampling: str = "replacement",
     ) -> np.ndarray:
         """M_k = E (theta_k - theta*)(theta_k - theta*)', of shape (n_saved, d, d).
 
         A step costs O(d^2) for Gaussian inputs with one step size for all parameters and for independent coordinates,
         O(d^3) for Gaussian inputs with step sizes per parameter, O(n d^2) for data. Arguments as in `expected_theta`,
-        and the number ``batch_size`` of samples per step. Matrices beyond float64 have an infinite diagonal and are
-        nan elsewhere.
+        and the number ``batch_size`` of samples per step; for ``sampling="shuffle"`` see `expected_error`. Matrices
+        beyond float64 have an infinite diagonal and are nan elsewhere.
 
         Raises
         ------
@@ -87,7 +103,7 @@ class ExactLaws:
         MemoryError
             If the saved matrices cannot fit.
         """
-        return self._matrices(step_size, n_steps, theta0, batch_size, save_at, centred=False)
+        return self._matrices(step_size, n_steps, theta0, batch_size, save_at, sampling, centred=False)
 
     def theta_covariance(
         self,
@@ -97,21 +113,26 @@ class ExactLaws:
         theta0: ArrayLike | None = None,
         batch_size: int = 1,
         save_at: Any = "final",
+        sampling: str = "replacement",
     ) -> np.ndarray:
         """Cov theta_k, of shape (n_saved, d, d); as `second_moment`, about the mean `expected_theta`."""
-        return self._matrices(step_size, n_steps, theta0, batch_size, save_at, centred=True)
+        return self._matrices(step_size, n_steps, theta0, batch_size, save_at, sampling, centred=True)
 
     def _matrices(
-        self, step_size: Any, n_steps: int, theta0: Any, batch_size: int, save_at: Any, centred: bool
+        self, step_size: Any, n_steps: int, theta0: Any, batch_size: int, save_at: Any, sampling: str, centred: bool
     ) -> np.ndarray:
         delta0, steps, n_steps = self._start(step_size, n_steps, theta0)
-        d, batch_size = self.dim, checks.count("batch_size", batch_size)
+        batch, epochs = shuffling.checked(self._moments, batch_size, sampling)
+        d = self.dim
         saved = saved_iterations(save_at, n_steps, 3 * d * d)
         moments, basis = self._moments.in_eigenbasis() if steps.shape[1] == 1 else (self._moments, None)
         if basis is not None:
             delta0 = delta0 @ basis
         with np.errstate(over="ignore", invalid="ignore"):
-            path = expectations.mean_and_covariance(moments, delta0, steps, n_steps, batch_size)
+            if epochs is None:
+                path = expectations.mean_and_covariance(moments, delta0, steps, n_steps, batch)
+            else:
+                path = shuffling.with_sets(epochs).mean_and_covariance(delta0, steps, n_steps)
             matrices = (C if centred else C + np.outer(m, m) for m, C in path)
             result = _pick(matrices, saved, np.empty((len(saved), d, d)))
             if basis is not None:
@@ -128,6 +149,7 @@ class ExactLaws:
         theta0: ArrayLike | None = None,
         batch_size: int = 1,
         averaging: str | None = None,
+        sampling: str = "replacement",
     ) -> np.ndarray:
         """The error curve E|theta_k - theta*|^2 for k = 0, ..., n_steps.
 
@@ -144,6 +166,11 @@ class ExactLaws:
         averaging : {None, "polyak-ruppert"}
             With "polyak-ruppert" the error of the mean of the k iterates theta_0, ..., theta_{k-1}; for k = 0 that of
             theta_0.
+        sampling : {"replacement", "shuffle"}
+            How rows of data are picked: anew at every iteration, or in the order of a fresh uniform permutation of the
+            n rows in each epoch of n // batch_size iterations, which skips the rows left over. Shuffled epochs have an
+            exact law for up to 14 different rows (see `epochs`: an epoch goes through their 2^n sets), for batches of
+            more than half the data, and for rows with one entry each (`one_hot`).
 
         Returns
         -------
@@ -153,9 +180,17 @@ class ExactLaws:
         Raises
         ------
         ValueError
-            If an argument is out of range, or the fourth moment of the inputs is infinite.
+            If an argument is out of range, the fourth moment of the inputs is infinite, or shuffled epochs have no
+            exact law.
+
+        Examples
+        --------
+        >>> import sdefast as sf
+        >>> problem = sf.LeastSquares(data=([[1.0], [1.0], [2.0]], [1.0, 2.0, 3.0]))
+        >>> problem.expected_error(step_size=0.1, n_steps=3, sampling="shuffle").round(4)
+        array([2.25  , 1.5019, 0.8656, 0.4192])
         """
-        return self._errors(step_size, n_steps, theta0, batch_size, averaging, loss=False)
+        return self._errors(step_size, n_steps, theta0, batch_size, averaging, sampling, loss=False)
 
     def expected_loss(
         self,
@@ -165,28 +200,32 @@ class ExactLaws:
         theta0: ArrayLike | None = None,
         batch_size: int = 1,
         averaging: str | None = None,
+        sampling: str = "replacement",
     ) -> np.ndarray:
         """E L(theta_k) for k = 0, ..., n_steps, of shape (n_steps + 1,); everything else as in `expected_error`."""
-        quadratic = self._errors(step_size, n_steps, theta0, batch_size, averaging, loss=True)
+        quadratic = self._errors(step_size, n_steps, theta0, batch_size, averaging, sampling, loss=True)
         return np.asarray(0.5 * (quadratic + self.noise_std**2))
 
     def _errors(
-        self, step_size: Any, n_steps: int, theta0: Any, batch_size: int, averaging: Any, loss: bool
+        self, step_size: Any, n_steps: int, theta0: Any, batch_size: int, averaging: Any, sampling: str, loss: bool
     ) -> np.ndarray:
         delta0, steps, n_steps = self._start(step_size, n_steps, theta0)
-        batch_size = checks.count("batch_size", batch_size)
+        batch, epochs = shuffling.checked(self._moments, batch_size, sampling)
         resources.refuse_too_large(16 * (n_steps + 1), "the error curve", ["n_steps= fewer"])
         averaged = averaging is not None and bool(checks.choice("averaging", averaging, ("polyak-ruppert",)))
         last = n_steps - averaged  # an average of k iterates ends with theta_{k-1}
         spectrum = self._moments.spectrum() if steps.shape[1] == 1 else None
         with np.errstate(over="ignore", invalid="ignore"):
-            if spectrum is None:
+            if epochs is not None:
+                recursion = shuffling.solvable(epochs, steps, averaged)
+                curve = recursion.errors(delta0, steps, last, self.hessian if loss else None)
+            elif spectrum is None:
                 W = self.hessian if loss else None
-                curve = expectations.matrix_errors(self._moments, delta0, steps, last, batch_size, W, averaged)
+                curve = expectations.matrix_errors(self._moments, delta0, steps, last, batch, W, averaged)
             else:
                 weight = spectrum.values if loss else np.ones(len(spectrum.values))
                 w0 = spectrum.squares(delta0)
-                curve = expectations.mode_errors(spectrum, w0, steps, last, batch_size, weight, averaged)
+                curve = expectations.mode_errors(spectrum, w0, steps, last, batch, weight, averaged)
         return np.concatenate([curve[:1], curve]) if averaged else curve
 
     def stationary_covariance(self, step_size: ArrayLike, batch_size: int = 1, continuous: bool = False) -> np.ndarray:

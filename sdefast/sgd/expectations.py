@@ -1,4 +1,4 @@
-r"""Exact recursions of SGD's mean, covariance and error, for any step sizes and batch size.
+r"""Exact recursions of SGD's mean, covariance and error with independent samples, for any step sizes and batch size.
 
 With :math:`G_k` the diagonal matrix of step sizes, B the batch size and :math:`\delta_k = \theta_k - \theta^*`,
 
@@ -15,7 +15,8 @@ The mean obeys :math:`m_{k+1} = (I - G_k H) m_k` and the covariance
 
 where the mean of Sigma over theta_k is the second moment of one sample's gradient less :math:`H M_k H`, with
 :math:`M_k = C_k + m_k m_k'`. Nothing is approximated: Sigma is quadratic in theta. Divergence is a result, not an
-error: numbers beyond float64 become infinite.
+error: numbers beyond float64 become infinite. A batch of rows without replacement counts as `independent_samples`, no
+whole number; `epochs` has several such batches an epoch.
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ def means(moments: Moments, delta0: np.ndarray, steps: np.ndarray, n_steps: int)
 
 
 def mean_and_covariance(
-    moments: Moments, delta0: np.ndarray, steps: np.ndarray, n_steps: int, batch_size: int
+    moments: Moments, delta0: np.ndarray, steps: np.ndarray, n_steps: int, batch_size: float
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """E delta_k, of shape (d,), and Cov delta_k, of shape (d, d), for k = 0, ..., n_steps.
 
@@ -64,7 +65,7 @@ def matrix_errors(
     delta0: np.ndarray,
     steps: np.ndarray,
     n_steps: int,
-    batch_size: int,
+    batch_size: float,
     weight: np.ndarray | None = None,
     averaged: bool = False,
 ) -> np.ndarray:
@@ -97,7 +98,7 @@ def mode_errors(
     w0: np.ndarray,
     steps: np.ndarray,
     n_steps: int,
-    batch_size: int,
+    batch_size: float,
     weight: np.ndarray,
     averaged: bool = False,
 ) -> np.ndarray:

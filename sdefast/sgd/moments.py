@@ -188,59 +188,59 @@ class IndependentMoments(Moments):
 
 
 class EmpiricalMoments(Moments):
-    """Rows (x_i, y_i) of data drawn with replacement; ``residuals`` are y_i - x_i' theta* at the minimiser.
+    """Rows (x_i, y_i) of data drawn uniformly; ``residuals`` are y_i - x_i' theta* at the minimiser.
 
     The residuals are *not* independent of the inputs, only uncorrelated: the second moment of the gradient,
     the mean of (x'delta - xi)^2 xx', keeps the product of x'delta with xi, which streams with independent noise lose.
     """
 
     def __init__(self, X: np.ndarray, residuals: np.ndarray) -> None:
-        self._X, self._residuals = X, residuals
+        self.X, self.residuals = X, residuals
         self.hessian = X.T @ X / len(X)
         self.noise = self._weighted(residuals**2)
 
     def _weighted(self, weights: np.ndarray) -> np.ndarray:
         """The mean of weight_i x_i x_i', for weights of shape (..., n)."""
-        return np.asarray((self._X.T * weights[..., None, :]) @ self._X / len(self._X))
+        return np.asarray((self.X.T * weights[..., None, :]) @ self.X / len(self.X))
 
     def fourth(self, M: np.ndarray) -> np.ndarray:
         """The mean of (x_i'M x_i) x_i x_i', in O(n d^2), or O(d^4) where that is less."""
         if self._has_tensor:
             return np.asarray(M.reshape(*M.shape[:-2], -1) @ self._tensors[0]).reshape(M.shape)
-        return self._weighted(((self._X @ M) * self._X).sum(axis=-1))
+        return self._weighted(((self.X @ M) * self.X).sum(axis=-1))
 
     def gradient_second_moment(self, mean: np.ndarray, covariance: np.ndarray | float = 0.0) -> np.ndarray:
         """The mean of E[(x_i'delta - xi_i)^2] x_i x_i'."""
         if np.ndim(covariance) == 2 and self._has_tensor:
             coupling = (mean @ self._tensors[1]).reshape(self.dim, self.dim)
             return np.asarray(self.fourth(np.outer(mean, mean) + covariance) - 2 * coupling + self.noise)
-        weights = (mean @ self._X.T - self._residuals) ** 2
+        weights = (mean @ self.X.T - self.residuals) ** 2
         if np.ndim(covariance):
-            weights = weights + ((self._X @ covariance) * self._X).sum(axis=-1)
+            weights = weights + ((self.X @ covariance) * self.X).sum(axis=-1)
         return self._weighted(weights)
 
     def modes(self) -> tuple[np.ndarray, np.ndarray]:
         """From the singular values of X, whose rank is sharper than that of X'X."""
-        _, s, vectors = np.linalg.svd(self._X, full_matrices=False)
-        kept = s > max(self._X.shape) * np.finfo(float).eps * s[0]
-        return s[kept] ** 2 / len(self._X), vectors[kept].T
+        _, s, vectors = np.linalg.svd(self.X, full_matrices=False)
+        kept = s > max(self.X.shape) * np.finfo(float).eps * s[0]
+        return s[kept] ** 2 / len(self.X), vectors[kept].T
 
     def scaled(self, scale: np.ndarray) -> Moments:
         """The data with scaled columns."""
-        return EmpiricalMoments(self._X * scale, self._residuals)
+        return EmpiricalMoments(self.X * scale, self.residuals)
 
     @property
     def _has_tensor(self) -> bool:
-        n, d = self._X.shape
+        n, d = self.X.shape
         return bool(d <= _TENSOR_DIM and n > d**2)
 
     @cached_property
     def _tensors(self) -> tuple[np.ndarray, np.ndarray]:
         """The means of x x x x, of shape (d^2, d^2), and of xi x x x, of shape (d, d^2)."""
-        d, n = self.dim, len(self._X)
+        d, n = self.dim, len(self.X)
         fourth, third = np.zeros((d * d, d * d)), np.zeros((d, d * d))
         for start in range(0, n, 4096):
-            X, xi = self._X[start : start + 4096], self._residuals[start : start + 4096]
+            X, xi = self.X[start : start + 4096], self.residuals[start : start + 4096]
             products = (X[:, :, None] * X[:, None, :]).reshape(len(X), d * d)
             fourth += products.T @ products
             third += (X.T * xi) @ products

@@ -137,7 +137,7 @@ class LeastSquares(ExactLaws):
             raise ValueError(f"X of data must have at least one row and one column, got shape {X.shape}")
         y = checks.array("y of data", data[1], shape=(len(X),)) + 0.0
         theta = np.linalg.lstsq(X, y, rcond=None)[0]
-        residuals = y - X @ theta
+        residuals = y - (X * theta).sum(axis=1)  # equal rows have equal residuals, which a matrix product may not give
         _freeze(X, y)
         sigma = math.sqrt(float(residuals @ residuals) / len(X))
         self._set(theta_star=theta, noise_std=sigma, inputs=None, data=(X, y), _moments=EmpiricalMoments(X, residuals))

@@ -74,3 +74,23 @@ def one_step_map(problem, g, batch_size=1):
     A, _, p = batches(problem, batch_size)
     move = np.eye(problem.dim) - np.reshape(g, (-1, 1)) * A
     return np.einsum("n,nij,nkl->ikjl", p, move, move, optimize=True).reshape(problem.dim**2, -1)
+
+
+def run_shuffled(problem, steps, theta0, batch_size=1):
+    """As `run`, on data, over every permutation of the rows in every epoch."""
+    X, y = problem.data
+    n_iterations = len(X) // batch_size
+    orders = np.array(list(itertools.permutations(range(len(X)), n_iterations * batch_size)))
+    theta, total = np.array([theta0], dtype=float), np.array([theta0], dtype=float)
+    yield theta, total, np.ones(1)
+    for k, g in enumerate(steps):
+        if k % n_iterations == 0:
+            theta, total = np.repeat(theta, len(orders), axis=0), np.repeat(total, len(orders), axis=0)
+            order = np.tile(orders, (len(theta) // len(orders), 1))
+        gradient = np.zeros_like(theta)
+        for b in range(batch_size):
+            row = order[:, k % n_iterations * batch_size + b]
+            gradient += X[row] * ((X[row] * theta).sum(axis=1) - y[row])[:, None]
+        theta = theta - g * gradient / batch_size
+        total = total + theta
+        yield theta, total / (k + 2), np.full(len(theta), 1 / len(theta))
