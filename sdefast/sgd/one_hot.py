@@ -6,9 +6,9 @@ m rows of its own has seen q of these, in uniform order, with the hypergeometric
 
 .. math:: u_q = a_{i_1} \cdots a_{i_q} u_0 + \sum_j b_{i_j} a_{i_{j+1}} \cdots a_{i_q} ,
 
-and the means of this and of its square are sums of means of products over ordered tuples of different rows, such as
-that of :math:`b_i\, (a_j)^p\, a_k b_k\, (a_l^2)^q` with p factors of the third kind of row and q of the last: symmetric
-polynomials, which a recursion over the rows gives in O(m^3) operations without cancellation.
+and the means of this and of its square are sums of means of products over ordered tuples of different rows. In the
+square they are products of one b, p factors a between the two b, one a b, and q factors a^2 after it: symmetric
+polynomials in the rows, each an average of those of one row less, in O(m^3) operations for all.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-#: Rows of one parameter at most, for a second of work.
+#: Rows of one parameter at most, for two seconds of work.
 MOST_ROWS = 512
 
 
