@@ -132,7 +132,7 @@ class LeastSquares(ExactLaws):
     def _read(self, data: Any) -> None:
         if not isinstance(data, (tuple, list)) or len(data) != 2:
             raise TypeError(f"data must be a pair (X, y), got {type(data).__name__}")
-        X = checks.array("X of data", data[0], shape=(None, None)) + 0.0
+        X = np.ascontiguousarray(checks.array("X of data", data[0], shape=(None, None)) + 0.0)
         if 0 in X.shape:
             raise ValueError(f"X of data must have at least one row and one column, got shape {X.shape}")
         y = checks.array("y of data", data[1], shape=(len(X),)) + 0.0
