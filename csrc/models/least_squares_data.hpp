@@ -46,8 +46,7 @@ template <class T, class Z> class LeastSquaresOnData {
     // out[p * row + lane] = |vector p of the lane|^2; parameters d, parts.
     static void squared_norms(const double *parameters, i64 width, int lanes, const T *x, T *out) {
         const int parts = int(parameters[1]);
-        for (int l = 0; l < lanes; ++l)
-            for (int p = 0; p < parts; ++p, x += width) out[p * row + l] = product(x, x, width);
+        with_width(width, [=](auto vectors) { norms<vectors.n>(parts, width, lanes, x, out); });
     }
 
   private:
@@ -65,6 +64,30 @@ template <class T, class Z> class LeastSquaresOnData {
 #pragma GCC ivdep
 #pragma GCC unroll 1
             for (int q = 0; q < vector; ++q) f(v + q);
+    }
+
+    // f(Vectors<n>) with n = width / vector, or 0 where that is too many to be known when compiled.
+    template <int count> struct Vectors {
+        static constexpr int n = count;
+    };
+    template <class F> static void with_width(i64 width, F f) {
+        switch (width / vector) {
+#define SDEFAST_WIDTH(n) \
+    case n: return f(Vectors<n>());
+            SDEFAST_WIDTH(2) SDEFAST_WIDTH(3) SDEFAST_WIDTH(4) SDEFAST_WIDTH(5) SDEFAST_WIDTH(6) SDEFAST_WIDTH(7)
+            SDEFAST_WIDTH(8) SDEFAST_WIDTH(9) SDEFAST_WIDTH(10) SDEFAST_WIDTH(11) SDEFAST_WIDTH(12)
+#undef SDEFAST_WIDTH
+            default: return f(Vectors<0>());
+        }
+    }
+
+    template <int vectors> static void norms(int parts, i64 width, int lanes, const T *x, T *out) {
+        const i64 n = vectors ? vectors * vector : width;
+        for (int p = 0; p < parts; ++p)
+            for (int l = 0; l < lanes; ++l) {
+                const T *own = x + (l * parts + p) * n;
+                out[p * row + l] = product(own, own, n);
+            }
     }
 
     template <class A> SDEFAST_INLINE static T product(const A *a, const T *b, i64 width) {
@@ -92,18 +115,10 @@ template <class T, class Z> class LeastSquaresOnData {
         void run(int lanes, T *x, const u32 *picks) const {
             if (h.samples != 1 || h.rates != 1 || h.weight > 0)
                 return in_general(lanes, x, picks);
-            switch (width / vector) {
-#define SDEFAST_WIDTH(vectors) \
-    case vectors: return single<vectors>(lanes, x, picks);
-                SDEFAST_WIDTH(2) SDEFAST_WIDTH(3) SDEFAST_WIDTH(4)
-                SDEFAST_WIDTH(5) SDEFAST_WIDTH(6) SDEFAST_WIDTH(7) SDEFAST_WIDTH(8)
-                SDEFAST_WIDTH(9) SDEFAST_WIDTH(10) SDEFAST_WIDTH(11) SDEFAST_WIDTH(12)
-#undef SDEFAST_WIDTH
-                default: return single<0>(lanes, x, picks);
-            }
+            with_width(width, [=](auto vectors) { single<vectors.n>(lanes, x, picks); });
         }
 
-        // One sample and one rate; `vectors` is 0 where their number is not known when compiled.
+        // One sample and one rate.
         template <int vectors> void single(int lanes, T *x, const u32 *picks) const {
             const i64 n = vectors ? vectors * vector : width, last = n - vector;
             const int d = int(h.dim);

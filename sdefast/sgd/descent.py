@@ -276,10 +276,11 @@ def _numbers(name: str, given: Any, n: int) -> np.ndarray:
 
 def _warn_of_threshold(s: DescentSettings) -> None:
     """Of a constant step size that no error survives."""
-    if s.rates.size > 1:
+    problem, batch = s.iteration.problem, s.iteration.batch_size
+    if s.rates.size > 1 or problem.surely_stable(s.rates[0, 0], batch):
         return
     try:
-        threshold = s.iteration.problem.mean_square_threshold(s.iteration.batch_size)
+        threshold = problem.mean_square_threshold(batch)
     except ValueError:  # a fourth moment that is infinite: there is none
         threshold = 0.0
     if s.rates[0, 0] >= threshold:

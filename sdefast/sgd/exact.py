@@ -275,6 +275,13 @@ class ExactLaws:
         C = stationary.stationary_covariance(self._moments, steps, batch_size)
         return math.inf if C is None else float(np.trace(C))
 
+    def surely_stable(self, step_size: float, batch_size: int = 1) -> bool:
+        """Whether a step size is below `mean_square_threshold` by a bound that takes no eigenvalues.
+
+        True if g (R^2 / B + (1 - 1/B) L) < 2 with E[|x|^2 xx'] <= R^2 H and H <= L; False says nothing.
+        """
+        return stationary.surely_stable(self._moments, step_size, batch_size)
+
     def mean_square_threshold(self, batch_size: int = 1, continuous: bool = False) -> float:
         """The step size below which E|theta_k|^2 stays bounded; for Gaussian inputs with H = I, 2 B / (B + d + 1).
 

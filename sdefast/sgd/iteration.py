@@ -122,15 +122,7 @@ class Iteration(TracedIteration):
         """The rows that are picked: x, e = y - <theta*, x>, and zeros up to whole vectors of the state's type."""
         if self.problem.data is None:
             return None
-        X, y = self.problem.data
-        vector = 64 // dtype.itemsize
-        width = -(-(self.dim + 1) // vector) * vector
-        rows = aligned((len(X), width), noise_dtype)
-        rows[:, : self.dim] = X
-        rows[:, self.dim] = y - X @ self.problem.theta_star
-        if not np.isfinite(rows).all():
-            raise ValueError(f"data must be finite in {noise_dtype.name}")
-        return Data(rows, self.dim, self.shuffled)
+        return Data(self.problem.padded_rows(noise_dtype, 64 // dtype.itemsize), self.dim, self.shuffled)
 
     # Compiled ---------------------------------------------------------------------------------------------------
 
@@ -195,14 +187,6 @@ class Iteration(TracedIteration):
         if basis is not None and device is None and self.is_built_in:
             return "rotated", np.array([self.dim, *basis.ravel()], float)
         return super().turned(dtype, device)
-
-
-def aligned(shape: tuple[int, int], dtype: np.dtype) -> np.ndarray:
-    """Zeros whose rows begin with cache lines if their length is one of lines."""
-    n, line = math.prod(shape), 64 // dtype.itemsize
-    memory = np.zeros(n + line, dtype)
-    first = -memory.ctypes.data // dtype.itemsize % line
-    return memory[first : first + n].reshape(shape)
 
 
 class _Draw:

@@ -46,6 +46,11 @@ def covariance_matrix(name: str, value: Any) -> np.ndarray:
     return symmetric
 
 
+def largest_row(matrix: np.ndarray) -> float:
+    """The largest sum of absolute values in a row, no eigenvalue being larger."""
+    return float(np.abs(matrix).sum(axis=1).max())
+
+
 class Moments(ABC):
     """What a law of (x, y) tells the recursions."""
 
@@ -68,6 +73,11 @@ class Moments(ABC):
     def gradient_second_moment(self, mean: np.ndarray, covariance: np.ndarray | float = 0.0) -> np.ndarray:
         """E (grad l)(grad l)' of one sample over delta with this mean (..., d) and covariance (..., d, d)."""
         return np.asarray(self.fourth(mean[..., :, None] * mean[..., None, :] + covariance) + self.noise)
+
+    @property
+    def length_bound(self) -> float:
+        """A number R^2 with E[|x|^2 xx'] <= R^2 H, found with little work; infinite where there is none at hand."""
+        return math.inf
 
     def modes(self) -> tuple[np.ndarray, np.ndarray]:
         """The positive eigenvalues of H, of shape (r,), and their eigenvectors, of shape (d, r)."""
@@ -112,6 +122,11 @@ class GaussianMoments(Moments):
         HM = self.times_hessian(M)
         trace = np.trace(HM, axis1=-2, axis2=-1)[..., None, None]
         return np.asarray(2 * self.times_hessian(np.swapaxes(HM, -1, -2)) + trace * self.hessian)
+
+    @property
+    def length_bound(self) -> float:
+        """From E[|x|^2 xx'] = tr(H) H + 2 H^2."""
+        return float(np.trace(self.hessian)) + 2 * largest_row(self.hessian)
 
     def spectrum(self) -> Spectrum:
         """Mode by mode in the eigenbasis of H; a single mode where H is a multiple of the identity."""
@@ -208,6 +223,11 @@ class EmpiricalMoments(Moments):
         if self._has_tensor:
             return np.asarray(M.reshape(*M.shape[:-2], -1) @ self._tensors[0]).reshape(M.shape)
         return self._weighted(((self.X @ M) * self.X).sum(axis=-1))
+
+    @cached_property
+    def length_bound(self) -> float:
+        """The largest squared length of a row."""
+        return float(np.einsum("ij,ij->i", self.X, self.X).max())
 
     def gradient_second_moment(self, mean: np.ndarray, covariance: np.ndarray | float = 0.0) -> np.ndarray:
         """The mean of E[(x_i'delta - xi_i)^2] x_i x_i'."""

@@ -89,6 +89,8 @@ class LeastSquares(ExactLaws):
 
     inputs: InputLaw | None
     data: tuple[np.ndarray, np.ndarray] | None
+    _residuals: np.ndarray
+    _padded: dict[tuple[np.dtype, int], np.ndarray]
 
     def __init__(
         self,
@@ -141,6 +143,7 @@ class LeastSquares(ExactLaws):
         _freeze(X, y)
         sigma = math.sqrt(float(residuals @ residuals) / len(X))
         self._set(theta_star=theta, noise_std=sigma, inputs=None, data=(X, y), _moments=EmpiricalMoments(X, residuals))
+        self._set(_residuals=residuals, _padded={})
 
     def _set(self, **values: Any) -> None:
         for name, value in values.items():
@@ -192,6 +195,24 @@ class LeastSquares(ExactLaws):
     def n_data(self) -> int | None:
         """Number of rows of the data; None for streams."""
         return None if self.data is None else len(self.data[0])
+
+    def padded_rows(self, dtype: np.dtype, vector: int) -> np.ndarray:
+        """The rows of the data as kernels read them: x, then y - <theta*, x>, then zeros up to whole vectors.
+
+        They are kept, for the next call.
+        """
+        if self.data is None:
+            raise ValueError("rows are those of a problem on data")
+        key = (dtype, vector)
+        if key not in self._padded:
+            n, d = self.data[0].shape
+            rows = _aligned((n, -(-(d + 1) // vector) * vector), dtype)
+            rows[:, :d], rows[:, d] = self.data[0], self._residuals
+            if not np.isfinite(rows).all():
+                raise ValueError(f"data must be finite in {dtype.name}")
+            _freeze(rows)
+            self._padded[key] = rows
+        return self._padded[key]
 
     # Loss, gradient and gradient noise
 
@@ -371,6 +392,14 @@ def _symmetric_root(matrix: np.ndarray) -> np.ndarray:
     values, vectors = np.linalg.eigh(matrix)
     roots = np.sqrt(np.maximum(values, 0.0))
     return np.asarray((vectors * roots[..., None, :]) @ np.swapaxes(vectors, -1, -2))
+
+
+def _aligned(shape: tuple[int, int], dtype: np.dtype) -> np.ndarray:
+    """Zeros whose rows begin with cache lines if their length is one of lines."""
+    n, line = math.prod(shape), 64 // dtype.itemsize
+    memory = np.zeros(n + line, dtype)
+    first = -memory.ctypes.data // dtype.itemsize % line
+    return memory[first : first + n].reshape(shape)
 
 
 def _freeze(*arrays: np.ndarray) -> None:

@@ -25,9 +25,18 @@ from collections.abc import Callable
 
 import numpy as np
 
-from .moments import Moments, Spectrum
+from .moments import Moments, Spectrum, largest_row
 
 _Map = Callable[[np.ndarray], np.ndarray]
+
+
+def surely_stable(moments: Moments, step_size: float, batch_size: int) -> bool:
+    """Whether a bound that is quickly found shows that a step size is below the mean-square threshold.
+
+    E|delta|^2 changes by -g delta' (2 H - g (E[|x|^2 xx'] / B + (1 - 1/B) H^2)) delta, but for the noise.
+    """
+    length = moments.length_bound / batch_size + (1 - 1 / batch_size) * largest_row(moments.hessian)
+    return step_size * length < 2
 
 
 def mean_square_threshold(moments: Moments, batch_size: int, continuous: bool = False) -> float:
