@@ -49,7 +49,7 @@ NUMPY["erf"] = lambda x: np.array([math.erf(v) for v in x.tolist()])
 TRIGONOMETRIC = {"float32": 1e5, "float64": 1e12}
 
 #: those in which a compiler finds sums and products
-WITH_SUMS = ("exp", "log1p", "pow", "cos", "tan", "sinh", "cosh", "atan", "erf")
+WITH_SUMS = ("exp", "log_positive", "log1p", "pow", "cos", "tan", "sinh", "cosh", "atan", "erf")
 
 both = pytest.mark.parametrize("dtype", DTYPES)
 unary = pytest.mark.parametrize("name", ULPS)
@@ -78,7 +78,10 @@ def loop(name, dtype, contract=False):
             y[i] = f(a[i], b[i], c[i])
 
     fastmath = {"contract"} if contract else False
-    return numba.njit(error_model="numpy", fastmath=fastmath)((one, two, three)[ARITIES[name] - 1])
+    compiled = numba.njit(error_model="numpy", fastmath=fastmath)((one, two, three)[ARITIES[name] - 1])
+    if name != "select":
+        compiled(*np.ones((1 + ARITIES[name], 1), dtype))
+    return compiled
 
 
 def call(name, *args, contract=False):
@@ -143,6 +146,15 @@ def test_largest_errors_of_erf_in_float64():
             abs(mpmath.erf(mpmath.mpf(a)) - mpmath.mpf(b)) for a, b in zip(x.tolist(), have.tolist(), strict=True)
         ]
     assert (np.array(errors, float) / np.spacing(have)).max() < ULPS["erf"][1]
+
+
+@both
+def test_largest_errors_of_log_positive(dtype):
+    x = arguments("log", dtype)
+    x = x[(x >= np.finfo(dtype).tiny) & (x != 1)]
+    exact = np.log(x.astype(wide(dtype)))
+    assert ulps(call("log_positive", x), exact).max() < {"float32": 2.3, "float64": 2.1}[dtype]
+    assert call("log_positive", np.ones(1, dtype))[0] == 0
 
 
 @both
@@ -415,4 +427,4 @@ def test_traced_arguments():
 
 
 def test_public_names():
-    assert set(sdefast_math.__all__) == {*FUNCTIONS, "pi", "e", "inf", "nan"} - {"fma", "select"}
+    assert set(sdefast_math.__all__) == {*FUNCTIONS, "pi", "e", "inf", "nan"} - {"fma", "select", "log_positive"}
