@@ -1,0 +1,251 @@
+"""The chain of the error alone, against exact curves, plain numpy on the same draws, and the whole chain."""
+
+import math
+import pickle
+
+import numpy as np
+import pytest
+from numpy.polynomial import polynomial
+from scipy import stats
+
+import sdefast as sf
+from sdefast import noise
+from sdefast.engine.parts import ONE
+from sdefast.engine.tiles import Draws, Gathered, Observer, Tile
+from sdefast.sgd.chi_square import SMOOTH, ChiSquare, quantile_polynomial
+from sdefast.sgd.reduced import ReducedIteration
+from sdefast.sgd.schedule import step_sizes
+from sdefast.where import Where
+
+#: standard errors by which a mean may be off, under this seed
+MOST_Z, SEED = 5.0, 3
+
+DTYPES = [("float32", "float32"), ("float64", "float64"), ("float64", "float32")]
+
+
+def problem_of(d, noise_std=0.3, h=1.0):
+    return sf.LeastSquares(theta_star=np.linspace(-1, 1, d) if d > 1 else [1.5], noise_std=noise_std,
+                           covariance=None if h == 1 else h * np.eye(d))  # fmt: skip
+
+
+def run(problem, step_size, n_steps, n_runs, batch_size=1, dtype="float64", noise_dtype=None, keep=False,
+        device="cpu", threads=1):  # fmt: skip
+    """States (n_steps + 1, n_runs), or mean and standard error of the error at every iteration."""
+    iteration = ReducedIteration(problem, batch_size)
+    where = Where.of(device, threads, None)
+    noise_dtype = noise_dtype or dtype
+    rates = step_sizes(step_size, n_steps, problem.dim)
+    kernel, coefficients = iteration.kernel(rates, n_steps, dtype, noise_dtype, where.gpu)
+    saves = np.arange(n_steps + 1)
+    step, observed = iteration.step, iteration.observer(dtype, where.gpu)
+    start = iteration.start(np.zeros(problem.dim), dtype)
+    tile = Tile(
+        kernel, coefficients, Draws(step.n_draws, step.n_uniforms, float32=noise_dtype == "float32"), SEED, 0, n_runs,
+        0, n_steps, start, saves, keep, (Gathered(ONE), Gathered(ONE, 0, observed=True)), iteration.n_operations / 16,
+        Observer(observed, len(iteration.errors), iteration.parameter_values, saves.astype(float)),
+    )  # fmt: skip
+    outcome = where.run(tile, None)
+    totals = [ONE.total(nodes) for nodes in outcome.nodes]
+    np.testing.assert_allclose(totals[1], totals[0], rtol=1e-12)  # the state is the error
+    if keep:
+        states = outcome.states if device == "cpu" else outcome.states.to_numpy()
+        return np.ascontiguousarray(states[:, 0])
+    count, mean, squares = totals[0].T
+    assert (count == n_runs).all()
+    return mean, np.sqrt(squares / (n_runs - 1) / n_runs)
+
+
+def far(value, exact, error, rtol):
+    """The largest distance in standard errors, beyond rounding."""
+    off = np.abs(value - exact) - rtol * np.abs(exact)
+    return float(np.max(np.where(off > 0, off / np.maximum(error, 1e-300), 0.0)))
+
+
+# Exact curves --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("batch_size", [1, 4])
+@pytest.mark.parametrize("d", [1, 2, 3, 4, 5, 6, 8, 100, 1000])
+def test_curves_are_exact(d, batch_size, dtype):
+    problem = problem_of(d)
+    step_size = 0.6 * problem.fourth_moment_threshold()
+    mean, error = run(problem, step_size, 60, 20_000, batch_size, dtype)
+    exact = problem.expected_error(step_size=step_size, n_steps=60, batch_size=batch_size)
+    assert far(mean, exact, error, 1e-5 if dtype == "float32" else 1e-12) < MOST_Z
+
+
+@pytest.mark.parametrize("batch_size", [1, 2, 3, 7, 8, 9, 100, 5000])
+@pytest.mark.parametrize("noise_std", [0.0, 0.5])
+def test_batches_of_any_size(batch_size, noise_std):
+    problem = problem_of(20, noise_std, h=0.5)
+    step_size = 0.5 * problem.mean_square_threshold(batch_size)
+    mean, error = run(problem, step_size, 20, 20_000, batch_size)
+    exact = problem.expected_error(step_size=step_size, n_steps=20, batch_size=batch_size)
+    assert far(mean, exact, error, 1e-12) < MOST_Z
+
+
+@pytest.mark.parametrize("h", [0.25, 3.0])
+@pytest.mark.parametrize("noise_std", [0.0, 0.3])
+@pytest.mark.parametrize("d", [1, 5, 30])
+def test_other_scales_and_no_noise(d, noise_std, h):
+    problem = problem_of(d, noise_std, h)
+    step_size = 0.6 * problem.fourth_moment_threshold()
+    mean, error = run(problem, step_size, 60, 20_000)
+    assert far(mean, problem.expected_error(step_size=step_size, n_steps=60), error, 1e-12) < MOST_Z
+
+
+def test_step_sizes_of_their_own_for_iterations():
+    problem = problem_of(12)
+    rates = 0.1 / np.arange(2.0, 62.0)
+    mean, error = run(problem, rates, 60, 20_000)
+    assert far(mean, problem.expected_error(step_size=rates, n_steps=60), error, 1e-12) < MOST_Z
+
+
+@pytest.mark.parametrize(
+    ("d", "batch_size", "noise_std"), [(1, 1, 0.5), (2, 3, 0.5), (5, 1, 0.5), (5, 1, 0.0), (9, 9, 0.5), (30, 2, 0.0)]
+)
+def test_the_law_is_that_of_the_whole_chain(d, batch_size, noise_std):
+    """Two samples of the error at one time, by Kolmogorov and Smirnov: above 2.5 once in 140,000."""
+    n, problem = 20_000, problem_of(d, noise_std)
+    step_size = 0.9 / (d + 1)
+    whole = sf.sgd(
+        problem, step_size=step_size, n_steps=4, n_runs=n, batch_size=batch_size, seed=8, save_at="final", runs=n
+    )
+    errors = ((whole.theta[0] - problem.theta_star) ** 2).sum(axis=1)
+    reduced = run(problem, step_size, 4, n, batch_size, keep=True)[-1]
+    assert math.sqrt(n / 2) * stats.ks_2samp(errors, reduced).statistic < 2.5
+
+
+# The same numbers ----------------------------------------------------------------------------------------------------
+
+
+class Source:
+    """Draws of a run, (n_steps, draws, n_runs), step after step in the order of the laws."""
+
+    def __init__(self, step, n_steps, n_runs, dtype, noise_dtype):
+        m, k = step.n_draws, step.n_uniforms
+        z = noise.normals(SEED, max(m, 1) * n_steps, n_runs, dtype=noise_dtype).astype(float)
+        u = noise.uniforms(SEED, max(k, 1) * n_steps, n_runs, dtype=dtype).astype(float)
+        self.z, self.u = z.reshape(n_steps, -1, n_runs), u.reshape(n_steps, -1, n_runs)
+
+    def at(self, k):
+        self.normals, self.uniforms = iter(self.z[k]), iter(self.u[k])
+
+    def root(self, df):
+        if df >= SMOOTH:
+            return polynomial.polyval(next(self.normals), quantile_polynomial(df))
+        return next(self.normals) if df == 1 else np.sqrt(self.square(df))
+
+    def square(self, df):
+        if df >= SMOOTH:
+            return self.root(df) ** 2
+        total = -2 * sum((np.log(next(self.uniforms)) for _ in range(df // 2)), 0.0)
+        return total + (next(self.normals) ** 2 if df % 2 else 0.0)
+
+
+@pytest.mark.parametrize(("dtype", "noise_dtype"), DTYPES)
+@pytest.mark.parametrize(
+    ("d", "batch_size", "noise_std", "h"),
+    [(1, 1, 0.3, 1), (5, 1, 0.3, 1), (5, 1, 0.0, 1), (4, 2, 0.3, 0.5), (100, 1, 0.3, 2), (10, 9, 0.3, 1),
+     (1, 4, 0.3, 1), (50, 20, 0.0, 1)],
+)  # fmt: skip
+def test_same_draws_in_numpy(d, batch_size, noise_std, h, dtype, noise_dtype):
+    problem, n_steps, n_runs = problem_of(d, noise_std, h), 20, 60
+    step_size = 0.5 / h / (d + 1)
+    have = run(problem, step_size, n_steps, n_runs, batch_size, dtype, noise_dtype, keep=True)
+    source = Source(ReducedIteration(problem, batch_size).step, n_steps, n_runs, dtype, noise_dtype)
+    g, s = step_size * h / batch_size, noise_std / math.sqrt(h)
+    u = np.full(n_runs, (problem.theta_star**2).sum())
+    eps = float(np.finfo(dtype).eps)
+    for k in range(n_steps):
+        source.at(k)
+        if noise_std > 0:
+            t = source.root(batch_size)
+            r = t * np.sqrt(u) - s * next(source.normals)
+            y = source.square(batch_size - 1) if d > 1 else 0.0
+            u = (np.sqrt(u) - g * t * r) ** 2 + g**2 * (r**2 + s**2 * y) * source.square(d - 1)
+        else:
+            a = source.square(batch_size)
+            u = u * ((1 - g * a) ** 2 + g**2 * a * source.square(d - 1))
+        assert np.abs(have[k + 1] - u).max() <= 100 * eps * (k + 1) * (u.max() + 1)
+
+
+@pytest.mark.parametrize(("dtype", "noise_dtype"), DTYPES)
+@pytest.mark.parametrize(
+    ("d", "batch_size", "noise_std"), [(1, 1, 0.3), (4, 3, 0.3), (5, 1, 0.3), (6, 1, 0.0), (100, 1, 0.3), (10, 9, 0.3)]
+)
+def test_a_gpu_gives_the_same_bits(d, batch_size, noise_std, dtype, noise_dtype):
+    problem = problem_of(d, noise_std, 0.5)
+    settings = {"n_steps": 12, "n_runs": 20, "batch_size": batch_size, "dtype": dtype, "noise_dtype": noise_dtype}
+    for step_size in (0.5 / (d + 1), lambda k: 1 / (k + d + 1)):
+        cpu = run(problem, step_size, keep=True, **settings)
+        gpu = run(problem, step_size, keep=True, device="cuda", **settings)
+        assert gpu.tobytes() == cpu.tobytes()
+
+
+def test_numbers_do_not_depend_on_what_runs_them():
+    problem = problem_of(5)
+    one = run(problem, 0.05, 100, 20_000)
+    two = run(problem, 0.05, 100, 20_000, threads=2)
+    few = run(problem, 0.05, 100, 10, keep=True)
+    assert all(a.tobytes() == b.tobytes() for a, b in zip(one, two, strict=True))
+    assert np.array_equal(few[:, :5], run(problem, 0.05, 100, 5, keep=True))
+
+
+# What it costs, and what it is for -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("noise_std", "draws"), [(0.3, 4), (0.0, 2)])
+def test_draws_do_not_grow(noise_std, draws):
+    for d, batch_size in ((8, 8), (1000, 8), (8, 10**6), (1000, 1000)):
+        step = ReducedIteration(problem_of(d, noise_std), batch_size).step
+        assert step.n_draws == draws
+        assert step.n_uniforms == 0
+    assert ReducedIteration(problem_of(100, noise_std), 1).step.n_draws == draws - (noise_std > 0)
+
+
+def test_starts():
+    iteration = ReducedIteration(problem_of(5), 1)
+    theta0 = np.random.default_rng(0).standard_normal((7, 5))
+    np.testing.assert_allclose(
+        iteration.start(theta0, "float64"), ((theta0 - iteration.problem.theta_star) ** 2).sum(axis=1)[None]
+    )
+    assert iteration.start(np.zeros(5), "float32").dtype == np.float32
+    assert iteration.start(np.zeros(5), "float32").shape == (1, 1)
+
+
+def test_it_can_be_sent():
+    iteration = ReducedIteration(problem_of(100), 4)
+    assert iteration.step is iteration.step  # made once
+    copy = pickle.loads(pickle.dumps(iteration))
+    assert copy == iteration
+    assert copy.step == iteration.step
+
+
+def test_the_laws_that_it_draws():
+    laws = ReducedIteration(problem_of(5), 4)._laws
+    assert laws == {"along": ChiSquare(4), "beside": ChiSquare(3), "across": ChiSquare(4)}
+    assert ReducedIteration(problem_of(5), 1)._laws == {"along": ChiSquare(1), "across": ChiSquare(4)}
+
+
+CORRELATED = sf.LeastSquares(theta_star=[1.0, 2.0], noise_std=0.1, covariance=np.diag([1.0, 2.0]))
+UNIFORM = sf.LeastSquares(theta_star=[1.0, 2.0], noise_std=0.1, inputs=sf.inputs.Uniform(-1.0, 1.0))
+CONSTANT = sf.LeastSquares(theta_star=[1.0, 2.0], noise_std=0.1, covariance=np.zeros((2, 2)))
+DATA = sf.LeastSquares(data=(np.eye(3), np.ones(3)))
+
+
+@pytest.mark.parametrize(
+    ("change", "error", "message"),
+    [
+        *(({"problem": p}, ValueError, "the reduced chain is available for Gaussian inputs with a covariance c I")
+          for p in (CORRELATED, UNIFORM, CONSTANT, DATA)),
+        ({"batch_size": 0}, ValueError, "batch_size must be between 1 and"),
+        ({"batch_size": 1.5}, TypeError, "batch_size must be an integer"),
+        ({"per_parameter": True}, ValueError, "the reduced chain has one step size for all parameters"),
+        ({"averaged": True}, ValueError, "the reduced chain has no iterates that could be averaged"),
+    ],
+)  # fmt: skip
+def test_refused(change, error, message):
+    with pytest.raises(error, match=message):
+        ReducedIteration(**{"problem": problem_of(5), "batch_size": 1, **change})
