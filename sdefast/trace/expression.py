@@ -564,6 +564,7 @@ _RULES: dict[str, Callable[..., Any]] = {
     "sqrt": _d_sqrt,
     "exp": lambda of, a, da: of * da,
     "log": lambda of, a, da: da / a,
+    "log_positive": lambda of, a, da: da / a,
     "sin": lambda of, a, da: make("cos", a) * da,
     "cos": lambda of, a, da: -make("sin", a) * da,
     "tan": lambda of, a, da: (1 + of * of) * da,

@@ -463,6 +463,7 @@ SMOOTH_OPERATIONS = {
     "remainder": (lambda x: x**2 % 0.4, lambda x: x**2 - 0.4 * mpmath.floor(x**2 / 0.4), (-1.3, 0.7)),
     "exp": (lambda x: math.exp(2 * x), lambda x: mpmath.exp(2 * x), (-1.3, 0.7)),
     "log": (lambda x: math.log(x), lambda x: mpmath.log(x), (0.2, 1.5)),
+    "log_positive": (lambda x: make("log_positive", x), lambda x: mpmath.log(x), (0.2, 1.5)),
     "log with a base": (lambda x: math.log(3, x), lambda x: mpmath.log(3, x), (0.2, 1.5)),
     "sqrt": (lambda x: math.sqrt(x), lambda x: mpmath.sqrt(x), (0.2, 1.5)),
     "sin": (lambda x: math.sin(2 * x), lambda x: mpmath.sin(2 * x), (-1.3, 0.7)),
