@@ -16,6 +16,7 @@ from ..engine.statistics import Layout
 from ..where import Where, progress_bar
 from .iteration import MOST_DRAWS, MOST_PARAMETERS, MOST_SAMPLES, Iteration
 from .problem import LeastSquares
+from .reduced import ReducedIteration
 from .result import Descent, DescentSettings, Kept
 from .schedule import saved_iterations, step_sizes
 from .traced import MOST_INPUTS, MOST_ROWS, TracedIteration
@@ -31,6 +32,7 @@ def sgd(
     theta0: ArrayLike | None = None,
     sampling: str = "replacement",
     averaging: str | None = None,
+    reduced: bool = False,
     save_at: str | int | ArrayLike = "all",
     runs: int | ArrayLike = 0,
     coordinates: ArrayLike | None = None,
@@ -75,6 +77,10 @@ def sgd(
         epoch of n // batch_size iterations; rows that are left over are not used in that epoch.
     averaging : {None, "polyak-ruppert"}
         Gather also the error of the average of theta_0 to theta_{k-1} at iteration k.
+    reduced : bool
+        For inputs N(0, h I) and one step size for all parameters |theta - theta*|^2 is a Markov chain of its own. Run
+        that chain: the same law of the error at a cost that depends neither on d nor on the batch size, for any number
+        of these. There are no iterates then, nor their moments.
     save_at : {"all", "final"}, int or array_like
         Iterations at which to gather: all (with the start), the last, every so many, or given ones such as
         ``np.unique(np.geomspace(1, n_steps, 50).astype(int))``.
@@ -125,7 +131,7 @@ def sgd(
     """
     where = Where.of(device, threads, executor)
     asked = _Asked(
-        batch_size, sampling, averaging, save_at, runs, coordinates, covariance, seed, dtype, noise_dtype,
+        batch_size, sampling, averaging, reduced, save_at, runs, coordinates, covariance, seed, dtype, noise_dtype,
         first_run, where.gpu is not None,
     )  # fmt: skip
     settings = _checked(problem, step_size, n_steps, n_runs, theta0, asked)
@@ -158,6 +164,7 @@ class _Asked(NamedTuple):
     batch_size: Any
     sampling: Any
     averaging: Any
+    reduced: Any
     save_at: Any
     runs: Any
     coordinates: Any
@@ -177,9 +184,13 @@ def _checked(problem: Any, step_size: Any, n_steps: Any, n_runs: Any, theta0: An
     rates = step_sizes(step_size, steps, problem.dim)
     if asked.averaging is not None:
         checks.choice("averaging", asked.averaging, ("polyak-ruppert",))
-    if not isinstance(asked.covariance, (bool, np.bool_)):
-        raise TypeError(f"covariance must be True or False, got {asked.covariance!r}")
-    iteration = _iteration(problem, rates, steps, asked)
+    for name in ("covariance", "reduced"):
+        if not isinstance(getattr(asked, name), (bool, np.bool_)):
+            raise TypeError(f"{name} must be True or False, got {getattr(asked, name)!r}")
+    kept = kept_runs(asked.runs, asked.coordinates, runs, problem.dim)
+    if asked.reduced and (kept is not None or asked.covariance):
+        raise ValueError("reduced=True runs the error alone: there are no iterates for runs= and covariance=")
+    iteration = _reduced(problem, rates, asked) if asked.reduced else _iteration(problem, rates, steps, asked)
     dtype, noise_dtype = checks.types(asked.dtype, asked.noise_dtype)
     saves = saved_iterations(asked.save_at, steps)
     layout = Layout(problem.dim, 2, False, bool(asked.covariance))
@@ -192,10 +203,18 @@ def _checked(problem: Any, step_size: Any, n_steps: Any, n_runs: Any, theta0: An
     )  # fmt: skip
     return DescentSettings(
         iteration, rates, steps, runs, start_rows(problem, theta0, runs, iteration, dtype), saves, layout,
-        kept_runs(asked.runs, asked.coordinates, runs, problem.dim),
+        kept,
         secrets.randbits(64) if asked.seed is None else checks.seed("seed", asked.seed),
         checks.count("first_run", asked.first_run, least=0, most=2**62), noise_dtype,
     )  # fmt: skip
+
+
+def _reduced(problem: LeastSquares, rates: np.ndarray, asked: _Asked) -> ReducedIteration:
+    """The iteration of the error alone, if the problem has one."""
+    checks.choice("sampling", asked.sampling, ("replacement", "shuffle"))
+    return ReducedIteration(
+        problem, checks.count("batch_size", asked.batch_size), rates.shape[1] > 1, asked.averaging is not None
+    )
 
 
 def _iteration(problem: LeastSquares, rates: np.ndarray, n_steps: int, asked: _Asked) -> Iteration:

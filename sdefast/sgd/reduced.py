@@ -25,23 +25,20 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, ClassVar
 
 import numpy as np
-from numpy.typing import DTypeLike
 
 from .. import checks
-from ..jit.compile import Program
-from ..jit.emit import CLOCK, Step, observer_source, stepper_source
-from ..trace import Expr, all_parts, as_expr, make, symbol
+from ..jit.emit import Step
+from ..trace import Expr, as_expr, make, symbol
 from .chi_square import ChiSquare
-from .iteration import symbols
 from .problem import LeastSquares
+from .traced import TracedIteration, symbols
 
 
 @dataclass(frozen=True)
-class ReducedIteration:
-    """An iteration of the error alone; what `Iteration` is and has, with a start of its own.
+class ReducedIteration(TracedIteration):
+    """An iteration of the error alone.
 
     Parameters
     ----------
@@ -63,8 +60,6 @@ class ReducedIteration:
     per_parameter: bool = False
     averaged: bool = False
 
-    n_rows: ClassVar[int] = 1
-
     def __post_init__(self) -> None:
         self.problem._isotropic_scale("the reduced chain")
         checks.count("batch_size", self.batch_size)
@@ -72,10 +67,6 @@ class ReducedIteration:
             raise ValueError("the reduced chain has one step size for all parameters, got one for each")
         if self.averaged:
             raise ValueError("the reduced chain has no iterates that could be averaged, got averaging")
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        """Without the expressions, which are made again."""
-        return ReducedIteration, (self.problem, self.batch_size)
 
     @cached_property
     def step(self) -> Step:
@@ -95,21 +86,17 @@ class ReducedIteration:
             a = draw.square("along")
             shorter = 1.0 - g * a
             new = u * (shorter * shorter + g * g * a * draw.square("across"))
-        return Step((as_expr(new),), tuple(self._parameters), ("rate0",), draw.n_normals, draw.n_uniforms)
+        return Step((as_expr(new),), tuple(self.parameters), ("rate0",), draw.n_normals, draw.n_uniforms)
 
     @property
-    def n_operations(self) -> int:
-        return sum(bool(e.args) for e in all_parts(self.step.outputs))
-
-    @property
-    def errors(self) -> tuple[Expr, ...]:
+    def observed(self) -> tuple[Expr, ...]:
         """|theta - theta*|^2: the state."""
         return (symbol("x0"),)
 
-    def start(self, theta0: np.ndarray, dtype: DTypeLike) -> np.ndarray:
-        """The start row |theta0 - theta*|^2, (1, 1) or (1, n), from starts of shape (d,) or (n, d)."""
-        delta = np.reshape(theta0, (-1, self.problem.dim)) - self.problem.theta_star
-        return np.asarray(np.sum(delta * delta, axis=1)).reshape(1, -1).astype(dtype)
+    def start(self, theta0: np.ndarray) -> np.ndarray:
+        """The start row |theta0 - theta*|^2, (1, n), from parameters (n, d)."""
+        delta = theta0 - self.problem.theta_star
+        return np.asarray(np.sum(delta * delta, axis=1))[None]
 
     # Laws and numbers --------------------------------------------------------------------------------------------
 
@@ -127,48 +114,16 @@ class ReducedIteration:
         return laws | {"across": ChiSquare(self.problem.dim - 1)}
 
     @cached_property
-    def _parameters(self) -> dict[str, float]:
+    def parameters(self) -> dict[str, float]:
         """Symbols that are numbers of the problem."""
         values = {"p_noise": self.problem.noise_std / math.sqrt(self._scale)}
         for name, law in self._laws.items():
             values |= dict(zip(_names(law, name), law.coefficients, strict=True))
         return values
 
-    @property
-    def parameter_values(self) -> np.ndarray:
-        """The numbers of the problem, in the order of the kernels."""
-        return np.array(list(self._parameters.values()))
-
-    def coefficients(self, rates: np.ndarray, n_steps: int) -> np.ndarray:
-        """Rows of coefficients, for step sizes of shape (1 or n_steps, 1)."""
-        n = len(rates)
-        clock = np.zeros((n, len(CLOCK)))
-        clock[:, 1:3] = 1.0  # time is the iteration
-        return np.ascontiguousarray(
-            np.hstack([clock, np.tile(self.parameter_values, (n, 1)), rates * (self._scale / self.batch_size)])
-        )
-
-    # Kernels -----------------------------------------------------------------------------------------------------
-
-    def kernel(
-        self, rates: np.ndarray, n_steps: int, dtype: str, noise_dtype: str, device: Any
-    ) -> tuple[Any, np.ndarray]:
-        """The kernel of an iteration and its coefficients, for step sizes of shape (1 or n_steps, 1)."""
-        coefficients = self.coefficients(rates, n_steps)
-        if device is None:
-            return Program("stepper", stepper_source(self.step), dtype, noise_dtype), coefficients
-        from ..cuda import kernels
-
-        return kernels.paths(self.step, dtype, noise_dtype, len(coefficients) == 1, False), coefficients
-
-    def observer(self, dtype: str, device: Any) -> Any:
-        """The kernel of the errors."""
-        names = tuple(self._parameters)
-        if device is None:
-            return Program("observer", observer_source(self.errors, names, self.n_rows), dtype, dtype)
-        from ..cuda import kernels
-
-        return kernels.observer(self.errors, names, self.n_rows, dtype)
+    def constants(self, rates: np.ndarray, n_steps: int) -> np.ndarray:
+        """g, the step sizes times h / B."""
+        return rates * (self._scale / self.batch_size)
 
 
 def _names(law: ChiSquare, name: str) -> list[str]:

@@ -15,6 +15,7 @@ from ..engine.tiles import Gathered, Observer, Tile
 from ..simulation import Cost
 from ..where import Where
 from .problem import LeastSquares
+from .reduced import ReducedIteration
 from .traced import TracedIteration
 
 
@@ -198,6 +199,8 @@ class Descent:
     @cached_property
     def _moments(self) -> np.ndarray:
         """Statistics of theta - theta*."""
+        if isinstance(self.settings.iteration, ReducedIteration):
+            raise AttributeError("reduced=True ran the error alone: sgd without it has the moments of the iterates")
         settings, where = self.settings, self._where
         n = len(settings.saves)
         resources.refuse_too_large(

@@ -10,10 +10,10 @@ from scipy import stats
 
 import sdefast as sf
 from sdefast import noise
-from sdefast.engine.parts import ONE
-from sdefast.engine.tiles import Draws, Gathered, Observer, Tile
+from sdefast.engine.statistics import Layout
 from sdefast.sgd.chi_square import SMOOTH, ChiSquare, quantile_polynomial
 from sdefast.sgd.reduced import ReducedIteration
+from sdefast.sgd.result import DescentSettings
 from sdefast.sgd.schedule import step_sizes
 from sdefast.where import Where
 
@@ -31,28 +31,21 @@ def problem_of(d, noise_std=0.3, h=1.0):
 def run(problem, step_size, n_steps, n_runs, batch_size=1, dtype="float64", noise_dtype=None, keep=False,
         device="cpu", threads=1):  # fmt: skip
     """States (n_steps + 1, n_runs), or mean and standard error of the error at every iteration."""
-    iteration = ReducedIteration(problem, batch_size)
-    where = Where.of(device, threads, None)
-    noise_dtype = noise_dtype or dtype
-    rates = step_sizes(step_size, n_steps, problem.dim)
-    kernel, coefficients = iteration.kernel(rates, n_steps, dtype, noise_dtype, where.gpu)
-    saves = np.arange(n_steps + 1)
-    step, observed = iteration.step, iteration.observer(dtype, where.gpu)
-    start = iteration.start(np.zeros(problem.dim), dtype)
-    tile = Tile(
-        kernel, coefficients, Draws(step.n_draws, step.n_uniforms, float32=noise_dtype == "float32"), SEED, 0, n_runs,
-        0, n_steps, start, saves, keep, (Gathered(ONE), Gathered(ONE, 0, observed=True)), iteration.n_operations / 16,
-        Observer(observed, len(iteration.errors), iteration.parameter_values, saves.astype(float)),
+    if not keep:
+        fit = sf.sgd(
+            problem, step_size=step_size, n_steps=n_steps, n_runs=n_runs, batch_size=batch_size, reduced=True,
+            seed=SEED, dtype=dtype, noise_dtype=noise_dtype, device=device, threads=threads,
+        )  # fmt: skip
+        assert (fit.n_diverged == 0).all()
+        return fit.error, fit.error_standard_error
+    iteration, where = ReducedIteration(problem, batch_size), Where.of(device, threads, None)
+    start = iteration.start(np.zeros((1, problem.dim))).astype(dtype)
+    settings = DescentSettings(
+        iteration, step_sizes(step_size, n_steps, problem.dim), n_steps, n_runs, start, np.arange(n_steps + 1),
+        Layout(1, 2, False, False), None, SEED, 0, np.dtype(noise_dtype or dtype),
     )  # fmt: skip
-    outcome = where.run(tile, None)
-    totals = [ONE.total(nodes) for nodes in outcome.nodes]
-    np.testing.assert_allclose(totals[1], totals[0], rtol=1e-12)  # the state is the error
-    if keep:
-        states = outcome.states if device == "cpu" else outcome.states.to_numpy()
-        return np.ascontiguousarray(states[:, 0])
-    count, mean, squares = totals[0].T
-    assert (count == n_runs).all()
-    return mean, np.sqrt(squares / (n_runs - 1) / n_runs)
+    states = where.run(settings.states_tile(where.gpu, 0, n_runs), None).states
+    return np.ascontiguousarray((states if device == "cpu" else states.to_numpy())[:, 0])
 
 
 def far(value, exact, error, rtol):
@@ -206,13 +199,26 @@ def test_draws_do_not_grow(noise_std, draws):
 
 
 def test_starts():
-    iteration = ReducedIteration(problem_of(5), 1)
     theta0 = np.random.default_rng(0).standard_normal((7, 5))
-    np.testing.assert_allclose(
-        iteration.start(theta0, "float64"), ((theta0 - iteration.problem.theta_star) ** 2).sum(axis=1)[None]
-    )
-    assert iteration.start(np.zeros(5), "float32").dtype == np.float32
-    assert iteration.start(np.zeros(5), "float32").shape == (1, 1)
+    fit = sf.sgd(problem_of(5), step_size=0.01, n_steps=2, n_runs=7, theta0=theta0, reduced=True, seed=0)
+    np.testing.assert_allclose(fit.error[0], ((theta0 - fit.problem.theta_star) ** 2).sum(axis=1).mean())
+
+
+def test_there_are_no_iterates():
+    settings = {"step_size": 0.01, "n_steps": 2, "n_runs": 7, "reduced": True}
+    fit = sf.sgd(problem_of(5), **settings)
+    for name in ("mean", "variance", "theta"):
+        with pytest.raises(AttributeError, match=r"reduced=True|runs="):
+            getattr(fit, name)
+    for change in ({"runs": 1}, {"covariance": True}):
+        with pytest.raises(ValueError, match="reduced=True runs the error alone"):
+            sf.sgd(problem_of(5), **settings, **change)
+    with pytest.raises(ValueError, match="one step size for all parameters"):
+        sf.sgd(problem_of(5), **{**settings, "step_size": np.full((1, 5), 0.1)})
+    with pytest.raises(ValueError, match="no iterates that could be averaged"):
+        sf.sgd(problem_of(5), **settings, averaging="polyak-ruppert")
+    with pytest.raises(TypeError, match="reduced must be True or False"):
+        sf.sgd(problem_of(5), **{**settings, "reduced": 1})
 
 
 def test_it_can_be_sent():
