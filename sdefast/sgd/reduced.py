@@ -60,6 +60,8 @@ class ReducedIteration(TracedIteration):
     per_parameter: bool = False
     averaged: bool = False
 
+    is_error = True
+
     def __post_init__(self) -> None:
         self.problem._isotropic_scale("the reduced chain")
         checks.count("batch_size", self.batch_size)
@@ -87,11 +89,6 @@ class ReducedIteration(TracedIteration):
             shorter = 1.0 - g * a
             new = u * (shorter * shorter + g * g * a * draw.square("across"))
         return Step((as_expr(new),), tuple(self.parameters), ("rate0",), draw.n_normals, draw.n_uniforms)
-
-    @property
-    def observed(self) -> tuple[Expr, ...]:
-        """|theta - theta*|^2: the state."""
-        return (symbol("x0"),)
 
     def start(self, theta0: np.ndarray) -> np.ndarray:
         """The start row |theta0 - theta*|^2, (1, n), from parameters (n, d)."""

@@ -15,7 +15,6 @@ from ..engine.tiles import Gathered, Observer, Tile
 from ..simulation import Cost
 from ..where import Where
 from .problem import LeastSquares
-from .reduced import ReducedIteration
 from .traced import TracedIteration
 
 
@@ -44,6 +43,8 @@ class DescentSettings:
 
     def tile(self, device: Any) -> Tile:
         """All runs, with the errors."""
+        if self.iteration.is_error:
+            return self._tile(device, (Gathered(ONE),), None)
         kernel, parameters = self.iteration.observer(self.start.dtype.name, device)
         n_errors = self.iteration.n_observed
         observer = Observer(kernel, n_errors, parameters, self.saves.astype(float))
@@ -199,7 +200,7 @@ class Descent:
     @cached_property
     def _moments(self) -> np.ndarray:
         """Statistics of theta - theta*."""
-        if isinstance(self.settings.iteration, ReducedIteration):
+        if self.settings.iteration.is_error:
             raise AttributeError("reduced=True ran the error alone: sgd without it has the moments of the iterates")
         settings, where = self.settings, self._where
         n = len(settings.saves)
