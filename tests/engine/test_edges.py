@@ -86,3 +86,52 @@ def test_given_normals(n_paths):
     options = {"x0": 0.5, "t1": 1.0, "n_steps": 37, "n_paths": n_paths, "seed": 3}
     z = noise.normals(3, 37 * 3, n_paths).reshape(37, 3, n_paths).transpose(0, 2, 1)
     np.testing.assert_array_equal(sf.simulate(SDE, normals=z, **options).x, sf.simulate(SDE, **options).x)
+
+
+_ROWS = np.random.default_rng(2).standard_normal((23, 40))
+_H = np.eye(20) + 0.1
+
+#: SGD in loops over narrow rows, and on data: problem, settings, iterations of an epoch
+DESCENTS = {
+    "stream": (sf.LeastSquares(np.ones(17), 0.1), {}),
+    "batch": (sf.LeastSquares(np.ones(5), 0.1), {"batch_size": 7}),
+    "average": (sf.LeastSquares(np.ones(40), 0.1), {"averaging": "polyak-ruppert"}),
+    "noiseless": (sf.LeastSquares(np.ones(33), 0.0), {}),
+    "turned": (sf.LeastSquares(np.ones(20), 0.1, _H), {}),
+    "uniform": (sf.LeastSquares(np.ones(18), 0.1, inputs=sf.inputs.Uniform(-1.0, 1.0)), {"batch_size": 2}),
+    "signs": (sf.LeastSquares(np.ones(18), 0.1, inputs=sf.inputs.Rademacher()), {}),
+    **{
+        f"{sampling}, {d}, {batch}": (
+            sf.LeastSquares(data=(_ROWS[:, :d], _ROWS[:, -1])), {"sampling": sampling, "batch_size": batch},
+        )
+        for sampling in ("replacement", "shuffle")
+        for d, batch in ((1, 1), (7, 1), (8, 5), (15, 1), (16, 2), (31, 23), (39, 1))
+    },
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("types", TYPES)
+@pytest.mark.parametrize("name", DESCENTS)
+def test_sgd_in_loops(name, types):
+    """A run is the same alone and among others, from wherever it is recorded; lanes and iterations end anywhere."""
+    problem, options = DESCENTS[name]
+    options = {"step_size": 0.01, "seed": 8, "dtype": types[0], "noise_dtype": types[1], **options}
+    many = sf.sgd(problem, n_steps=77, n_runs=35, runs=35, **options)
+    alone = sf.sgd(problem, n_steps=66, n_runs=1, runs=1, first_run=34, save_at="final", **options)
+    np.testing.assert_array_equal(alone.theta[-1, 0], many.theta[66, 34])
+    errors = ((many.theta.astype(float) - problem.theta_star) ** 2).sum(-1).mean(-1)
+    close = {"rtol": 1e-4, "atol": 1e-6} if types[0] == "float32" else {"rtol": 1e-10, "atol": 1e-14}
+    np.testing.assert_allclose(many.error, errors, **close)
+    np.testing.assert_allclose(many.mean, many.theta.mean(1, dtype=float), **close)
+
+
+@pytest.mark.parametrize("sampling", ["replacement", "shuffle"])
+def test_picks_do_not_depend_on_how_steps_are_cut(sampling, monkeypatch):
+    """Calls that begin within an epoch, or within a batch of picks, find the order anew."""
+    problem = sf.LeastSquares(data=(np.random.default_rng(4).standard_normal((1500, 3)), np.ones(1500)))
+    options = {"step_size": 1e-3, "n_steps": 3100, "n_runs": 33, "seed": 2, "runs": 33, "sampling": sampling}
+    whole = sf.sgd(problem, save_at=100, **options)
+    fine = sf.sgd(problem, save_at="all", **options)
+    np.testing.assert_array_equal(fine.theta[::100], whole.theta)
+    monkeypatch.setattr("sdefast.engine.tiles.CALL", 1)
+    np.testing.assert_array_equal(sf.sgd(problem, save_at=100, **options).theta, whole.theta)
