@@ -47,9 +47,9 @@ def check_vectors(level: str, code: dict[str, str]) -> list[str]:
         packed = sum(1 for line in lines if PACKED.search(line) and register in line)
         scalar = sum(1 for line in lines if SCALAR.search(line))
         # The slow path of the statistics, over chains that are not finite, is scalar on purpose; on data, what is one
-        # vector long may be, and conversions take half vectors.
+        # vector long and the ends of longer loops are, and conversions take half vectors.
         on_data = "LeastSquaresOnData" in name
-        allowed = 40 if "Statistics" in name else 24 if on_data else 0
+        allowed = 40 if "Statistics" in name else 40 if on_data else 0
         packed += on_data * sum(1 for line in lines if PACKED.search(line) and "ymm" in line)
         if not packed or scalar > allowed:
             problems.append(f"{level}: {packed} packed {register} and {scalar} scalar operations in {name}")

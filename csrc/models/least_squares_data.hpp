@@ -136,31 +136,38 @@ template <class T, class Z> class LeastSquaresOnData {
         }
 
         void in_general(int lanes, T *x, const u32 *picks) const {
-            const int d = int(h.dim), samples = int(h.samples);
-            const bool averaged = h.weight > 0;
-            T sum[largest_narrow_dim + vector];
-            for (int l = 0; l < lanes; ++l, x += (averaged ? 2 : 1) * width) {
-                for (int b = 0; b < samples; ++b) {
-                    const Z *from = row_at(picks[b * row + l]);
-                    fetch(picks[b * row + l + ahead]);
-                    const T r = T(from[d]) - product(from, x, width);
-                    if (b == 0)
-                        vectors_of(width, [=, &sum](i64 i) { sum[i] = T(from[i]) * r; });
-                    else
-                        vectors_of(width, [=, &sum](i64 i) { sum[i] = fma(T(from[i]), r, sum[i]); });
-                }
-                if (averaged) average(x);
-                move(sum, x);
-            }
+            const int parts = h.weight > 0 ? 2 : 1;
+            for (int l = 0; l < lanes; ++l, x += parts * width)
+                h.samples == 1 ? one_sample(x, picks + l) : batch(x, picks + l);
         }
 
-        void move(T *sum, T *x) const {
-            const T rate = T(rates[0]);
-            for (i64 i = i64(h.dim); i < width; ++i) sum[i] = 0;
+        // xi - <x, delta> of a row.
+        T residual(const Z *from, const T *x) const { return T(from[int(h.dim)]) - product(from, x, width); }
+
+        void one_sample(T *x, const u32 *picks) const {
+            const Z *from = row_at(picks[0]);
+            fetch(picks[ahead]);
+            const T r = residual(from, x), step = T(rates[0]) * r;
+            if (h.weight > 0) average(x);
             if (h.rates == 1)
-                vectors_of(width, [=](i64 i) { x[i] = fma(rate, sum[i], x[i]); });
+                for (int i = 0; i < int(h.dim); ++i) x[i] = fma(T(from[i]), step, x[i]);
             else
-                for (int i = 0; i < int(h.dim); ++i) x[i] += T(rates[i]) * sum[i];
+                for (int i = 0; i < int(h.dim); ++i) x[i] = fma(T(rates[i]) * T(from[i]), r, x[i]);
+        }
+
+        void batch(T *x, const u32 *picks) const {
+            T sum[largest_narrow_dim + vector];
+            for (int b = 0; b < int(h.samples); ++b, picks += row) {
+                const Z *from = row_at(picks[0]);
+                fetch(picks[ahead]);
+                const T r = residual(from, x);
+                if (b == 0)
+                    vectors_of(width, [=, &sum](i64 i) { sum[i] = T(from[i]) * r; });
+                else
+                    vectors_of(width, [=, &sum](i64 i) { sum[i] = fma(T(from[i]), r, sum[i]); });
+            }
+            if (h.weight > 0) average(x);
+            for (int i = 0; i < int(h.dim); ++i) x[i] = fma(T(rates[h.rates == 1 ? 0 : i]), sum[i], x[i]);
         }
 
         void average(T *x) const {
