@@ -85,6 +85,10 @@ class Generator:
     def draw(self, function: str, *results: str) -> str:
         return f"{', '.join([*results, self.words])} = {function}_({self.words})"
 
+    def copy(self, other: Generator) -> list[str]:
+        """Stand where another one of the stream stands."""
+        return [f"{self.words} = {other.words}", f"{self.left}, {self.segment} = {other.left}, {other.segment}"]
+
     def go_on(self) -> list[str]:
         """Begin the next segment where this one has ended."""
         return [f"if {self.left} == 0:", *indent(self.key())]
@@ -273,3 +277,19 @@ class Uniforms:
     def draw(self) -> list[str]:
         g = self.generator
         return [line for j in range(self.n) for line in (*g.go_on(), g.draw("uniform", f"u{j}"), g.spend(1))]
+
+
+class Picks:
+    """Where a row of ``data`` begins, ``pick``, which 64 bits of the stream of integers pick from all rows."""
+
+    def __init__(self, row: int) -> None:
+        self.row = row
+        self.generator = Generator("q", WORDS, 2)
+
+    def begin(self) -> list[str]:
+        return [*self.generator.begin("first_step"), f"n_data = data.size // {self.row}"]
+
+    def draw(self) -> list[str]:
+        g = self.generator
+        words = [g.draw("next", "high_word"), g.draw("next", "low_word")]
+        return [*g.go_on(), g.spend(1), *words, f"pick = pick_(high_word, low_word, n_data) * {self.row}"]

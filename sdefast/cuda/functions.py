@@ -91,7 +91,7 @@ class _Function(NamedTuple):
 def functions(dtype: str, noise_dtype: str) -> dict[str, Any]:
     """What the source of a kernel calls, by name: arithmetic and functions of ``dtype``, the noise, bits, types."""
     space = {f"{name}_": f for name, f in _numbers(dtype).items()}
-    space |= {f"{name}64_": _numbers("float64")[name] for name in ("add", "sub", "mul")}
+    space |= {f"{name}64_": _numbers("float64")[name] for name in ("add", "sub", "mul", "div")}
     space |= {f"{name}_": f for name, f in _words().items()} | _bits(dtype)
     space |= {"uniform_": _draws(dtype)["uniform"]}
     if noise_dtype != "uint32":
@@ -101,6 +101,7 @@ def functions(dtype: str, noise_dtype: str) -> dict[str, Any]:
         "Z": np.dtype(noise_dtype).type,
         "D": np.float64,
         "I": np.int32,
+        "U": np.uint64,
         "L": getattr(types, dtype),
     }
     return space | kinds
@@ -126,7 +127,7 @@ def _numbers(dtype: str) -> dict[str, Any]:
 
 @cache
 def _words() -> dict[str, Any]:
-    """Halves of 64-bit integers, the next word of a generator and the start of a segment."""
+    """Halves of 64-bit integers, the next word of a generator, the start of a segment, a number below another."""
     word, wide = types.uint32, types.int64
 
     def emit_low(context: Any, builder: Any, args: Any) -> Any:
@@ -144,7 +145,14 @@ def _words() -> dict[str, Any]:
         w, (low, high, *counter) = _given(context, builder, args)
         return _tuple(context, builder, [word] * 4, noise.philox(w, (low, high), tuple(counter)))
 
+    def emit_pick(context: Any, builder: Any, args: Any) -> Any:
+        """floor(w n / 2^64) for w = 2^32 high + low and n < 2^32: nothing on the way is longer than 64 bits."""
+        high, low, n = (builder.zext(arg, ir.IntType(64)) if arg.type.width == 32 else arg for arg in args)
+        half = ir.IntType(64)(32)
+        return builder.lshr(builder.add(builder.mul(high, n), builder.lshr(builder.mul(low, n), half)), half)
+
     return {
+        "pick": _callable(_Function(wide, [word, word, wide], emit_pick)),
         "low": _callable(_Function(word, [wide], emit_low)),
         "high": _callable(_Function(word, [wide], emit_high)),
         "next": _callable(_Function(types.UniTuple(word, 5), [word] * 4, emit_next)),

@@ -21,11 +21,14 @@ from ..engine.tiles import BLOCK, Gathered, Tile, TileResult
 from ..jit.emit import CLOCK
 from . import statistics, target
 from .array import DeviceArray
-from .kernels import Builtin
+from .kernels import Builtin, Descent, Program
 from .target import SIMULATED, Device, launch
 
 #: Threads of a block, each with a chain.
 _THREADS = 32 if SIMULATED else 128
+
+#: Threads that merge the statistics of a time.
+_MERGING = 32 if SIMULATED else 512
 
 #: Work per launch in path-steps of a scalar model: long against what a launch takes, short for Ctrl-C.
 LAUNCH = 20_000_000_000
@@ -67,12 +70,25 @@ def allocate(whole: Tile, device: Device) -> Memory:
     shape = (len(whole.saves), whole.dim, whole.n_chains)
     needed = math.prod(shape) * whole.start.dtype.itemsize
     with device.current():
-        free = device.free_memory()
+        free = _room(whole, device)
         if needed + min(4 * _BUFFER, free // 4) <= _USABLE * free:
             # (bound to no stream: whoever takes the states finds them complete)
             return Memory(cuda.device_array(shape, whole.start.dtype), None, device.number)
     resources.refuse_too_large(needed, "the saved states, which do not fit on the card,", ["paths=False keeps none"])
     return Memory(None, np.empty(shape, whole.start.dtype), device.number)
+
+
+def _room(whole: Tile, device: Device) -> int:
+    """Bytes of the card that the arrays and the data of the kernel leave free."""
+    free, kernel = device.free_memory(), whole.kernel
+    room = free - device.thread_memory(kernel.kernel())  # type: ignore[union-attr]
+    if isinstance(kernel, Descent):
+        if kernel.data.nbytes > _USABLE * room:
+            raise MemoryError(
+                f"the data need {kernel.data.nbytes / 2**30:.1f} GiB on the card, {free / 2**30:.1f} GiB are free there"
+            )
+        room -= kernel.data.nbytes
+    return max(room, 0)
 
 
 def run(whole: Tile, memory: Memory, device: Device, progress: Callable[[int], object] | None) -> Generator[TileResult]:
@@ -102,11 +118,10 @@ class _Run:
         self.tile, self.memory, self.stream = whole, memory, device.stream()
         self.progress = progress or (lambda done: None)
         self.dtype, self.itemsize = whole.start.dtype, whole.start.dtype.itemsize
-        budget = int(min(_BUFFER, _USABLE * device.free_memory() / 4))
-        self.limits = _Limits.of(whole, budget, scratch=memory.device is None)
+        self.limits = _Limits.of(whole, int(_USABLE * _room(whole, device) / 4), scratch=memory.device is None)
         self.paths = whole.kernel.kernel()  # type: ignore[union-attr]
         self.observer = whole.observer and whole.observer.kernel.kernel()  # type: ignore[union-attr]
-        self.rows = self._rows(whole.coefficients) if len(whole.coefficients) == 1 else None
+        self.chain = _Descended(self, whole) if isinstance(whole.kernel, Descent) else _Stepped(self, whole)
         self.passing = _Passing(memory.host) if memory.host is not None else None
         self.ahead: deque[tuple[Any, int]] = deque()
 
@@ -142,7 +157,7 @@ class _Run:
 
     # On the card -------------------------------------------------------------------------------------------------
 
-    def _send(self, values: np.ndarray) -> Any:
+    def send(self, values: np.ndarray) -> Any:
         return cuda.to_device(np.ascontiguousarray(values), stream=self.stream)
 
     def _receive(self, values: Any) -> np.ndarray:
@@ -151,20 +166,16 @@ class _Run:
         target.wait(self.stream)
         return copied
 
-    def _new(self, shape: tuple[int, ...], dtype: Any) -> Any:
+    def new(self, shape: tuple[int, ...], dtype: Any) -> Any:
         return cuda.device_array(shape, dtype, stream=self.stream)
-
-    def _rows(self, coefficients: np.ndarray) -> tuple[Any, Any]:
-        """Clocks in float64, coefficients in the state's type."""
-        return self._send(coefficients[:, : len(CLOCK)]), self._send(coefficients.astype(self.dtype))
 
     def _start(self, first: int, n: int) -> Any:
         start = self.tile.start
         if start.shape[1] > 1:
-            return self._send(start[:, first : first + n])
-        state = self._new((self.tile.dim, n), self.dtype)
+            return self.send(start[:, first : first + n])
+        state = self.new((self.tile.dim, n), self.dtype)
         spread = Builtin("spread", self.dtype.name).kernel()
-        launch(spread, -(-n // _THREADS), _THREADS, self.stream)(self._send(start), n, state)
+        launch(spread, -(-n // _THREADS), _THREADS, self.stream)(self.send(start), n, state)
         return state
 
     def _saved(self, part: _Launch) -> Any:
@@ -172,26 +183,11 @@ class _Run:
         if self.memory.device is not None and part.n_saves:
             return self.memory.device[part.saves, :, part.first : part.first + part.n]
         shape = (max(part.n_saves, 1), self.tile.dim, part.n)
-        return self._new(shape, self.dtype) if self.passing is None else self.passing.buffer(shape, self.dtype)
+        return self.new(shape, self.dtype) if self.passing is None else self.passing.buffer(shape, self.dtype)
 
     def _advance(self, part: _Launch, state: Any, saved: Any) -> None:
-        tile, rows = self.tile, self.rows
-        if rows is None:
-            rows = self._rows(tile.coefficients[part.start - tile.first_step : part.end - tile.first_step])
-        saves = self._send(np.append(tile.saves[part.saves], _NEVER))
         grid = -(-part.n // _THREADS)
-        launch(self.paths, grid, _THREADS, self.stream)(
-            *rows, tile.seed & 0xFFFFFFFF, tile.seed >> 32, tile.first_chain + part.first, part.n, part.start,
-            part.end - part.start, saves, state, saved, self._given(part),
-        )  # fmt: skip
-
-    def _given(self, part: _Launch) -> Any:
-        """Normals that take the generator's place; nothing the kernel reads where there are none."""
-        tile = self.tile
-        if tile.normals is None:
-            return self._new((1, 1), tile.kernel.given_dtype)  # type: ignore[union-attr]
-        first, last = (tile.draws.noise_dim * (k - tile.first_step) for k in (part.start, part.end))
-        return self._send(tile.normals[first:last, part.first : part.first + part.n])
+        launch(self.paths, grid, _THREADS, self.stream)(*self.chain.arguments(part, state, saved))
 
     def _gather(
         self, part: _Launch, saved: Any, first_block: int, places: list[tuple[tuple[int, int], int]],
@@ -209,8 +205,8 @@ class _Run:
     def _observe(self, part: _Launch, saved: Any) -> Any:
         observer = self.tile.observer
         assert observer is not None
-        observed = self._new((part.n_saves, observer.count, part.n), self.dtype)
-        parameters, times = self._send(observer.parameters), self._send(observer.times[part.saves])
+        observed = self.new((part.n_saves, observer.count, part.n), self.dtype)
+        parameters, times = self.send(observer.parameters), self.send(observer.times[part.saves])
         grid = -(-part.n // _THREADS), part.n_saves
         launch(self.observer, grid, _THREADS, self.stream)(parameters, times, part.n, saved, observed)
         return observed
@@ -218,22 +214,34 @@ class _Run:
     def _statistics(self, part: _Launch, x: Any, gathered: Gathered, first_block: int) -> Any:
         """The statistics of a launch's chains as the tree's nodes, each where its first block is."""
         layout, n_blocks = gathered.layout, -(-part.n // BLOCK)
-        out = self._new((n_blocks, part.n_saves, layout.size), np.float64)
-        flags = layout.moments, int(layout.extremes)
-        grid = n_blocks, part.n_saves, layout.dim + len(layout.pairs)
-        blocks = Builtin("blocks", self.dtype.name).kernel()
-        launch(blocks, grid, statistics.THREADS, self.stream)(x, gathered.first_row, layout.dim, *flags, part.n, out)
+        out = self.new((n_blocks, part.n_saves, layout.size), np.float64)
+        flags, items = (layout.moments, int(layout.extremes)), layout.dim + len(layout.pairs)
+        blocks, known = Builtin("blocks", self.dtype.name).kernel(), self._find_finite(part, x, gathered)
+        launch(blocks, (n_blocks * items, part.n_saves), statistics.THREADS, self.stream)(
+            x, known, gathered.first_row, layout.dim, *flags, part.n, out
+        )
         if n_blocks > 1:
-            threads = min(_THREADS, n_blocks // 2)
+            threads = min(_MERGING, n_blocks // 2 * items)
             covariance = int(bool(layout.pairs))
             tree = Builtin("tree", self.dtype.name).kernel()
             launch(tree, part.n_saves, threads, self.stream)(out, first_block, layout.dim, *flags, covariance)
         return out
 
+    def _find_finite(self, part: _Launch, x: Any, gathered: Gathered) -> Any:
+        """Which chains are finite (n_saves, n); of few rows nobody asks."""
+        dim = gathered.layout.dim
+        if dim <= statistics.FEW:
+            return self.new((1, 1), np.uint8)
+        known = self.new((part.n_saves, part.n), np.uint8)
+        grid = -(-part.n // _THREADS), part.n_saves
+        kernel = Builtin("find_finite", self.dtype.name).kernel()
+        launch(kernel, grid, _THREADS, self.stream)(x, gathered.first_row, dim, part.n, known)
+        return known
+
     def _count(self, part: _Launch, saved: Any) -> np.ndarray:
         histogram = self.tile.histogram
         assert histogram is not None
-        counts = self._send(histogram.empty(part.n_saves, self.tile.dim))
+        counts = self.send(histogram.empty(part.n_saves, self.tile.dim))
         grid = -(-part.n // _THREADS), self.tile.dim, part.n_saves
         kernel = Builtin("count", self.dtype.name).kernel()
         launch(kernel, grid, _THREADS, self.stream)(
@@ -251,6 +259,67 @@ class _Run:
             event, done = self.ahead.popleft()
             event.synchronize()
             self.progress(done)
+
+
+class _Stepped:
+    """What the kernel of a chain's steps is called with."""
+
+    def __init__(self, run: _Run, tile: Tile) -> None:
+        self.run, self.tile = run, tile
+        self.rows = self._send(tile.coefficients) if len(tile.coefficients) == 1 else None
+
+    def arguments(self, part: _Launch, state: Any, saved: Any) -> tuple[Any, ...]:
+        clock, c = self._rows(part)
+        return (clock, c, *self._chains(part), state, saved, self._given(part))
+
+    def _chains(self, part: _Launch, unit: int = 1) -> tuple[Any, ...]:
+        """What says which chains go which way, with ``unit`` steps of the kernel for one of the tile."""
+        tile = self.tile
+        saves = self.run.send(np.append(tile.saves[part.saves] * unit, _NEVER))
+        seed, steps = (tile.seed & 0xFFFFFFFF, tile.seed >> 32), (part.start * unit, (part.end - part.start) * unit)
+        return (*seed, tile.first_chain + part.first, part.n, *steps, saves)
+
+    def _rows(self, part: _Launch) -> Any:
+        if self.rows is not None:
+            return self.rows
+        first = self.tile.first_step
+        return self._send(self.tile.coefficients[part.start - first : part.end - first])
+
+    def _send(self, coefficients: np.ndarray) -> Any:
+        """Clocks in float64, coefficients in the state's type."""
+        return self.run.send(coefficients[:, : len(CLOCK)]), self.run.send(coefficients.astype(self.run.dtype))
+
+    def _given(self, part: _Launch) -> Any:
+        """Normals that take the generator's place; nothing the kernel reads where there are none."""
+        tile = self.tile
+        if tile.normals is None:
+            assert isinstance(tile.kernel, Program)
+            return self.run.new((1, 1), tile.kernel.given_dtype)
+        first, last = (tile.draws.noise_dim * (k - tile.first_step) for k in (part.start, part.end))
+        return self.run.send(tile.normals[first:last, part.first : part.first + part.n])
+
+
+class _Descended(_Stepped):
+    """What the kernel of SGD's samples is called with; what it reads is sent once."""
+
+    def __init__(self, run: _Run, tile: Tile) -> None:
+        super().__init__(run, tile)
+        assert isinstance(tile.kernel, Descent)
+        self.kernel: Descent = tile.kernel
+        n_rates = self.kernel.shape.dim if self.kernel.shape.per_parameter else 1
+        if tile.coefficients.shape not in ((1, n_rates), (tile.n_steps, n_rates)):
+            raise ValueError(
+                f"coefficients must be of shape (1 or {tile.n_steps}, {n_rates}), got {tile.coefficients.shape}"
+            )
+        self.numbers, self.data = run.send(self.kernel.numbers), run.send(self.kernel.data)
+        self.sums = run.new((max(self.kernel.n_sums * run.limits.n_chains, 1),), run.dtype)
+
+    def arguments(self, part: _Launch, state: Any, saved: Any) -> tuple[Any, ...]:
+        chains = self._chains(part, self.kernel.shape.batch_size)
+        return (self.numbers, self._rows(part), *chains, state.reshape(-1), saved, self.data, self.sums)
+
+    def _send(self, coefficients: np.ndarray) -> Any:
+        return self.run.send(coefficients.astype(self.run.dtype).ravel())
 
 
 class _Passing:
@@ -314,23 +383,31 @@ class _Limits(NamedTuple):
     n_steps: int
 
     @classmethod
-    def of(cls, whole: Tile, budget: int, scratch: bool) -> _Limits:
-        """``budget`` bytes each for the chains, for what a launch stores (``scratch``) and for what it observes."""
+    def of(cls, whole: Tile, room: int, scratch: bool) -> _Limits:
+        """With ``room`` in bytes for the chains, for what a launch stores (``scratch``) and for what it observes, each.
+
+        A run takes less where that costs no time.
+        """
         n_observed = 0 if whole.observer is None else whole.observer.count
-        per_chain = whole.start.dtype.itemsize * whole.dim
-        per_save: float = per_chain * scratch + whole.start.dtype.itemsize * n_observed
+        itemsize, n_sums = whole.start.dtype.itemsize, getattr(whole.kernel, "n_sums", 0)
+        per_chain = itemsize * (whole.dim + n_sums)
+        per_save: float = itemsize * (whole.dim * scratch + n_observed)
         per_save += sum(g.layout.size for g in whole.gathered) * 8 / BLOCK
         per_step = 0 if whole.normals is None else whole.draws.noise_dim * whole.normals.dtype.itemsize
-        wanted_saves, wanted_steps = min(len(whole.saves), 1024), min(whole.n_steps, 1024)
+        budget, wanted_saves, wanted_steps = min(_BUFFER, room), min(len(whole.saves), 1024), min(whole.n_steps, 1024)
         n = min(-(-whole.n_chains // BLOCK) * BLOCK, MOST_CHAINS)
         while n > LEAST_CHAINS and n * max(per_chain, per_save * wanted_saves, per_step * wanted_steps) > budget:
             n = max(n // 2 // BLOCK * BLOCK, LEAST_CHAINS)
+        while n > BLOCK and n * max(per_chain, per_save) > room:
+            n = max(n // 2 // BLOCK * BLOCK, BLOCK)
         saves = min(int(budget / max(per_save * n, 1.0)), _MOST_SAVES)
         if whole.histogram is not None:
             saves = min(saves, budget // (8 * whole.dim * (whole.histogram.bins + 2)))
         steps = int(LAUNCH / (n * whole.cost))
         if per_step:
             steps = min(steps, int(budget / (per_step * n)))
+        if len(whole.coefficients) > 1:
+            steps = min(steps, budget // whole.coefficients[0].nbytes)
         return cls(n, max(saves, 1), max(steps, 1))
 
 

@@ -25,6 +25,9 @@ THREADS = 1 if SIMULATED else 64
 
 CHAINS_PER_THREAD = BLOCK // THREADS
 
+#: Of states with more rows it is found out once whether they are finite, not for every row again.
+FEW = 4
+
 #: A component's numbers: count, mean, sums of central powers 2 to 4, minimum, maximum.
 NUMBERS = 7
 
@@ -35,11 +38,29 @@ def is_finite(x):
 
 
 @cuda.jit(device=True, inline="always")
-def chain_is_finite(x, time, first_row, dim, chain):
+def all_finite(x, time, first_row, dim, chain):
     good = True
     for i in range(dim):
         good = good and is_finite(x[time, first_row + i, chain])
     return good
+
+
+@cuda.jit(device=True, inline="always")
+def chain_is_finite(x, known, time, first_row, dim, chain):
+    if dim > FEW:
+        return known[time, chain] != 0
+    return all_finite(x, time, first_row, dim, chain)
+
+
+def find_finite(x, first_row, dim, n_chains, known):
+    """Which chains are finite in ``dim`` rows from ``first_row`` on, as ``known`` (n_times, n_chains).
+
+    The grid is (chains, times).
+    """
+    chain = cuda.blockIdx.x * cuda.blockDim.x + cuda.threadIdx.x
+    time = cuda.blockIdx.y
+    if chain < n_chains:
+        known[time, chain] = all_finite(x, time, first_row, dim, chain)
 
 
 def _merging() -> tuple[Any, Any]:
@@ -68,14 +89,14 @@ merge_powers, merge_product = _merging()
 
 
 @cuda.jit(device=True, inline="always")
-def thread_powers(x, time, first_row, dim, component, n_chains, block, thread, moments):
+def thread_powers(x, known, time, first_row, dim, component, n_chains, block, thread, moments):
     """The statistics of one component over a thread's chains, shifted by the first of them."""
     n, center = 0.0, 0.0
     s1, s2, s3, s4 = 0.0, 0.0, 0.0, 0.0
     low, high = math.inf, -math.inf
     for j in range(CHAINS_PER_THREAD):
         chain = block * BLOCK + thread + j * THREADS
-        if chain < n_chains and chain_is_finite(x, time, first_row, dim, chain):
+        if chain < n_chains and chain_is_finite(x, known, time, first_row, dim, chain):
             value = np.float64(x[time, first_row + component, chain])
             if n == 0.0:
                 center = value
@@ -97,13 +118,13 @@ def thread_powers(x, time, first_row, dim, component, n_chains, block, thread, m
 
 
 @cuda.jit(device=True, inline="always")
-def thread_products(x, time, first_row, dim, i, j, n_chains, block, thread):
+def thread_products(x, known, time, first_row, dim, i, j, n_chains, block, thread):
     """The statistics of a pair of components over a thread's chains."""
     n, center, other_center = 0.0, 0.0, 0.0
     s, other_s, products = 0.0, 0.0, 0.0
     for c in range(CHAINS_PER_THREAD):
         chain = block * BLOCK + thread + c * THREADS
-        if chain < n_chains and chain_is_finite(x, time, first_row, dim, chain):
+        if chain < n_chains and chain_is_finite(x, known, time, first_row, dim, chain):
             value, other = np.float64(x[time, first_row + i, chain]), np.float64(x[time, first_row + j, chain])
             if n == 0.0:
                 center, other_center = value, other
@@ -118,12 +139,14 @@ def thread_products(x, time, first_row, dim, i, j, n_chains, block, thread):
 
 @cuda.jit(device=True, inline="always")
 def pair_of(index, dim):
-    """The components i < j of pair number ``index``."""
-    i = 0
-    while index >= dim - 1 - i:
-        index -= dim - 1 - i
+    """The components i < j of pair number ``index``: before those of i come i dim - i (i + 1) / 2."""
+    two = 2.0 * dim - 1.0
+    i = int((two - math.sqrt(two * two - 8.0 * index)) / 2.0)
+    while i > 0 and i * dim - i * (i + 1) // 2 > index:  # (the root is rounded)
+        i -= 1
+    while (i + 1) * dim - (i + 1) * (i + 2) // 2 <= index:
         i += 1
-    return i, i + 1 + index
+    return i, i + 1 + index - (i * dim - i * (i + 1) // 2)
 
 
 @cuda.jit(device=True, inline="always")
@@ -144,21 +167,24 @@ def merge_threads(part, a, b, is_component):
     part[0, a], part[1, a] = n, mean
 
 
-def blocks(x, first_row, dim, moments, extremes, n_chains, out):
+def blocks(x, known, first_row, dim, moments, extremes, n_chains, out):
     """Statistics of every block of chains at every time, in the order of `Layout`.
 
-    ``x`` is (n_times, rows, n_chains), ``out`` (n_blocks, n_times, size). The grid is (blocks, times, items): an item
-    is a component or, after these, a pair of components.
+    ``x`` is (n_times, rows, n_chains), ``known`` of `find_finite`, ``out`` (n_blocks, n_times, size). The grid is
+    (items x blocks, times): an item is a component or, after these, a pair of components.
     """
     part = cuda.shared.array((NUMBERS, THREADS), np.float64)
-    block, time, item, thread = cuda.blockIdx.x, cuda.blockIdx.y, cuda.blockIdx.z, cuda.threadIdx.x
+    item, block = cuda.blockIdx.x // out.shape[0], cuda.blockIdx.x % out.shape[0]
+    time, thread = cuda.blockIdx.y, cuda.threadIdx.x
     if item < dim:
-        n, mean, m2, m3, m4, low, high = thread_powers(x, time, first_row, dim, item, n_chains, block, thread, moments)
+        n, mean, m2, m3, m4, low, high = thread_powers(
+            x, known, time, first_row, dim, item, n_chains, block, thread, moments
+        )
         part[2, thread], part[3, thread], part[4, thread] = m2, m3, m4
         part[5, thread], part[6, thread] = low, high
     else:
         i, j = pair_of(item - dim, dim)
-        n, mean, other, product = thread_products(x, time, first_row, dim, i, j, n_chains, block, thread)
+        n, mean, other, product = thread_products(x, known, time, first_row, dim, i, j, n_chains, block, thread)
         part[2, thread], part[3, thread] = other, product
     part[0, thread], part[1, thread] = n, mean
     width = THREADS // 2
@@ -182,51 +208,61 @@ def blocks(x, first_row, dim, moments, extremes, n_chains, out):
 
 
 @cuda.jit(device=True, inline="always")
-def merge_blocks(nodes, a, b, time, dim, moments, extremes, covariance):
-    """Put the statistics of two neighbouring ranges, at ``a`` and ``b``, together at ``a``."""
-    na, nb, per_component = nodes[a, time, 0], nodes[b, time, 0], moments + 2 * extremes
-    if covariance:  # first, since they need the means as they were
-        at = 1 + dim * per_component
-        for i in range(dim):
-            for j in range(i + 1, dim):
-                p, q = 1 + i * per_component, 1 + j * per_component
-                nodes[a, time, at] = merge_product(
-                    na, nodes[a, time, p], nodes[a, time, q], nodes[a, time, at],
-                    nb, nodes[b, time, p], nodes[b, time, q], nodes[b, time, at],
-                )  # fmt: skip
-                at += 1
-    for i in range(dim):
-        at = 1 + i * per_component
-        third = fourth = other_third = other_fourth = 0.0
-        if moments == 4:
-            third, fourth = nodes[a, time, at + 2], nodes[a, time, at + 3]
-            other_third, other_fourth = nodes[b, time, at + 2], nodes[b, time, at + 3]
-        _, mean, m2, m3, m4 = merge_powers(
-            na, nodes[a, time, at], nodes[a, time, at + 1], third, fourth,
-            nb, nodes[b, time, at], nodes[b, time, at + 1], other_third, other_fourth,
-        )  # fmt: skip
-        nodes[a, time, at], nodes[a, time, at + 1] = mean, m2
-        if moments == 4:
-            nodes[a, time, at + 2], nodes[a, time, at + 3] = m3, m4
-        if extremes:
-            low, high = at + moments, at + moments + 1
-            nodes[a, time, low] = min(nodes[a, time, low], nodes[b, time, low])
-            nodes[a, time, high] = max(nodes[a, time, high], nodes[b, time, high])
-    nodes[a, time, 0] = na + nb
+def merge_pair(nodes, a, b, time, dim, per_component, pair):
+    """Put a sum of products of two neighbouring ranges together, at ``a``, where the means are as they were."""
+    i, j = pair_of(pair, dim)
+    p, q, at = 1 + i * per_component, 1 + j * per_component, 1 + dim * per_component + pair
+    nodes[a, time, at] = merge_product(
+        nodes[a, time, 0], nodes[a, time, p], nodes[a, time, q], nodes[a, time, at],
+        nodes[b, time, 0], nodes[b, time, p], nodes[b, time, q], nodes[b, time, at],
+    )  # fmt: skip
+
+
+@cuda.jit(device=True, inline="always")
+def merge_component(nodes, a, b, time, moments, extremes, component):
+    """Put the statistics of a component in two neighbouring ranges together at ``a``."""
+    at = 1 + component * (moments + 2 * extremes)
+    third = fourth = other_third = other_fourth = 0.0
+    if moments == 4:
+        third, fourth = nodes[a, time, at + 2], nodes[a, time, at + 3]
+        other_third, other_fourth = nodes[b, time, at + 2], nodes[b, time, at + 3]
+    _, mean, m2, m3, m4 = merge_powers(
+        nodes[a, time, 0], nodes[a, time, at], nodes[a, time, at + 1], third, fourth,
+        nodes[b, time, 0], nodes[b, time, at], nodes[b, time, at + 1], other_third, other_fourth,
+    )  # fmt: skip
+    nodes[a, time, at], nodes[a, time, at + 1] = mean, m2
+    if moments == 4:
+        nodes[a, time, at + 2], nodes[a, time, at + 3] = m3, m4
+    if extremes:
+        low, high = at + moments, at + moments + 1
+        nodes[a, time, low] = min(nodes[a, time, low], nodes[b, time, low])
+        nodes[a, time, high] = max(nodes[a, time, high], nodes[b, time, high])
 
 
 def tree(nodes, first_block, dim, moments, extremes, covariance):
     """Merge neighbours into the largest nodes of the tree over absolute block numbers, each left at its first block.
 
-    ``nodes`` is (n_blocks, n_times, size); the grid has a block of threads for every time.
+    ``nodes`` is (n_blocks, n_times, size); the grid has a block of threads for every time. They share the pairs, then
+    the components, which need the counts, then the counts.
     """
     time, n, width = cuda.blockIdx.x, nodes.shape[0], 1
+    thread, threads = cuda.threadIdx.x, cuda.blockDim.x
+    per_component, pairs = moments + 2 * extremes, covariance * dim * (dim - 1) // 2
     while 2 * width <= n:
         two = 2 * width
-        a = (first_block + two - 1) // two * two - first_block + cuda.threadIdx.x * two
-        while a + two <= n:
-            merge_blocks(nodes, a, a + width, time, dim, moments, extremes, covariance)
-            a += cuda.blockDim.x * two
+        first = (first_block + two - 1) // two * two - first_block
+        merges = max((n - first) // two, 0)
+        for w in range(thread, merges * pairs, threads):
+            a = first + w // pairs * two
+            merge_pair(nodes, a, a + width, time, dim, per_component, w % pairs)
+        cuda.syncthreads()
+        for w in range(thread, merges * dim, threads):
+            a = first + w // dim * two
+            merge_component(nodes, a, a + width, time, moments, extremes, w % dim)
+        cuda.syncthreads()
+        for w in range(thread, merges, threads):
+            a = first + w * two
+            nodes[a, time, 0] += nodes[a + width, time, 0]
         cuda.syncthreads()
         width = two
 

@@ -71,6 +71,14 @@ class Device:
             waiting.clear()
         return int(context.get_memory_info()[0])
 
+    def thread_memory(self, kernel: Any) -> int:
+        """Bytes that the driver sets aside for arrays of threads, as many threads of a kernel as the card can hold."""
+        if SIMULATED:
+            return 0
+        each, card = kernel.get_local_mem_per_thread(), cuda.gpus[self.number]
+        most = max(each.values()) if isinstance(each, dict) else each
+        return int(most * card.MULTIPROCESSOR_COUNT * card.MAX_THREADS_PER_MULTIPROCESSOR)
+
 
 def jit(function: Any, signature: Any) -> Any:
     """A kernel. What runs is what its PTX says: optimisation at link time would contract products and sums."""

@@ -4,41 +4,21 @@
 """
 
 import math
-import pickle
 import re
-import shutil
-import subprocess
-import sys
 import warnings
 from collections import Counter
-from contextlib import contextmanager
-from unittest.mock import patch
 
 import numpy as np
 import pytest
+from cards import card, compiled, noted, resources
 from conftest import EVERYTHING, MODELS, TYPES
-from ptx import Machine
 from sde.equations import EQUATIONS, FUNCTIONALS, LONG, RUNS, chain_of, noisy
 
 import sdefast as sf
 from sdefast import boundaries, prepare
-from sdefast.cuda import emit, kernels, run, statistics, target
+from sdefast.cuda import emit, kernels, run, target
 
 pytestmark = pytest.mark.skipif(not target.SIMULATED, reason="with a GPU these kernels run there, in test_simulate.py")
-
-COMPILE = """
-import pickle, sys
-from numba import cuda
-programs = pickle.load(sys.stdin.buffer)
-made = []
-for program in programs:
-    made.append(cuda.compile(program.function, program.signature, device=False, cc=(9, 0), abi="numba")[0])
-pickle.dump(made, sys.stdout.buffer)
-"""
-
-#: Threads that share a block of chains on a card.
-THREADS = 64
-
 
 # Runs ----------------------------------------------------------------------------------------------------------------
 
@@ -100,38 +80,7 @@ FITS = {
 FIT = {"n_steps": 300, "n_runs": 20, "runs": 20, "seed": 3, "save_at": 50}
 
 
-# The card ------------------------------------------------------------------------------------------------------------
-
-
-class Launcher:
-    """In place of a compiled kernel: ``launch(grid, block, arguments)``."""
-
-    def __init__(self, program, launch):
-        self.program, self.launch = program, launch
-
-    def __getitem__(self, configuration):
-        grid, block = configuration[:2]
-
-        def call(*arguments):
-            types = self.program.signature.args
-            values = [
-                getattr(a, "_ary", a) if kind.name.startswith("array") else getattr(np, kind.name)(a)
-                for kind, a in zip(types, arguments, strict=True)
-            ]
-            self.launch(self.program, grid, block, values)
-
-        return call
-
-
-@contextmanager
-def card(launch):
-    """Runs on the GPU launch their kernels by this function, with as many threads as on a card."""
-    with (
-        patch.object(kernels, "_compiled", lambda program, device: Launcher(program, launch)),
-        patch.object(statistics, "THREADS", THREADS),
-        patch.object(run, "_THREADS", 128),
-    ):
-        yield
+# What they launch ----------------------------------------------------------------------------------------------------
 
 
 def functions_program(dtype):
@@ -148,32 +97,16 @@ def functions_program(dtype):
 @pytest.fixture(scope="module")
 def machines():
     """Every program of all scenarios, ready to be executed."""
-    programs = {functions_program(dtype)[1]: None for dtype in ("float32", "float64")}
 
-    def note(program, grid, block, values):
-        programs[program] = None
-        for value in values:
-            if isinstance(value, np.ndarray) and value.flags.writeable:
-                value[...] = 0
-
-    with card(note), warnings.catch_warnings():
-        warnings.simplefilter("ignore")
+    def runs():
         for model, settings in SCENARIOS.values():
             sf.simulate(model, device="cuda", **settings)
         for problem, settings in FITS.values():
             sf.sgd(problem, device="cuda", **FIT, **settings)
-    done = subprocess.run(
-        [sys.executable, "-c", COMPILE], input=pickle.dumps(list(programs)), capture_output=True, check=False,
-        env=environment(),
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr.decode()
-    return {program: (text, Machine(text)) for program, text in zip(programs, pickle.loads(done.stdout), strict=True)}
 
-
-def environment():
-    import os
-
-    return {**os.environ, "NUMBA_ENABLE_CUDASIM": "0"}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return compiled([*(functions_program(dtype)[1] for dtype in ("float32", "float64")), *noted(runs)])
 
 
 @pytest.mark.parametrize("name", SCENARIOS)
@@ -256,26 +189,15 @@ def test_arithmetic_is_rounded_by_name(machines):
 
 def test_registers_and_spills(machines, tmp_path):
     """No spills in built-in models, and few enough registers that a multiprocessor has many threads."""
-    ptxas = shutil.which("ptxas")
-    if ptxas is None:
-        pytest.skip("there is no ptxas")
     seen = Counter()
     built_in = {program for name in MODELS for program in programs_of(name)}
-    for i, (program, (text, _)) in enumerate(machines.items()):
-        source = tmp_path / f"{i}.ptx"
-        source.write_text(text)
-        command = [ptxas, "-arch=sm_90", "-v", str(source), "-o", str(tmp_path / "out.cubin")]
-        done = subprocess.run(command, capture_output=True, text=True)
-        assert done.returncode == 0, done.stderr
-        registers = int(re.search(r"Used (\d+) registers", done.stderr)[1])
-        stack, stores, loads = map(int, re.search(
-            r"(\d+) bytes stack frame, (\d+) bytes spill stores, (\d+) bytes spill loads", done.stderr
-        ).groups())  # fmt: skip
-        assert stores == loads == 0, (program, done.stderr)
+    for program, (text, _) in machines.items():
+        found = resources(text, tmp_path)
+        assert found.spilled == 0, (program, found)
         if program in built_in:
             seen[program.dtype] += 1
-            assert stack == 0, program.source
-            assert registers <= (64 if program.dtype == "float32" else 96), (registers, program.source)
+            assert found.local == 0, program.source
+            assert found.registers <= (64 if program.dtype == "float32" else 96), (found, program.source)
     assert seen["float32"] >= 8
     assert seen["float64"] >= 16
 

@@ -62,7 +62,7 @@ def _greatest(a: Any, b: Any) -> Any:
 
 
 @cache
-def _rounded_once() -> Any:
+def rounded_once() -> Any:
     """a * b + c by the CPU's own instruction, or what stands for it in the C library; both round once."""
     from numba import types, vectorize
     from numba.extending import intrinsic
@@ -78,9 +78,9 @@ def _rounded_once() -> Any:
 
 def _fma(a: Any, b: Any, c: Any, out: Any, where: Any = True) -> None:
     if where is True:
-        _rounded_once()(a, b, c, out=out)
+        rounded_once()(a, b, c, out=out)
     else:
-        np.copyto(out, _rounded_once()(a, b, c), where=where)
+        np.copyto(out, rounded_once()(a, b, c), where=where)
 
 
 _SIGNED = {"add": np.add, "sub": np.subtract, "min": np.minimum, "max": np.maximum}
