@@ -46,7 +46,7 @@ class Program:
         saves = _array("int64", 1, "C")
         if self.kind == "sgd":
             numbers = _array(self.dtype, 1, "C")
-            return types.void(numbers, numbers, *seed, *integers, saves, numbers, state, numbers, numbers)
+            return types.void(numbers, numbers, *seed, *integers, saves, numbers, state, numbers)
         rows, given = _array(self.dtype, 2, "C"), _array(self.given_dtype, 2, "C")
         return types.void(_array("float64", 2, "C"), rows, *seed, *integers, saves, rows, state, given)
 
@@ -87,9 +87,9 @@ class Descent:
     data: np.ndarray
 
     @property
-    def n_sums(self) -> int:
-        """Rows of memory that it needs besides the state's."""
-        return self.shape.n_sums(self.program.dtype)
+    def n_rows(self) -> int:
+        """Rows of memory that a run takes."""
+        return self.shape.rows_in_memory(self.program.dtype)
 
     def kernel(self) -> Any:
         """The compiled kernel, for the current device."""
@@ -143,8 +143,8 @@ def least_squares(
     --------
     >>> from sdefast.cuda import kernels
     >>> made = kernels.least_squares(kernels.Shape(100), "float32", "float32", constant=True, noise_std=0.1)
-    >>> made.program.kind, made.n_sums
-    ('sgd', 0)
+    >>> made.program.kind, made.n_rows
+    ('sgd', 100)
     """
     if shape.law not in LAWS:
         raise ValueError(f"law must be one of {', '.join(map(repr, LAWS))}, got {shape.law!r}")
@@ -167,7 +167,7 @@ def least_squares(
 
 def errors(dim: int, averaged: bool, dtype: str) -> Program:
     """The kernel of the squared error of a row of such a state, and of the average's, at saved times."""
-    return Program("observer", errors_source(dim, averaged), dtype, dtype)
+    return Program("observer", errors_source(dim, averaged, dtype), dtype, dtype)
 
 
 # Built-in kernels ----------------------------------------------------------------------------------------------------
@@ -190,9 +190,11 @@ class Builtin:
             return types.void(x, n, n, n, known)
         if self.name == "blocks":
             return types.void(x, known, n, n, n, n, n, numbers)
+        rows = _array(self.dtype, 2, "C")
         if self.name == "spread":
-            rows = _array(self.dtype, 2, "C")
             return types.void(rows, n, rows)
+        if self.name == "lay_in_tiles":
+            return types.void(rows, n, n, _array(self.dtype, 1, "C"))
         if self.name == "tree":
             return types.void(numbers, n, n, *_FLAGS)
         return types.void(x, n, types.float64, types.float64, n, n, _array("int64", 3, "C"))

@@ -1,9 +1,11 @@
 """The source of the kernels of SGD on least squares, for any number of parameters: one thread takes one run through it.
 
-A run's rows are delta = theta - theta* and, with averaging, their running average. To a kernel a step is one sample; an
-iteration is over when its batch is. Few parameters stay in registers. Many stay where they are, in memory where
-neighbouring runs have neighbouring numbers; inputs are drawn once for the residual and again for the update, since to
-draw them takes less time than to write and to read them.
+A run's rows are delta = theta - theta* and, with averaging, their running average. To a kernel a step is one sample;
+an iteration is over when its batch is. Few parameters stay in registers. Many stay in memory, and inputs are drawn once
+for the residual and again for the update, since to draw them takes less time than to write and to read them.
+
+In memory a run's numbers lie `TILE` apart, those of neighbouring runs side by side: a warp reads whole lines, one after
+the other.
 """
 
 from __future__ import annotations
@@ -22,8 +24,11 @@ from .noise import NORMALS, UNIFORMS
 #: the generator takes some 40, and few threads fit on a multiprocessor that take nearly all.
 _REGISTERS = 128
 
-#: Parameters at a time where they are in memory, asked for all at once. More take more registers and save little.
-_AT_ONCE = 4
+#: Words of memory that are asked for at once. More take more registers and save little.
+_AT_ONCE = 8
+
+#: Runs whose numbers lie together, the threads of a warp.
+TILE = 32
 
 #: What ``numbers`` begin with; the scale of each input follows if there is one.
 NOISE, LOW, WIDTH, SCALE = range(4)
@@ -31,7 +36,7 @@ NOISE, LOW, WIDTH, SCALE = range(4)
 #: Numbers and their names; to -0 a multiply-add adds nothing, not even to a zero with its sign.
 _CONSTANTS = {"T(0.0)": "zero", "T(-0.0)": "nothing", "T(0.5)": "half", "T(1.0)": "one", "T(-1.0)": "minus_one"}
 
-_BEFORE, _AFTER = ("numbers",), ("data", "sums")
+_BEFORE, _AFTER = ("numbers",), ("data",)
 
 LAWS = ("normal", "uniform", "rademacher")
 
@@ -79,9 +84,9 @@ class Shape(NamedTuple):
         numbers = 2 + self.averaged + (self.batch_size > 1) + self.scaled + self.per_parameter
         return self.dim * numbers * _words(dtype) <= _REGISTERS and self.n_uniforms <= MANY
 
-    def n_sums(self, dtype: str) -> int:
-        """Rows of memory for the sums of batches."""
-        return 0 if self.batch_size == 1 or self.in_registers(dtype) else self.dim
+    def rows_in_memory(self, dtype: str) -> int:
+        """Rows of the state and, where they do not stay in registers either, sums of a batch."""
+        return self.n_rows + (0 if self.batch_size == 1 or self.in_registers(dtype) else self.dim)
 
 
 def _words(dtype: str) -> int:
@@ -104,19 +109,19 @@ def source(shape: Shape, dtype: str, noise_dtype: str, *, constant: bool) -> str
     if shape.n_normals:
         draws = drawn_normals(shape.n_normals, _words(noise_dtype))
     others = Picks(shape.dim + 1) if shape.finite else Uniforms(shape.n_uniforms, _words(dtype))
-    return Paths(_InRegisters(shape, constant), draws, others).source(_BEFORE, _AFTER)
+    return Paths(_InRegisters(shape, dtype, constant), draws, others).source(_BEFORE, _AFTER)
 
 
 @lru_cache(maxsize=256)
-def errors_source(dim: int, averaged: bool) -> str:
+def errors_source(dim: int, averaged: bool, dtype: str) -> str:
     """The source of the kernel that sums the squares of the rows, and of those of the average, at saved times.
 
     Arguments are those of `emit.observer_source`.
     """
-    lines = ["time = cuda.blockIdx.y", f"dim = x.shape[1] // {1 + averaged}"]
+    lines = ["time, first = cuda.blockIdx.y, 0", f"dim = x.shape[1] // {1 + averaged}"]
     for part in range(1 + averaged):
         square = _Each((f"y{{e}} = x[time, U({part} * dim + {{j}}), i]",), ("total = fma_(y{e}, y{e}, total)",))
-        lines += ["total = zero", *square.loop(dim), f"out[time, {part}, i] = total"]
+        lines += ["total = zero", *square.loop(dim, dtype), f"out[time, {part}, i] = total"]
     header = ["def kernel(p, times, n, x, out):", "    i = cuda.blockIdx.x * cuda.blockDim.x + cuda.threadIdx.x"]
     return "\n".join(["zero = T(0.0)", *header, "    if i < n:", *indent(lines, 2), ""])
 
@@ -124,7 +129,7 @@ def errors_source(dim: int, averaged: bool) -> str:
 class _Each(NamedTuple):
     """What is done for each parameter: lines that read, and lines that work.
 
-    They hold ``e``, with which names end, ``j``, the parameter's number, and ``at``, its place in memory. Indices have
+    They hold ``e``, with which names end, ``j``, the parameter's number, and ``at``, its place in a tile. Indices have
     no sign, U: with one, numba would count those below zero from the end.
     """
 
@@ -139,29 +144,34 @@ class _Each(NamedTuple):
         return self._filled(self.work, count)
 
     def _filled(self, lines: tuple[str, ...], count: int) -> list[str]:
-        return [line.format(e=e, j=f"j + {e}", at=f"at + {e} * n") for e in range(count) for line in lines]
+        return [line.format(e=e, j=f"j + {e}", at=f"at + {e * TILE}") for e in range(count) for line in lines]
 
-    def loop(self, dim: int) -> list[str]:
+    def loop(self, dim: int, dtype: str) -> list[str]:
         """For all; their number is a variable too, or else a compiler would unroll the loop."""
-        many = [*self.read(_AT_ONCE), *self.do(_AT_ONCE), _next(_AT_ONCE)]
-        loop = [f"while j + {_AT_ONCE} <= dim:", *indent(many)] if dim >= _AT_ONCE else []
-        return [_BEGIN, *loop, *self.read(dim % _AT_ONCE), *self.do(dim % _AT_ONCE)]
+        many = _AT_ONCE // _words(dtype)
+        turn = [*self.read(many), *self.do(many), _next(many)]
+        loop = [f"while j + {many} <= dim:", *indent(turn)] if dim >= many else []
+        return [_BEGIN, *loop, *self.read(dim % many), *self.do(dim % many)]
 
 
 #: At parameter number j.
-_BEGIN = "j, at = 0, i"
+_BEGIN = "j, at = 0, first"
 
 
 def _next(count: int) -> str:
-    return f"j, at = j + {count}, at + {count} * n"
+    return f"j, at = j + {count}, at + {count * TILE}"
 
 
 class _Iteration:
     """What both kinds of kernels know of an iteration: where it stands in a batch, its step sizes, its weight."""
 
-    def __init__(self, shape: Shape, constant: bool) -> None:
-        self.shape, self.constant, self.batched = shape, constant, shape.batch_size > 1
+    def __init__(self, shape: Shape, dtype: str, constant: bool) -> None:
+        self.shape, self.dtype, self.constant, self.batched = shape, dtype, constant, shape.batch_size > 1
         self.constants = _CONSTANTS
+
+    def load(self) -> list[str]:
+        rows = self.shape.rows_in_memory(self.dtype)
+        return [f"first = i // {TILE} * {TILE * rows} + i % {TILE}"]
 
     def setup(self) -> list[str]:
         shape, lines = self.shape, ["row = 0"]
@@ -227,13 +237,13 @@ class _InRegisters(_Iteration):
         return [f"{name}{j}" for name in "yv"[: 1 + self.shape.averaged] for j in range(self.shape.dim)]
 
     def load(self) -> list[str]:
-        return [f"{name} = state[U(i + {j} * n)]" for j, name in enumerate(self.rows)]
+        return [*super().load(), *(f"{name} = state[U(first + {j * TILE})]" for j, name in enumerate(self.rows))]
 
     def record(self) -> list[str]:
         return [f"saved[save, U({j}), i] = {name}" for j, name in enumerate(self.rows)]
 
     def store(self) -> list[str]:
-        return [f"state[U(i + {j} * n)] = {name}" for j, name in enumerate(self.rows)]
+        return [f"state[U(first + {j * TILE})] = {name}" for j, name in enumerate(self.rows)]
 
     def setup(self) -> list[str]:
         lines = [*super().setup(), *(self._rates() if self.constant else [])]
@@ -267,6 +277,9 @@ class _InRegisters(_Iteration):
 # Many parameters -----------------------------------------------------------------------------------------------------
 
 
+_DELTA = "state[U({at})]"
+
+
 class _Inputs(Protocol):
     """Where the inputs of samples come from."""
 
@@ -288,76 +301,79 @@ class _Inputs(Protocol):
 
 
 class _InMemory(_Iteration):
-    """Loops over parameters that stay in ``state``; a batch is summed in ``sums``."""
+    """Loops over parameters that stay in ``state``, where sums of a batch come last."""
 
     is_short, needs_k = False, True
 
     def __init__(self, shape: Shape, dtype: str, noise_dtype: str, constant: bool) -> None:
-        super().__init__(shape, constant)
+        super().__init__(shape, dtype, constant)
         self.from_where: _Inputs
         if shape.finite:
-            self.from_where = _FromData(shape.dim)
+            self.from_where = _FromData(shape.dim, dtype)
         elif shape.law == "normal":
-            self.from_where = _FromNormals(shape, _words(noise_dtype))
+            self.from_where = _FromNormals(shape, dtype, noise_dtype)
         else:
-            self.from_where = _FromUniforms(shape, _words(dtype), _words(noise_dtype))
+            self.from_where = _FromUniforms(shape, dtype, noise_dtype)
 
-    def load(self) -> list[str]:
-        return []
+    @property
+    def average(self) -> str:
+        return f"state[U({{at}} + {TILE * self.shape.dim})]"
+
+    @property
+    def sums(self) -> str:
+        return f"state[U({{at}} + {TILE * self.shape.n_rows})]"
 
     def record(self) -> list[str]:
-        lines = []
-        for part in range(1 + self.shape.averaged):
-            reads, work = (
-                f"y{{e}} = state[U({part} * dim * n + {{at}})]",
-                f"saved[save, U({part} * dim + {{j}}), i] = y{{e}}",
-            )
-            lines += _Each((reads,), (work,)).loop(self.shape.dim)
+        lines = _Each((f"y{{e}} = {_DELTA}",), ("saved[save, U({j}), i] = y{e}",)).loop(self.shape.dim, self.dtype)
+        if self.shape.averaged:
+            record = f"saved[save, U({self.shape.dim} + {{j}}), i] = v{{e}}"
+            lines += _Each((f"v{{e}} = {self.average}",), (record,)).loop(self.shape.dim, self.dtype)
         return lines
 
     def store(self) -> list[str]:
         return []
 
     def setup(self) -> list[str]:
-        lines = [*super().setup(), *self.from_where.begin(), f"dim = state.size // n // {1 + self.shape.averaged}"]
+        lines = [*super().setup(), *self.from_where.begin(), f"dim = saved.shape[1] // {1 + self.shape.averaged}"]
         if self.constant and not self.shape.per_parameter:
             lines.append("rate = c[0]")
-        return lines + (_Each((), ("sums[U({at})] = nothing",)).loop(self.shape.dim) if self.batched else [])
+        clear = _Each((), (f"{self.sums} = nothing",)).loop(self.shape.dim, self.dtype)
+        return [*lines, *clear] if self.batched else lines
 
     def lines(self, index: int) -> list[str]:
         """Sample number k."""
         inputs, shape = self.from_where, self.shape
         reads = (f"scale{{e}} = numbers[U({SCALE} + {{j}})]",) if shape.scaled else ()
-        residual = _Each(("y{e} = state[U({at})]", *reads), (*self.inputs, _RESIDUAL))
+        residual = _Each((f"y{{e}} = {_DELTA}", *reads), (*self.inputs, _RESIDUAL))
         lines = [*inputs.sample(), *inputs.first(residual)]
         update = self._update()
         rate = [] if self.constant or shape.per_parameter else ["rate = c[U(row)]"]
         if not self.batched:
             each = _Each((*update.reads, *reads), (*self.inputs, *update.work))
             return [*lines, *self.over([*rate, *inputs.again(each)])]
-        add = _Each(("t{e} = sums[U({at})]", *reads), (*self.inputs, _SUM, "sums[U({at})] = t{e}"))
-        return [*lines, *inputs.again(add), *self.over([*rate, *update.loop(shape.dim)])]
+        add = _Each((f"t{{e}} = {self.sums}", *reads), (*self.inputs, _SUM, f"{self.sums} = t{{e}}"))
+        return [*lines, *inputs.again(add), *self.over([*rate, *update.loop(shape.dim, self.dtype)])]
 
     def _update(self) -> _Each:
-        reads, work = ["y{e} = state[U({at})]"], []
+        reads, work = [f"y{{e}} = {_DELTA}"], []
         if self.shape.per_parameter:
             reads.append("rate{e} = c[U(row + {j})]")
         if self.batched:
-            reads.append("t{e} = sums[U({at})]")
+            reads.append(f"t{{e}} = {self.sums}")
         if self.shape.averaged:
-            reads.append("v{e} = state[U(dim * n + {at})]")
-            work += [_AVERAGE, "state[U(dim * n + {at})] = v{e}"]
-        work += [_update(self.shape), "state[U({at})] = y{e}"]
+            reads.append(f"v{{e}} = {self.average}")
+            work += [_AVERAGE, f"{self.average} = v{{e}}"]
+        work += [_update(self.shape), f"{_DELTA} = y{{e}}"]
         if self.batched:
-            work.append("sums[U({at})] = nothing")
+            work.append(f"{self.sums} = nothing")
         return _Each(tuple(reads), tuple(work))
 
 
 class _FromData:
     """A row of data, picked by two words, whose last number is the residual."""
 
-    def __init__(self, dim: int) -> None:
-        self.dim, self.picks = dim, Picks(dim + 1)
+    def __init__(self, dim: int, dtype: str) -> None:
+        self.dim, self.dtype, self.picks = dim, dtype, Picks(dim + 1)
 
     def begin(self) -> list[str]:
         return self.picks.begin()
@@ -366,7 +382,7 @@ class _FromData:
         return [*self.picks.draw(), f"r = data[U(pick + {self.dim})]"]
 
     def first(self, each: _Each) -> list[str]:
-        return _Each(("x{e} = data[U(pick + {j})]", *each.reads), each.work).loop(self.dim)
+        return _Each(("x{e} = data[U(pick + {j})]", *each.reads), each.work).loop(self.dim, self.dtype)
 
     again = first
 
@@ -374,10 +390,10 @@ class _FromData:
 class _FromUniforms:
     """Uniforms of their own stream, and a normal every sample."""
 
-    def __init__(self, shape: Shape, words: int, noise_words: int) -> None:
-        self.shape = shape
-        self.generator, self.ahead = (Generator(name, UNIFORMS, words) for name in ("w", "ahead"))
-        self.normals = Normals(1, noise_words)
+    def __init__(self, shape: Shape, dtype: str, noise_dtype: str) -> None:
+        self.shape, self.many = shape, _AT_ONCE // _words(dtype)
+        self.generator, self.ahead = (Generator(name, UNIFORMS, _words(dtype)) for name in ("w", "ahead"))
+        self.normals = Normals(1, _words(noise_dtype))
 
     def begin(self) -> list[str]:
         normals = self.normals.begin() if self.shape.noisy else []
@@ -401,7 +417,7 @@ class _FromUniforms:
             drawn = [g.draw("uniform", f"u{e}") for e in range(count)]
             return [g.spend(count), *each.read(count), *drawn, *each.do(count), _next(count)]
 
-        many = _AT_ONCE
+        many = self.many
         some = [f"if {g.left} >= {many} and j + {many} <= dim:", *indent(draw(many))]
         return [_BEGIN, "while j < dim:", *indent([*some, "else:", *indent([*g.go_on(), *draw(1)])])]
 
@@ -412,11 +428,12 @@ class _FromNormals:
     Where samples have an odd number of normals, every other one begins with the second of a pair, ``spare``.
     """
 
-    def __init__(self, shape: Shape, words: int) -> None:
-        self.shape, self.m, self.odd = shape, shape.n_normals, shape.n_normals % 2 == 1
-        self.normals = Normals(self.m, words)
+    def __init__(self, shape: Shape, dtype: str, noise_dtype: str) -> None:
+        self.shape, self.many = shape, _AT_ONCE // _words(dtype)
+        self.m, self.odd = shape.n_normals, shape.n_normals % 2 == 1
+        self.normals = Normals(self.m, _words(noise_dtype))
         self.generator = self.normals.generator
-        self.ahead, self.after = (Generator(name, NORMALS, words) for name in ("ahead", "after"))
+        self.ahead, self.after = (Generator(name, NORMALS, _words(noise_dtype)) for name in ("ahead", "after"))
 
     def begin(self) -> list[str]:
         return self.normals.begin()
@@ -457,7 +474,7 @@ class _FromNormals:
             pairs = [g.draw("pair", f"z{e}", f"z{e + 1}") for e in range(0, count, 2)]
             return [g.spend(count), *each.read(count), *pairs, *each.do(count), _next(count)]
 
-        many = _AT_ONCE
+        many = self.many
         some = [f"if {g.left} >= {many} and j + {many} <= dim:", *indent(draw(many))]
         pairs = ["while j + 1 < dim:", *indent([*some, "else:", *indent([*g.go_on(), *draw(2)])])]
         single = [*each.read(1), *g.go_on(), g.draw("pair", "z0", last), g.spend(2), *each.do(1)]

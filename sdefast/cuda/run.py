@@ -22,6 +22,7 @@ from ..jit.emit import CLOCK
 from . import statistics, target
 from .array import DeviceArray
 from .kernels import Builtin, Descent, Program
+from .least_squares import TILE
 from .target import SIMULATED, Device, launch
 
 #: Threads of a block, each with a chain.
@@ -141,7 +142,7 @@ class _Run:
             {key: np.empty((len(tile.saves), g.layout.size)) for key, _ in places} for g in tile.gathered
         )
         counts = None if tile.histogram is None else tile.histogram.empty(len(tile.saves), tile.dim)
-        state = self._start(first, n)
+        state = self.chain.start(first, n)
         for part in _launches(tile, first, n, self.limits):
             saved = self._saved(part)
             self._advance(part, state, saved)
@@ -168,15 +169,6 @@ class _Run:
 
     def new(self, shape: tuple[int, ...], dtype: Any) -> Any:
         return cuda.device_array(shape, dtype, stream=self.stream)
-
-    def _start(self, first: int, n: int) -> Any:
-        start = self.tile.start
-        if start.shape[1] > 1:
-            return self.send(start[:, first : first + n])
-        state = self.new((self.tile.dim, n), self.dtype)
-        spread = Builtin("spread", self.dtype.name).kernel()
-        launch(spread, -(-n // _THREADS), _THREADS, self.stream)(self.send(start), n, state)
-        return state
 
     def _saved(self, part: _Launch) -> Any:
         """Where a launch stores its states (n_saves, rows, n)."""
@@ -262,11 +254,21 @@ class _Run:
 
 
 class _Stepped:
-    """What the kernel of a chain's steps is called with."""
+    """What the kernel of a chain's steps is called with; its state is (rows, n)."""
 
     def __init__(self, run: _Run, tile: Tile) -> None:
         self.run, self.tile = run, tile
         self.rows = self._send(tile.coefficients) if len(tile.coefficients) == 1 else None
+
+    def start(self, first: int, n: int) -> Any:
+        """The state of ``n`` chains before their first step."""
+        run, start = self.run, self.tile.start
+        if start.shape[1] > 1:
+            return run.send(start[:, first : first + n])
+        state = run.new((self.tile.dim, n), run.dtype)
+        spread = Builtin("spread", run.dtype.name).kernel()
+        launch(spread, -(-n // _THREADS), _THREADS, run.stream)(run.send(start), n, state)
+        return state
 
     def arguments(self, part: _Launch, state: Any, saved: Any) -> tuple[Any, ...]:
         clock, c = self._rows(part)
@@ -300,7 +302,7 @@ class _Stepped:
 
 
 class _Descended(_Stepped):
-    """What the kernel of SGD's samples is called with; what it reads is sent once."""
+    """What the kernel of SGD's samples is called with; its state lies in tiles, and what it reads is sent once."""
 
     def __init__(self, run: _Run, tile: Tile) -> None:
         super().__init__(run, tile)
@@ -312,11 +314,19 @@ class _Descended(_Stepped):
                 f"coefficients must be of shape (1 or {tile.n_steps}, {n_rates}), got {tile.coefficients.shape}"
             )
         self.numbers, self.data = run.send(self.kernel.numbers), run.send(self.kernel.data)
-        self.sums = run.new((max(self.kernel.n_sums * run.limits.n_chains, 1),), run.dtype)
+
+    def start(self, first: int, n: int) -> Any:
+        run, start, n_rows = self.run, self.tile.start, self.kernel.n_rows
+        if start.shape[1] > 1:
+            start = start[:, first : first + n]
+        state = run.new((-(-n // TILE) * TILE * n_rows,), run.dtype)
+        lay = Builtin("lay_in_tiles", run.dtype.name).kernel()
+        launch(lay, -(-n // _THREADS), _THREADS, run.stream)(run.send(start), n, n_rows, state)
+        return state
 
     def arguments(self, part: _Launch, state: Any, saved: Any) -> tuple[Any, ...]:
         chains = self._chains(part, self.kernel.shape.batch_size)
-        return (self.numbers, self._rows(part), *chains, state.reshape(-1), saved, self.data, self.sums)
+        return (self.numbers, self._rows(part), *chains, state, saved, self.data)
 
     def _send(self, coefficients: np.ndarray) -> Any:
         return self.run.send(coefficients.astype(self.run.dtype).ravel())
@@ -389,8 +399,8 @@ class _Limits(NamedTuple):
         A run takes less where that costs no time.
         """
         n_observed = 0 if whole.observer is None else whole.observer.count
-        itemsize, n_sums = whole.start.dtype.itemsize, getattr(whole.kernel, "n_sums", 0)
-        per_chain = itemsize * (whole.dim + n_sums)
+        itemsize = whole.start.dtype.itemsize
+        per_chain = itemsize * (whole.kernel.n_rows if isinstance(whole.kernel, Descent) else whole.dim)
         per_save: float = itemsize * (whole.dim * scratch + n_observed)
         per_save += sum(g.layout.size for g in whole.gathered) * 8 / BLOCK
         per_step = 0 if whole.normals is None else whole.draws.noise_dim * whole.normals.dtype.itemsize

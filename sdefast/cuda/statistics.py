@@ -18,6 +18,7 @@ from ..engine.tiles import BLOCK
 from ..trace import as_expr, select, symbol
 from .emit import function_source
 from .functions import compile_used, functions
+from .least_squares import TILE
 from .target import SIMULATED
 
 #: Threads that share a block of chains; one in the simulator, whose shared memory is not safe for threads.
@@ -273,6 +274,15 @@ def spread(start, n, state):
     if chain < n:
         for row in range(state.shape[0]):
             state[row, chain] = start[row, 0]
+
+
+def lay_in_tiles(start, n, n_rows, state):
+    """Starts (rows, n), or one for all chains (rows, 1), into tiles of `TILE` chains with ``n_rows`` rows each."""
+    chain = cuda.blockIdx.x * cuda.blockDim.x + cuda.threadIdx.x
+    if chain < n:
+        first, column = chain // TILE * TILE * n_rows + chain % TILE, min(chain, start.shape[1] - 1)
+        for row in range(start.shape[0]):
+            state[first + row * TILE] = start[row, column]
 
 
 def count(x, n_rows, low, bins_per_unit, n_bins, n_chains, counts):

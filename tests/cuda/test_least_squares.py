@@ -2,7 +2,7 @@
 
 import re
 from dataclasses import replace
-from itertools import combinations
+from itertools import combinations, product
 
 import numpy as np
 import pytest
@@ -10,6 +10,7 @@ from cards import card, compiled, noted, resources
 from descents import Fit
 
 from sdefast.cuda import kernels, run, statistics, target
+from sdefast.cuda.functions import functions
 from sdefast.cuda.kernels import Shape
 from sdefast.cuda.least_squares import source
 from sdefast.engine.statistics import Layout
@@ -280,3 +281,12 @@ def test_step_sizes_of_another_shape_are_refused():
     fit.rates = np.ones((3, 1))
     with pytest.raises(ValueError, match=r"coefficients must be of shape \(1 or 4, 1\), got \(3, 1\)"):
         fit.on_the_card()
+
+
+@pytest.mark.skipif(not target.SIMULATED, reason="device functions are called by kernels alone")
+@pytest.mark.parametrize("n", [1, 2, 3, 1000, 2**31, 2**32 - 1])
+def test_picks_are_the_upper_half_of_a_product(n):
+    pick = functions("float32", "float32")["pick_"]
+    words = [0, 1, 2**31, 2**32 - 1, *np.random.default_rng(n).integers(0, 2**32, 20).tolist()]
+    for high, low in product(words, words):
+        assert pick(np.uint32(high), np.uint32(low), np.int64(n)) == ((high << 32) + low) * n >> 64
