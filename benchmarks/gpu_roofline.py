@@ -146,6 +146,10 @@ class _Watched:
 
         return call
 
+    def get_local_mem_per_thread(self) -> Any:
+        """As the kernel's."""
+        return self.compiled.get_local_mem_per_thread()
+
     def seconds(self) -> float:
         """Of all launches since this was last asked."""
         total = sum(seconds_between(*launch) for launch in self.launches)

@@ -78,7 +78,7 @@ def observer(outputs: tuple[Expr, ...], names: tuple[str, ...], n_rows: int, dty
 
 
 @dataclass(frozen=True, eq=False)
-class Descent:
+class DescentKernel:
     """A kernel of SGD on least squares and what it reads: ``numbers`` of the problem, rows of ``data`` one by one."""
 
     program: Program
@@ -106,7 +106,7 @@ def least_squares(
     scale: ArrayLike | None = None,
     bounds: tuple[float, float] = (0.0, 1.0),
     data: ArrayLike | None = None,
-) -> Descent:
+) -> DescentKernel:
     """The kernel of SGD on least squares, for a tile whose rows are theta - theta*, then their average if it is taken.
 
     Inputs that are correlated take the form of this kernel in the eigenbasis of their covariance, where ``scale`` has
@@ -162,7 +162,9 @@ def least_squares(
     low, high = bounds
     numbers = np.concatenate([[noise_std, low, high - low], factors]).astype(dtype)
     source = _least_squares_source(shape, dtype, noise_dtype, constant=constant)
-    return Descent(Program("sgd", source, dtype, noise_dtype), shape, numbers, rows.astype(dtype, order="C").ravel())
+    return DescentKernel(
+        Program("sgd", source, dtype, noise_dtype), shape, numbers, rows.astype(dtype, order="C").ravel()
+    )
 
 
 def errors(dim: int, averaged: bool, dtype: str) -> Program:

@@ -21,7 +21,7 @@ from ..engine.tiles import BLOCK, Gathered, Tile, TileResult
 from ..jit.emit import CLOCK
 from . import statistics, target
 from .array import DeviceArray
-from .kernels import Builtin, Descent, Program
+from .kernels import Builtin, DescentKernel
 from .least_squares import TILE
 from .target import SIMULATED, Device, launch
 
@@ -83,7 +83,7 @@ def _room(whole: Tile, device: Device) -> int:
     """Bytes of the card that the arrays and the data of the kernel leave free."""
     free, kernel = device.free_memory(), whole.kernel
     room = free - device.thread_memory(kernel.kernel())  # type: ignore[union-attr]
-    if isinstance(kernel, Descent):
+    if isinstance(kernel, DescentKernel):
         if kernel.data.nbytes > _USABLE * room:
             raise MemoryError(
                 f"the data need {kernel.data.nbytes / 2**30:.1f} GiB on the card, {free / 2**30:.1f} GiB are free there"
@@ -122,7 +122,7 @@ class _Run:
         self.limits = _Limits.of(whole, int(_USABLE * _room(whole, device) / 4), scratch=memory.device is None)
         self.paths = whole.kernel.kernel()  # type: ignore[union-attr]
         self.observer = whole.observer and whole.observer.kernel.kernel()  # type: ignore[union-attr]
-        self.chain = _Descended(self, whole) if isinstance(whole.kernel, Descent) else _Stepped(self, whole)
+        self.chain = _Descended(self, whole) if isinstance(whole.kernel, DescentKernel) else _Stepped(self, whole)
         self.passing = _Passing(memory.host) if memory.host is not None else None
         self.ahead: deque[tuple[Any, int]] = deque()
 
@@ -295,8 +295,7 @@ class _Stepped:
         """Normals that take the generator's place; nothing the kernel reads where there are none."""
         tile = self.tile
         if tile.normals is None:
-            assert isinstance(tile.kernel, Program)
-            return self.run.new((1, 1), tile.kernel.given_dtype)
+            return self.run.new((1, 1), tile.kernel.given_dtype)  # type: ignore[union-attr]
         first, last = (tile.draws.noise_dim * (k - tile.first_step) for k in (part.start, part.end))
         return self.run.send(tile.normals[first:last, part.first : part.first + part.n])
 
@@ -306,8 +305,8 @@ class _Descended(_Stepped):
 
     def __init__(self, run: _Run, tile: Tile) -> None:
         super().__init__(run, tile)
-        assert isinstance(tile.kernel, Descent)
-        self.kernel: Descent = tile.kernel
+        assert isinstance(tile.kernel, DescentKernel)
+        self.kernel: DescentKernel = tile.kernel
         n_rates = self.kernel.shape.dim if self.kernel.shape.per_parameter else 1
         if tile.coefficients.shape not in ((1, n_rates), (tile.n_steps, n_rates)):
             raise ValueError(
@@ -400,7 +399,7 @@ class _Limits(NamedTuple):
         """
         n_observed = 0 if whole.observer is None else whole.observer.count
         itemsize = whole.start.dtype.itemsize
-        per_chain = itemsize * (whole.kernel.n_rows if isinstance(whole.kernel, Descent) else whole.dim)
+        per_chain = itemsize * (whole.kernel.n_rows if isinstance(whole.kernel, DescentKernel) else whole.dim)
         per_save: float = itemsize * (whole.dim * scratch + n_observed)
         per_save += sum(g.layout.size for g in whole.gathered) * 8 / BLOCK
         per_step = 0 if whole.normals is None else whole.draws.noise_dim * whole.normals.dtype.itemsize
