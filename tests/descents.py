@@ -55,15 +55,36 @@ class Fit:
             rate = self.rates[k if self.decaying else 0].astype(T)[:, None]
             total = None
             for x, r in zip(inputs[k], noises[k], strict=True):
-                for i in range(p.dim):
-                    r = fma(x[i], -delta[i], r)
+                r = r - self._product(x, delta) if p.finite else self._less(r, x, delta)
                 total = x * r if total is None else fma(x, r, total)
             if p.averaged:
                 weight = T(1 / (self.first_step + k + 1))
                 average = fma(weight, delta - average, average)
-            delta = fma(rate * x, r, delta) if p.batch_size == 1 else fma(rate, total, delta)
+            if p.batch_size > 1:
+                delta = fma(rate, total, delta)
+            elif p.per_parameter:
+                delta = fma(rate * x, r, delta)
+            else:
+                delta = fma(x, rate[0] * r, delta)
             states.append(np.concatenate([delta, average]))
         return np.array(states)
+
+    @staticmethod
+    def _less(r, x, delta):
+        """r - <x, delta>, from the first parameter to the last."""
+        for xi, old in zip(x, delta, strict=True):
+            r = fma(xi, -old, r)
+        return r
+
+    def _product(self, x, delta):
+        """<x, delta> in columns, and these by halving, as rows of data are multiplied."""
+        width = 64 // np.dtype(self.dtype).itemsize
+        columns = np.zeros((width, *x.shape[1:]), self.dtype)
+        for i in range(self.shape.dim):
+            columns[i % width] = fma(x[i], delta[i], columns[i % width])
+        while len(columns) > 1:
+            columns = columns[: len(columns) // 2] + columns[len(columns) // 2 :]
+        return columns[0]
 
     def _samples(self):
         """Inputs (n_steps, B, d, n_runs), and what residuals begin with (n_steps, B, n_runs)."""

@@ -15,7 +15,7 @@ from ..trace import Expr
 from . import emit, statistics, target
 from .emit import Linear
 from .functions import compile_used, functions
-from .least_squares import LAWS, Shape, errors_source
+from .least_squares import LAWS, Shape, errors_source, turned_source
 from .least_squares import source as _least_squares_source
 
 
@@ -170,6 +170,11 @@ def least_squares(
 def errors(dim: int, averaged: bool, dtype: str) -> Program:
     """The kernel of the squared error of a row of such a state, and of the average's, at saved times."""
     return Program("observer", errors_source(dim, averaged, dtype), dtype, dtype)
+
+
+def turned(dtype: str) -> Program:
+    """The kernel that turns a row of such a state by a matrix, at saved times."""
+    return Program("observer", turned_source(dtype), dtype, dtype)
 
 
 # Built-in kernels ----------------------------------------------------------------------------------------------------

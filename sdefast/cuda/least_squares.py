@@ -112,6 +112,23 @@ def source(shape: Shape, dtype: str, noise_dtype: str, *, constant: bool) -> str
     return Paths(_InRegisters(shape, dtype, constant), draws, others).source(_BEFORE, _AFTER)
 
 
+@lru_cache(maxsize=2)
+def turned_source(dtype: str) -> str:
+    """The source of the kernel that turns rows by a matrix at saved times; parameters are their number and its rows."""
+    lines = [
+        "time, dim, a = cuda.blockIdx.y, int(p[0]), 0",
+        "while a < dim:",
+        "    total, b = zero, 0",
+        "    while b < dim:",
+        "        total = fma_(T(p[U(1 + a * dim + b)]), x[time, U(b), i], total)",
+        "        b += 1",
+        "    out[time, U(a), i] = total",
+        "    a += 1",
+    ]
+    header = ["def kernel(p, times, n, x, out):", "    i = cuda.blockIdx.x * cuda.blockDim.x + cuda.threadIdx.x"]
+    return "\n".join(["zero = T(0.0)", *header, "    if i < n:", *indent(lines, 2), ""])
+
+
 @lru_cache(maxsize=256)
 def errors_source(dim: int, averaged: bool, dtype: str) -> str:
     """The source of the kernel that sums the squares of the rows, and of those of the average, at saved times.
@@ -146,9 +163,9 @@ class _Each(NamedTuple):
     def _filled(self, lines: tuple[str, ...], count: int) -> list[str]:
         return [line.format(e=e, j=f"j + {e}", at=f"at + {e * TILE}") for e in range(count) for line in lines]
 
-    def loop(self, dim: int, dtype: str) -> list[str]:
-        """For all; their number is a variable too, or else a compiler would unroll the loop."""
-        many = _AT_ONCE // _words(dtype)
+    def loop(self, dim: int, dtype: str, many: int = 0) -> list[str]:
+        """For all, so ``many`` at a time; their number is a variable too, or else a compiler would unroll the loop."""
+        many = many or _AT_ONCE // _words(dtype)
         turn = [*self.read(many), *self.do(many), _next(many)]
         loop = [f"while j + {many} <= dim:", *indent(turn)] if dim >= many else []
         return [_BEGIN, *loop, *self.read(dim % many), *self.do(dim % many)]
@@ -209,15 +226,38 @@ class _Iteration:
 
 
 _RESIDUAL = "r = fma_(x{e}, neg_(y{e}), r)"
+_COLUMN = "c{e} = fma_(x{e}, y{e}, c{e})"
 _SUM = "t{e} = fma_(x{e}, r, t{e})"
 _AVERAGE = "v{e} = fma_(weight, sub_(y{e}, v{e}), v{e})"
 
 
+def _columns(dtype: str) -> int:
+    """Columns in which products of rows of data are summed, `vector` in csrc/models/least_squares_data.hpp."""
+    return 64 // np.dtype(dtype).itemsize
+
+
+def _less_product(columns: int) -> list[str]:
+    """What becomes of ``r`` by the sums ``c`` of so many columns, taken together by halving."""
+    lines, half = [], 1
+    while 2 * half < columns:
+        half *= 2
+    while half > 0:
+        lines += [f"c{q} = add_(c{q}, c{q + half})" for q in range(min(half, columns - half))]
+        columns, half = half, half // 2
+    return [*lines, "r = sub_(r, c0)"]
+
+
 def _update(shape: Shape) -> str:
-    rate = "rate{e}" if shape.per_parameter else "rate"
     if shape.batch_size > 1:
-        return f"y{{e}} = fma_({rate}, t{{e}}, y{{e}})"
-    return f"y{{e}} = fma_(mul_({rate}, x{{e}}), r, y{{e}})"
+        return f"y{{e}} = fma_(rate{'{e}' * shape.per_parameter}, t{{e}}, y{{e}})"
+    if shape.per_parameter:
+        return "y{e} = fma_(mul_(rate{e}, x{e}), r, y{e})"
+    return "y{e} = fma_(x{e}, step, y{e})"
+
+
+def _step(shape: Shape) -> list[str]:
+    """What all parameters move by, but for their inputs."""
+    return ["step = mul_(rate, r)"] if shape.batch_size == 1 and not shape.per_parameter else []
 
 
 # Few parameters ------------------------------------------------------------------------------------------------------
@@ -259,8 +299,15 @@ class _InRegisters(_Iteration):
             lines = [*self._each(*self.inputs), "r = zero"]
         if shape.has_noise:
             lines[-1] = f"r = mul_(noise, T(z{shape.n_normals - 1}))"
-        lines += self._each(_RESIDUAL)
+        if shape.finite:
+            columns = min(shape.dim, _columns(self.dtype))
+            lines += [f"c{q} = zero" for q in range(columns)]
+            lines += [f"c{e % columns} = fma_(x{e}, y{e}, c{e % columns})" for e in range(shape.dim)]
+            lines += _less_product(columns)
+        else:
+            lines += self._each(_RESIDUAL)
         update = [] if self.constant else self._rates()
+        update += _step(shape)
         update += self._each(_AVERAGE) if shape.averaged else []
         update += self._each(_update(shape))
         if self.batched:
@@ -344,13 +391,13 @@ class _InMemory(_Iteration):
         """Sample number k."""
         inputs, shape = self.from_where, self.shape
         reads = (f"scale{{e}} = numbers[U({SCALE} + {{j}})]",) if shape.scaled else ()
-        residual = _Each((f"y{{e}} = {_DELTA}", *reads), (*self.inputs, _RESIDUAL))
-        lines = [*inputs.sample(), *inputs.first(residual)]
+        work = _COLUMN if shape.finite else _RESIDUAL
+        lines = [*inputs.sample(), *inputs.first(_Each((f"y{{e}} = {_DELTA}", *reads), (*self.inputs, work)))]
         update = self._update()
         rate = [] if self.constant or shape.per_parameter else ["rate = c[U(row)]"]
         if not self.batched:
             each = _Each((*update.reads, *reads), (*self.inputs, *update.work))
-            return [*lines, *self.over([*rate, *inputs.again(each)])]
+            return [*lines, *self.over([*rate, *_step(shape), *inputs.again(each)])]
         add = _Each((f"t{{e}} = {self.sums}", *reads), (*self.inputs, _SUM, f"{self.sums} = t{{e}}"))
         return [*lines, *inputs.again(add), *self.over([*rate, *update.loop(shape.dim, self.dtype)])]
 
@@ -382,9 +429,15 @@ class _FromData:
         return [*self.picks.draw(), f"r = data[U(pick + {self.dim})]"]
 
     def first(self, each: _Each) -> list[str]:
-        return _Each(("x{e} = data[U(pick + {j})]", *each.reads), each.work).loop(self.dim, self.dtype)
+        columns = _columns(self.dtype)
+        begin = [f"c{q} = zero" for q in range(columns)]
+        return [*begin, *self._read(each).loop(self.dim, self.dtype, columns), *_less_product(columns)]
 
-    again = first
+    def again(self, each: _Each) -> list[str]:
+        return self._read(each).loop(self.dim, self.dtype)
+
+    def _read(self, each: _Each) -> _Each:
+        return _Each(("x{e} = data[U(pick + {j})]", *each.reads), each.work)
 
 
 class _FromUniforms:

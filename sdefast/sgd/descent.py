@@ -58,15 +58,15 @@ def sgd(
     Parameters
     ----------
     problem : LeastSquares
-        A stream, or data. Up to 8192 parameters, of Student's law and on a GPU up to 64 (32 with averaging).
+        A stream, or data. Up to 8192 parameters, with inputs of Student's law up to 64 (32 with averaging).
     step_size : float, array_like or callable
         One for all iterations, one for each, of shape (n_steps,), a function of the iteration k = 0, 1, ..., or one
         per parameter, of shape (1, d) or (n_steps, d).
     n_steps, n_runs : int
         Numbers of iterations and of runs.
     batch_size : int
-        Samples of an iteration, up to 1024 and up to 131072 numbers; of Student's law, on a GPU, and where parameters
-        with correlated inputs have step sizes of their own up to 512 numbers, counting d for each correlated one.
+        Samples of an iteration, up to 1024 and up to 131072 numbers; of Student's law, and where parameters with
+        correlated inputs have step sizes of their own, up to 512 numbers, counting d for each correlated one.
     theta0 : array_like, optional
         Start, of shape (d,) or (n_runs, d); zero by default.
 
@@ -74,7 +74,7 @@ def sgd(
     ----------------
     sampling : {"replacement", "shuffle"}
         How rows of data are drawn. "shuffle": every run goes through all rows in a fresh random order, epoch after
-        epoch of n // batch_size iterations; rows that are left over are not used in that epoch.
+        epoch of n // batch_size iterations; rows that are left over are not used in that epoch. On the CPU alone.
     averaging : {None, "polyak-ruppert"}
         Gather also the error of the average of theta_0 to theta_{k-1} at iteration k.
     reduced : bool
@@ -229,24 +229,24 @@ def _iteration(problem: LeastSquares, rates: np.ndarray, n_steps: int, asked: _A
     draws, d = iteration.draws(np.dtype(float)), problem.dim
     if (n_steps * 2 * max(draws.noise_dim, draws.uniform_dim)) >> 40:
         raise ValueError(f"n_steps is too large: a run has 2**40 draws, {n_steps} iterations need more")
-    if iteration.is_built_in and not asked.on_gpu:
+    if shuffled and asked.on_gpu:
+        raise ValueError("sampling='shuffle' needs device='cpu': an epoch's order is too much memory for a card's runs")
+    if iteration.is_built_in:
         if d > MOST_PARAMETERS:
             raise ValueError(f"sgd takes up to {MOST_PARAMETERS} parameters, got {d}")
         if not problem.is_finite and batch * (d + 1) > MOST_DRAWS:
             raise ValueError(f"batch_size must be at most {MOST_DRAWS // (d + 1)} for {d} parameters, got {batch}")
         return iteration
-    _refuse_uncompiled(iteration, asked.on_gpu)
+    _refuse_uncompiled(iteration)
     return iteration
 
 
-def _refuse_uncompiled(iteration: Iteration, on_gpu: bool) -> None:
+def _refuse_uncompiled(iteration: Iteration) -> None:
     """Errors of what is too long for straight-line kernels."""
     d, batch, most = iteration.dim, iteration.batch_size, MOST_ROWS // iteration.n_parts
-    if iteration.problem.is_finite:
-        raise ValueError("device must be 'cpu' for a problem on data")
     correlated = iteration.coordinates.root is not None
     what = f"{'correlated ' * correlated}parameters{' with averaging' * iteration.averaged}"
-    why = "on a GPU" if on_gpu else "with these inputs and step sizes"
+    why = "with these inputs and step sizes"
     if d > most:
         raise ValueError(f"sgd takes up to {most} {what} {why}, got {d}")
     n_inputs = batch * d * (d if correlated else 1)

@@ -75,7 +75,7 @@ class Iteration(TracedIteration):
 
     @cached_property
     def is_built_in(self) -> bool:
-        """Whether the CPU runs it in loops."""
+        """Whether it runs in loops."""
         law = self.problem.inputs
         loops = law is None or (law.kind in _LAWS and self.coordinates.root is None)
         return loops and (law is None or self.dim * self.batch_size > _SHORT)
@@ -171,22 +171,49 @@ class Iteration(TracedIteration):
 
     def kernel(self, rates: np.ndarray, n_steps: int, dtype: str, noise_dtype: str, device: Any) -> Kernel:
         """The kernel of an iteration and its coefficients, for step sizes of shape (1 or n_steps, 1 or d)."""
-        if device is None and self.is_built_in:
+        if not self.is_built_in:
+            return super().kernel(rates, n_steps, dtype, noise_dtype, device)
+        if device is None:
             return "least_squares", self._header(rates, n_steps)
-        return super().kernel(rates, n_steps, dtype, noise_dtype, device)
+        return self._gpu_kernel(len(rates) == 1, dtype, noise_dtype), rates / self.batch_size
+
+    def _gpu_kernel(self, constant: bool, dtype: str, noise_dtype: str) -> Any:
+        """The GPU's kernel of long iterations."""
+        from ..cuda import kernels
+        from ..cuda.least_squares import Shape
+
+        law, scales = self.problem.inputs, self.coordinates.scales
+        shape = Shape(
+            self.dim, self.batch_size, self.problem.noise_std > 0, scales is not None, self.per_parameter,
+            self.averaged, "normal" if law is None else law.kind, law is None,
+        )  # fmt: skip
+        data = self.problem.padded_rows(np.dtype(noise_dtype), 1) if law is None else None
+        return kernels.least_squares(
+            shape, dtype, noise_dtype, constant=constant, noise_std=self.problem.noise_std, scale=scales,
+            bounds=(law.low, law.high) if isinstance(law, Uniform) else (0.0, 1.0), data=data,
+        )  # fmt: skip
 
     def observer(self, dtype: str, device: Any) -> Kernel:
         """The kernel of what is observed."""
-        if device is None and self.is_built_in:
+        if not self.is_built_in:
+            return super().observer(dtype, device)
+        if device is None:
             return "squared_norms", np.array([self.dim, self.n_parts], float)
-        return super().observer(dtype, device)
+        from ..cuda import kernels
+
+        return kernels.errors(self.dim, self.averaged, dtype), np.zeros(1)
 
     def turned(self, dtype: str, device: Any) -> Kernel | None:
         """What observes theta - theta* where the rows are others."""
         basis = self.coordinates.basis
-        if basis is not None and device is None and self.is_built_in:
-            return "rotated", np.array([self.dim, *basis.ravel()], float)
-        return super().turned(dtype, device)
+        if basis is None or not self.is_built_in:
+            return super().turned(dtype, device)
+        matrix = np.array([self.dim, *basis.ravel()], float)
+        if device is None:
+            return "rotated", matrix
+        from ..cuda import kernels
+
+        return kernels.turned(dtype), matrix
 
 
 class _Draw:

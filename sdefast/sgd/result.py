@@ -88,7 +88,7 @@ class DescentSettings:
         return Tile(
             kernel, coefficients, iteration.draws(self.noise_dtype), self.seed, self.first_run + first,
             n or self.n_runs, 0, self.n_steps, start, self.saves, bool(n), gathered, iteration.cost, observer,
-            data=iteration.data(dtype, self.noise_dtype),
+            data=None if device is not None else iteration.data(dtype, self.noise_dtype),
         )  # fmt: skip
 
 

@@ -190,9 +190,9 @@ REFUSED = [
         "sgd takes up to 8192 parameters, got 8193",
     ),
     (
-        {"problem": sf.LeastSquares(theta_star=np.zeros(65), noise_std=0.1), "device": "cuda"},
+        {"problem": sf.LeastSquares(np.zeros(65), 0.1, inputs=sf.inputs.Student(6.0))},
         ValueError,
-        "sgd takes up to 64 parameters on a GPU, got 65",
+        "sgd takes up to 64 parameters with these inputs and step sizes, got 65",
     ),
     (
         {"problem": sf.LeastSquares(theta_star=np.zeros(1000), noise_std=0.1), "batch_size": 200},
@@ -314,3 +314,50 @@ def test_moments_are_those_of_the_same_runs_wherever_they_run():
 
         copy = pickle.loads(pickle.dumps(fit))
     assert np.array_equal(copy.variance, fit.variance)
+
+
+#: what runs in loops on a GPU too
+ON_A_GPU = {
+    "large": ("isotropic", 20), "averaged": ("averaged", 24), "batch": ("batch", 20), "decaying": ("decaying", 18),
+    "diagonal": ("diagonal", 20), "correlated": ("correlated", 20), "uniform": ("uniform", 20),
+    "rademacher": ("rademacher", 20), "per parameter": ("per parameter", 20),
+}  # fmt: skip
+
+
+def _smaller(problem, settings, d):
+    """The first parameters of a problem."""
+    H = problem.covariance
+    if H is not None:
+        H = H[:d, :d]
+    if np.ndim(settings["step_size"]) == 2:
+        settings = {**settings, "step_size": settings["step_size"][:, :d]}
+    inputs = None if H is not None else problem.inputs
+    return sf.LeastSquares(problem.theta_star[:d], problem.noise_std, covariance=H, inputs=inputs), settings
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("name", ON_A_GPU)
+def test_loops_on_a_gpu_give_the_same_runs(name, dtype):
+    case, d = ON_A_GPU[name]
+    problem, settings = _smaller(*LARGE[case], d)
+    settings = {"n_steps": 6, "n_runs": 9, "seed": 2, "runs": 9, "save_at": 3, "dtype": dtype, **settings}
+    cpu, gpu = sf.sgd(problem, **settings), sf.sgd(problem, **settings, device="cuda")
+    assert gpu.theta.tobytes() == cpu.theta.tobytes()
+    for what in ("error", "mean", "variance"):
+        np.testing.assert_allclose(getattr(gpu, what), getattr(cpu, what), rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("types", [("float32", None), ("float64", None), ("float64", "float32")])
+@pytest.mark.parametrize(
+    ("d", "options"), [(1, {}), (5, {}), (20, {"batch_size": 3}), (17, {"averaging": "polyak-ruppert"})]
+)
+def test_data_on_a_gpu_give_the_same_runs(d, options, types):
+    rng = np.random.default_rng(d)
+    problem = sf.LeastSquares(data=(rng.standard_normal((30, d)), rng.standard_normal(30)))
+    settings = {"step_size": 0.01, "n_steps": 8, "n_runs": 9, "seed": 2, "runs": 9, "dtype": types[0], **options}
+    settings["noise_dtype"] = types[1]
+    cpu, gpu = sf.sgd(problem, **settings), sf.sgd(problem, **settings, device="cuda")
+    assert gpu.theta.tobytes() == cpu.theta.tobytes()
+    np.testing.assert_allclose(gpu.error, cpu.error, rtol=1e-5)
+    with pytest.raises(ValueError, match="sampling='shuffle' needs device='cpu'"):
+        sf.sgd(problem, **settings, device="cuda", sampling="shuffle")
