@@ -73,7 +73,7 @@ template <class Model> bool fits(const Job &job, const double *coefficients, i64
     if constexpr (is_narrow<Model>)
         return Model::fits(job, coefficients, n);
     else if constexpr (Model::dim == 0)
-        return job.dim <= largest_dim && n == Model::count(job.dim, job.noise_dim);
+        return job.dim >= 1 && job.dim <= largest_dim && n == Model::count(job.dim, job.noise_dim);
     else
         return job.dim == Model::dim && job.noise_dim == Model::noise_dim && n == Model::n_coefficients;
 }
