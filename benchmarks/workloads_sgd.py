@@ -28,13 +28,16 @@ def step_size_of(problem: sf.LeastSquares) -> float:
     return STEP_SIZE if problem is FIVE else STEP_SIZE / 4
 
 
-def in_sdefast(problem: sf.LeastSquares, dtype: str, runs: int, noise_dtype: str | None = None) -> Workload:
+def in_sdefast(
+    problem: sf.LeastSquares, dtype: str, runs: int, noise_dtype: str | None = None, reduced: bool = False
+) -> Workload:
     name = f"SGD, d = {problem.dim}, {dtype}" + (f" on {noise_dtype} noise" if noise_dtype else "")
+    name += ", reduced chain" if reduced else ""
 
     def call() -> object:
         return sf.sgd(
             problem, step_size=step_size_of(problem), n_steps=STEPS, n_runs=runs, seed=1, dtype=dtype,
-            noise_dtype=noise_dtype, threads=1,
+            noise_dtype=noise_dtype, reduced=reduced, threads=1,
         )  # fmt: skip
 
     return Workload(name, f"SGD d={problem.dim}, {dtype}", call, runs * STEPS)
@@ -98,4 +101,7 @@ SGD_PAIRS = [
     (in_sdefast(FIVE, "float32", RUNS), of_torch(FIVE, "float32", NUMPY_RUNS), 8.0),
     (in_sdefast(MANY, "float64", 4096), of_numpy(MANY, "float64", 2048), 11.0),
     (in_sdefast(HUNDRED, "float64", 4096), of_numpy(HUNDRED, "float64", 1024), 11.0),
+    (in_sdefast(HUNDRED, "float64", 4096, "float32"), of_numpy(HUNDRED, "float64", 1024), 11.0),
+    (in_sdefast(FIVE, "float64", RUNS, reduced=True), in_sdefast(FIVE, "float64", RUNS), 2.0),
+    (in_sdefast(HUNDRED, "float64", RUNS, reduced=True), in_sdefast(HUNDRED, "float64", 4096), 15.0),
 ]
