@@ -63,12 +63,12 @@ class ReducedIteration(TracedIteration):
     is_error = True
 
     def __post_init__(self) -> None:
-        self.problem._isotropic_scale("the reduced chain")
+        self.problem._isotropic_scale("reduced=True")
         checks.count("batch_size", self.batch_size)
         if self.per_parameter:
-            raise ValueError("the reduced chain has one step size for all parameters, got one for each")
+            raise ValueError("step_size must be one for all parameters if reduced=True, got one for each")
         if self.averaged:
-            raise ValueError("the reduced chain has no iterates that could be averaged, got averaging")
+            raise ValueError("averaging must be None if reduced=True: there are no iterates to average")
 
     @cached_property
     def step(self) -> Step:
@@ -100,7 +100,7 @@ class ReducedIteration(TracedIteration):
     @property
     def _scale(self) -> float:
         """h."""
-        return self.problem._isotropic_scale("the reduced chain")
+        return self.problem._isotropic_scale("reduced=True")
 
     @cached_property
     def _laws(self) -> dict[str, ChiSquare]:

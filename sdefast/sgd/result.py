@@ -177,6 +177,7 @@ class Descent:
     def covariance(self) -> np.ndarray:
         """Unbiased covariance of the iterates over the runs, of shape (n_times, d, d)."""
         layout = self.settings.layout
+        self._refuse_error_alone()
         if not layout.covariance and layout.dim > 1:
             raise AttributeError("covariance was not gathered: pass covariance=True to sgd")
         return layout.covariances(self._moments)
@@ -184,6 +185,7 @@ class Descent:
     @property
     def theta(self) -> np.ndarray:
         """Iterates of the runs that were kept, of shape (n_times, runs, d), or those of their kept coordinates."""
+        self._refuse_error_alone()
         if self._theta is None:
             raise AttributeError("no iterates were kept: pass runs= to sgd")
         return self._theta
@@ -200,8 +202,7 @@ class Descent:
     @cached_property
     def _moments(self) -> np.ndarray:
         """Statistics of theta - theta*."""
-        if self.settings.iteration.is_error:
-            raise AttributeError("reduced=True ran the error alone: sgd without it has the moments of the iterates")
+        self._refuse_error_alone()
         settings, where = self.settings, self._where
         n = len(settings.saves)
         resources.refuse_too_large(
@@ -220,7 +221,12 @@ class Descent:
         error = np.sqrt(self._totals[part][:, 2] / np.maximum(n - 1, 1) / np.maximum(n, 1))
         return np.where(n > 1, error, np.nan)
 
+    def _refuse_error_alone(self) -> None:
+        if self.settings.iteration.is_error:
+            raise AttributeError("reduced=True ran the error alone: sgd without it has the iterates and their moments")
+
     def _refuse_unaveraged(self) -> None:
+        self._refuse_error_alone()
         if not self.settings.iteration.averaged:
             raise AttributeError("iterates were not averaged: pass averaging='polyak-ruppert' to sgd")
 
