@@ -79,10 +79,12 @@ def expected_errors(
         K = K + rate * (np.outer(h, h) + np.diag(h**2))
     values, vectors = np.linalg.eigh(K)
     v, c = vectors.T @ start, vectors.T @ (rate * noise_std**2 * h)
-    growth = np.exp(np.multiply.outer(t, values))
-    with np.errstate(divide="ignore", invalid="ignore"):
-        gain = np.where(values == 0, t[..., None], np.expm1(np.multiply.outer(t, values)) / values)
-    return np.asarray((growth * v + gain * c) @ vectors.sum(0))
+    exponents = np.multiply.outer(t, values)
+    with np.errstate(divide="ignore", over="ignore", invalid="ignore"):
+        gain = np.where(values == 0, t[..., None], np.expm1(exponents) / values)
+        parts = np.where(v == 0, 0.0, np.exp(exponents) * v) + np.where(c == 0, 0.0, gain * c)
+        errors = np.asarray(parts @ vectors.sum(0))
+    return np.where(np.isfinite(errors), errors, np.inf)  # beyond float64, parts of both signs have no sum
 
 
 def symmetric_root(H: np.ndarray) -> np.ndarray:

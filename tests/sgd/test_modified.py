@@ -137,3 +137,16 @@ def test_other_inputs_are_refused():
     with pytest.raises(ValueError, match="t must not be negative, got -1"):
         THESIS.modified_expected_error([0.0, -1.0], 0.1)
     assert math.isfinite(THESIS.modified_expected_error(1.0, 0.1))
+
+
+@pytest.mark.parametrize("covariance", ["full", "isotropic"])
+def test_errors_beyond_float64(covariance, recwarn):
+    """The full noise is unstable at so large a step: infinite, never nan, but zero from theta* without noise."""
+    times, h = [0.0, 1.0, 1e3, 1e4], np.diag([1.0, 2.0, 3.0])
+    noisy = sf.LeastSquares(theta_star=[0.1, -0.2, 1.0], noise_std=0.1, covariance=h)
+    errors = noisy.modified_expected_error(times, 5.0, covariance=covariance)
+    assert np.isfinite(errors[:2]).all()
+    assert (np.isinf if covariance == "full" else np.isfinite)(errors[2:]).all()
+    still = sf.LeastSquares(theta_star=np.zeros(3), noise_std=0.0, covariance=h)
+    assert (still.modified_expected_error(times, 5.0, covariance=covariance) == 0).all()
+    assert not recwarn.list
