@@ -223,9 +223,11 @@ def compare(
     if not isinstance(problem, LeastSquares):
         raise TypeError(f"problem must be a LeastSquares, got {problem!r}")
     start = checks.array("theta0", np.zeros(problem.dim) if theta0 is None else theta0, shape=(problem.dim,))
+    if problem.covariance is None:
+        raise ValueError(f"problem must have Gaussian inputs to be compared with modified equations, got {problem!r}")
     n = checks.count("n_steps", n_steps)
     batch = checks.count("batch_size", batch_size)
-    curves = _curves(problem, size, size * np.arange(n + 1), start, batch)  # refuses inputs that are not Gaussian
+    curves = _curves(problem, size, size * np.arange(n + 1), start, batch)
     fit = sgd(problem, step_size=size, n_steps=n, n_runs=n_runs, theta0=start, batch_size=batch, **options)
     exact = problem.expected_error(step_size=size, n_steps=n, theta0=start, batch_size=batch)
     saved = fit.iterations

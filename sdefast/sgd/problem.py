@@ -40,8 +40,8 @@ class LeastSquares(ExactLaws):
     covariance : array_like of shape (d, d), optional
         H, for inputs x ~ N(0, H): symmetric positive semidefinite; the identity by default.
     inputs : InputLaw, optional
-        Law of independent coordinates of x: `Normal`, `Uniform`, `Rademacher` or `Student`. `Normal()` by default; any
-        other excludes ``covariance``.
+        Law of independent coordinates of x, of those in ``sf.inputs``: `Normal()` by default, `Uniform`,
+        `Rademacher` or `Student`, such as ``sf.inputs.Uniform(-1, 1)``; all but the first exclude ``covariance``.
     data : tuple of array_like, optional
         (X, y) of shapes (n, d) and (n,), instead of all the other arguments.
 
@@ -119,7 +119,7 @@ class LeastSquares(ExactLaws):
         sigma = checks.real("noise_std", noise_std, least=0.0) + 0.0
         law = Normal() if inputs is None else inputs
         if not isinstance(law, InputLaw):
-            raise TypeError(f"inputs must be a law such as Normal() or Uniform(-1, 1), got {inputs!r}")
+            raise TypeError(f"inputs must be a law such as sf.inputs.Uniform(-1, 1), got {inputs!r}")
         if isinstance(law, Normal):
             H = np.eye(d) if covariance is None else covariance_matrix("covariance", covariance)
             if H.shape != (d, d):
@@ -133,7 +133,8 @@ class LeastSquares(ExactLaws):
 
     def _read(self, data: Any) -> None:
         if not isinstance(data, (tuple, list)) or len(data) != 2:
-            raise TypeError(f"data must be a pair (X, y), got {type(data).__name__}")
+            got = f"{type(data).__name__} of {len(data)}" if isinstance(data, (tuple, list)) else type(data).__name__
+            raise TypeError(f"data must be a pair (X, y), got {got}")
         X = np.ascontiguousarray(checks.array("X of data", data[0], shape=(None, None)) + 0.0)
         if 0 in X.shape:
             raise ValueError(f"X of data must have at least one row and one column, got shape {X.shape}")

@@ -70,7 +70,11 @@ def test_it_is_drawn(comparison, tmp_path):
     ("change", "error", "message"),
     [
         ({"problem": None}, TypeError, "problem must be a LeastSquares"),
-        ({"problem": sf.LeastSquares([1.0], 0.1, inputs=sf.inputs.Rademacher())}, ValueError, "needs Gaussian inputs"),
+        (
+            {"problem": sf.LeastSquares([1.0], 0.1, inputs=sf.inputs.Rademacher())},
+            ValueError,
+            "must have Gaussian inputs",
+        ),
         ({"step_size": lambda k: 0.1}, TypeError, "step_size must be a real number"),
         ({"theta0": [1.0]}, ValueError, "theta0 must have shape"),
         ({"n_steps": 0}, ValueError, "n_steps must be between"),
