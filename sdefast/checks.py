@@ -64,7 +64,7 @@ def array(name: str, value: Any, *, shape: tuple[int | None, ...] | None = None)
     if shape is not None and not (
         result.ndim == len(shape) and all(want in (None, have) for want, have in zip(shape, result.shape, strict=True))
     ):
-        wanted = "(" + ", ".join("any" if n is None else str(n) for n in shape) + ")"
+        wanted = "(" + ", ".join("any" if n is None else str(n) for n in shape) + (",)" if len(shape) == 1 else ")")
         raise ValueError(f"{name} must have shape {wanted}, got {result.shape}")
     if not np.isfinite(result).all():
         raise ValueError(f"{name} must be finite, got {value!r}")

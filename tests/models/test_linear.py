@@ -171,7 +171,7 @@ def test_models_are_values():
         (lambda: LinearSDE(np.zeros((65, 65))), "d from 1 to 64"),
         (lambda: LinearSDE([[np.nan]]), "A must be finite"),
         (lambda: LinearSDE("A"), "A must be an array of real numbers"),
-        (lambda: LinearSDE(np.eye(2), [1.0]), r"b must have shape \(2\)"),
+        (lambda: LinearSDE(np.eye(2), [1.0]), r"b must have shape \(2,\)"),
         (lambda: LinearSDE(np.eye(2), B=[1.0, 2.0]), r"B must have shape \(2, any\)"),
         (lambda: LinearSDE(np.eye(2), B=np.eye(3)), r"B must have shape \(2, any\)"),
         (lambda: LinearSDE(np.eye(2), B=np.zeros((2, 65))), "m from 1 to 64"),
@@ -179,7 +179,7 @@ def test_models_are_values():
         (lambda: OSCILLATOR.mean(1.0, [1.0, 2.0, 3.0]), r"x0 must have shape \(..., 2\)"),
         (lambda: OSCILLATOR.check_start(np.array(1.0)), r"x0 must have shape \(..., 2\)"),
         (lambda: OSCILLATOR.covariance(-1.0), "t must be at least 0"),
-        (lambda: OSCILLATOR.transition(1.0, [1.0]), r"x0 must have shape \(2\)"),
+        (lambda: OSCILLATOR.transition(1.0, [1.0]), r"x0 must have shape \(2,\)"),
     ],
 )
 def test_bad_input_is_refused_by_name(make, words):

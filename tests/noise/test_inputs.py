@@ -69,8 +69,8 @@ def test_dtypes(function, dtype):
     [
         ([], ValueError, "times must hold at least 2 times, got 0"),
         ([1.0], ValueError, "times must hold at least 2 times, got 1"),
-        (1.0, ValueError, "times must have shape (any), got ()"),
-        ([[0.0, 1.0]], ValueError, "times must have shape (any), got (1, 2)"),
+        (1.0, ValueError, "times must have shape (any,), got ()"),
+        ([[0.0, 1.0]], ValueError, "times must have shape (any,), got (1, 2)"),
         ([0.0, 2.0, 1.0], ValueError, "times must be strictly increasing, got 2.0 followed by 1.0 at index 2"),
         ([0.0, 0.0, 1.0], ValueError, "times must be strictly increasing, got 0.0 followed by 0.0 at index 1"),
         ([1.0, 0.0], ValueError, "times must be strictly increasing, got 1.0 followed by 0.0 at index 1"),

@@ -161,7 +161,7 @@ def test_representation():
         ({"data": (X, Y), "theta_star": [1.0]}, ValueError, "data excludes theta_star"),
         ({"data": (X, Y), "noise_std": 1.0, "inputs": Normal()}, ValueError, "data excludes noise_std and inputs"),
         ({"data": X}, TypeError, r"data must be a pair \(X, y\)"),
-        ({"data": (X, Y[:-1])}, ValueError, r"y of data must have shape \(7\)"),
+        ({"data": (X, Y[:-1])}, ValueError, r"y of data must have shape \(7,\)"),
         ({"data": (X[:0], Y[:0])}, ValueError, "X of data must have at least one row"),
         ({"data": (X, np.full(7, np.inf))}, ValueError, "y of data must be finite"),
     ],
