@@ -44,7 +44,7 @@ def experiment(options: argparse.Namespace) -> presets.Experiment:
         return base
     values = {
         "step_size": None if options.step_size is None else step_size(options.step_size),
-        "n_steps": options.steps,
+        "n_steps": None if options.steps is None else checks.count("--steps", options.steps),
         "theta0": None if options.theta0 is None else tuple(options.theta0),
         "batch_size": options.batch_size,
         "averaging": options.averaging,

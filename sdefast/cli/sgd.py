@@ -60,7 +60,8 @@ def _add_problem_options(group: Any) -> None:
     )  # fmt: skip
     group.add_argument(
         "--data", type=Path, metavar="FILE",
-        help="samples, in place of all this: .npz with arrays X and y, or .csv whose last column is y",
+        help="samples, in place of all this, drawn with replacement: .npz with arrays X and y, or .csv whose last "
+        "column is y",
     )  # fmt: skip
 
 
@@ -122,14 +123,14 @@ def _common(options: argparse.Namespace) -> dict[str, Any]:
 
 
 def _run_sgd(e: SGDExperiment, options: argparse.Namespace) -> None:
-    rows = _table_iterations(e.n_steps)
+    n_runs, rows = checks.count("--runs", options.runs), _table_iterations(e.n_steps)
     saved = {0, *rows}
     if options.plot is not None:
         saved |= {int(k) for k in np.linspace(0, e.n_steps, min(e.n_steps, _PLOT_ITERATIONS) + 1)}
-    kept = min(max(options.runs, 0), max(_KEPT // max(e.problem.dim // 16, 1), e.n_shown))
+    kept = min(n_runs, max(_KEPT // max(e.problem.dim // 16, 1), e.n_shown))
     with warnings.catch_warnings(record=True) as notes:
         warnings.simplefilter("always", RuntimeWarning)
-        fit = e.run(options.runs, runs=kept, save_at=sorted(saved), **_common(options))
+        fit = e.run(n_runs, runs=kept, save_at=sorted(saved), **_common(options))
     with np.errstate(over="ignore", invalid="ignore"):  # sums of squares of what explodes
         print(report(e, fit, rows, list(dict.fromkeys(str(note.message) for note in notes))))
         if options.plot is not None:
