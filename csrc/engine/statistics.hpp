@@ -140,7 +140,9 @@ template <class T, int row> class Statistics {
         }
         fold(first, out[0]);
         fold(second, out[1]);
-        const bool underflow = sizeof(T) == 4 && out[1][0] < 1e-25 && out[0][0] != 0;
+        int c = 0;  // the first column that holds anything: of few chains the first holds the reference alone
+        while (c < columns - 1 && out[0][c] == 0) ++c;
+        const bool underflow = sizeof(T) == 4 && out[1][c] < 1e-25 && out[0][c] != 0;
         return all_finite(out[1]) && !underflow;
     }
 
