@@ -14,6 +14,7 @@ from numpy.typing import ArrayLike, DTypeLike
 from .. import checks, resources
 from ..engine.statistics import Layout
 from ..where import Where, progress_bar
+from . import shuffling, stationary
 from .iteration import MOST_DRAWS, MOST_PARAMETERS, MOST_SAMPLES, Iteration
 from .problem import LeastSquares
 from .reduced import ReducedIteration
@@ -113,7 +114,8 @@ def sgd(
     Warns
     -----
     RuntimeWarning
-        If a constant step size is beyond the mean-square threshold, or if runs have left the numbers.
+        If a constant step size is beyond the mean-square threshold (which is not known of shuffled epochs of several
+        iterations), or if runs have left the numbers.
 
     References
     ----------
@@ -211,7 +213,8 @@ def _checked(problem: Any, step_size: Any, n_steps: Any, n_runs: Any, theta0: An
 
 def _reduced(problem: LeastSquares, rates: np.ndarray, asked: _Asked) -> ReducedIteration:
     """The iteration of the error alone, if the problem has one."""
-    checks.choice("sampling", asked.sampling, ("replacement", "shuffle"))
+    if checks.choice("sampling", asked.sampling, shuffling.SAMPLINGS) == "shuffle":
+        raise ValueError("sampling='shuffle' needs a problem on data, of which reduced=True knows no chain")
     return ReducedIteration(
         problem, checks.count("batch_size", asked.batch_size), rates.shape[1] > 1, asked.averaging is not None
     )
@@ -295,11 +298,15 @@ def _numbers(name: str, given: Any, n: int) -> np.ndarray:
 
 def _warn_of_threshold(s: DescentSettings) -> None:
     """Of a constant step size that no error survives."""
-    problem, batch = s.iteration.problem, s.iteration.batch_size
-    if s.rates.size > 1 or problem.surely_stable(s.rates[0, 0], batch):
+    if s.rates.size > 1:
+        return
+    moments, sampling = s.iteration.problem._moments, "shuffle" if s.iteration.shuffled else "replacement"
+    samples, epochs = shuffling.checked(moments, s.iteration.batch_size, sampling)
+    # (of shuffled epochs of several iterations no threshold is known)
+    if epochs is not None or stationary.surely_stable(moments, s.rates[0, 0], samples):
         return
     try:
-        threshold = problem.mean_square_threshold(batch)
+        threshold = stationary.mean_square_threshold(moments, samples)
     except ValueError:  # a fourth moment that is infinite: there is none
         threshold = 0.0
     if s.rates[0, 0] >= threshold:

@@ -30,7 +30,7 @@ from .moments import Moments, Spectrum, largest_row
 _Map = Callable[[np.ndarray], np.ndarray]
 
 
-def surely_stable(moments: Moments, step_size: float, batch_size: int) -> bool:
+def surely_stable(moments: Moments, step_size: float, batch_size: float) -> bool:
     """Whether a bound that is quickly found shows that a step size is below the mean-square threshold.
 
     E|delta|^2 changes by -g delta' (2 H - g (E[|x|^2 xx'] / B + (1 - 1/B) H^2)) delta, but for the noise.
@@ -39,7 +39,7 @@ def surely_stable(moments: Moments, step_size: float, batch_size: int) -> bool:
     return step_size * length < 2
 
 
-def mean_square_threshold(moments: Moments, batch_size: int, continuous: bool = False) -> float:
+def mean_square_threshold(moments: Moments, batch_size: float, continuous: bool = False) -> float:
     """The step size below which E|delta_k|^2 stays bounded; infinite if it always does."""
     spectrum = moments.spectrum()
     if spectrum is None:
@@ -88,17 +88,17 @@ def stationary_covariance(
     return np.asarray(0.5 * (C + C.T))
 
 
-def _own_part(batch_size: int, continuous: bool) -> float:
+def _own_part(batch_size: float, continuous: bool) -> float:
     """The coefficient of H C H in T."""
     return -1 / batch_size if continuous else 1 - 1 / batch_size
 
 
-def _mode_map(spectrum: Spectrum, batch_size: int, continuous: bool) -> np.ndarray:
+def _mode_map(spectrum: Spectrum, batch_size: float, continuous: bool) -> np.ndarray:
     """T on the modes."""
     return spectrum.fourth / batch_size + _own_part(batch_size, continuous) * np.diag(spectrum.values**2)
 
 
-def _normalised(moments: Moments, h: np.ndarray, basis: np.ndarray, batch_size: int, continuous: bool) -> _Map:
+def _normalised(moments: Moments, h: np.ndarray, basis: np.ndarray, batch_size: float, continuous: bool) -> _Map:
     """A^{-1/2} T A^{-1/2} on symmetric (r, r) matrices in the eigenbasis of H."""
     root_a = np.sqrt(h[:, None] + h)
     own = _own_part(batch_size, continuous) * np.outer(h, h)

@@ -44,6 +44,9 @@ class TracedIteration(ABC):
     #: Whether the state holds an average too.
     averaged = False
 
+    #: Whether rows of data are drawn in shuffled epochs.
+    shuffled = False
+
     #: Whether the state is nothing but the error.
     is_error = False
 

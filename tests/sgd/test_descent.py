@@ -175,6 +175,39 @@ def test_a_step_size_beyond_the_threshold_runs_and_warns():
     assert np.isnan(fit.error[-1])
 
 
+def test_thresholds_of_shuffled_epochs():
+    """Shuffled epochs bear larger steps than batches with replacement; of one iteration their threshold is known."""
+    rng = np.random.default_rng(0)
+    X = rng.standard_normal((30, 20))
+    problem = sf.LeastSquares(data=(X, X @ np.ones(20)))
+    settings = {"n_steps": 1000, "n_runs": 20, "seed": 1, "sampling": "shuffle", "save_at": "final"}
+    for batch_size in (1, 15, 20, 30):
+        step_size = 1.05 * problem.mean_square_threshold(batch_size)
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            assert sf.sgd(problem, step_size=step_size, batch_size=batch_size, **settings).error[-1] < 1e-3
+    largest = np.linalg.eigvalsh(problem.hessian)[-1]
+    with pytest.warns(RuntimeWarning, match=f"beyond the mean-square threshold {2 / largest:.6g}"):
+        sf.sgd(problem, step_size=2.1 / largest, batch_size=30, **settings)
+
+
+def test_the_quick_bound_of_thresholds_is_one():
+    rng = np.random.default_rng(5)
+    A = rng.standard_normal((6, 3))
+    X = rng.standard_normal((9, 6)) + 2
+    problems = [
+        THESIS,
+        sf.LeastSquares(np.zeros(6), 0.1, A @ A.T),
+        sf.LeastSquares(data=(X, rng.standard_normal(9))),
+        sf.LeastSquares(data=(X @ A @ A.T, rng.standard_normal(9))),
+    ]
+    for problem in problems:
+        for batch_size in (1, 3, 100):
+            threshold = problem.mean_square_threshold(batch_size)
+            sure = [g for g in np.linspace(0.01, 1.5, 300) * threshold if problem.surely_stable(g, batch_size)]
+            assert 0.2 * threshold < max(sure) <= threshold * (1 + 1e-9)
+
+
 REFUSED = [
     ({"problem": 3}, TypeError, "problem must be a LeastSquares"),
     (
@@ -184,6 +217,7 @@ REFUSED = [
     ),
     ({"sampling": "shuffle"}, ValueError, "sampling='shuffle' needs a problem on data"),
     ({"sampling": "epochs"}, ValueError, "sampling must be one of 'replacement', 'shuffle'"),
+    ({"sampling": "shuffle", "reduced": True}, ValueError, "sampling='shuffle' needs a problem on data"),
     (
         {"problem": sf.LeastSquares(np.zeros(65), 0.1, inputs=sf.inputs.Student(6.0))},
         ValueError,
