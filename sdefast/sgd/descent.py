@@ -144,6 +144,7 @@ def sgd(
 
 def run(settings: DescentSettings, where: Where, progress: bool, kind: type[Descent] = Descent) -> Any:
     """Run what was checked, and warn of runs that are gone; returns a result of that kind."""
+    settings.refuse_too_large(where.threads)
     started = time.perf_counter()
     n = settings.n_runs * settings.n_steps
     with progress_bar(progress, "SGD", n, "iteration") as bar:

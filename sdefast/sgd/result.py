@@ -11,7 +11,7 @@ import numpy as np
 from .. import resources
 from ..engine.parts import ONE
 from ..engine.statistics import Layout, Nodes
-from ..engine.tiles import Gathered, Observer, Tile
+from ..engine.tiles import BLOCK, Gathered, Observer, Tile
 from ..simulation import Cost
 from ..where import Where
 from .problem import LeastSquares
@@ -72,11 +72,34 @@ class DescentSettings:
         theta = np.empty((len(self.saves), len(runs), len(parameters)), self.start.dtype)
         pieces = np.split(np.arange(len(runs)), np.flatnonzero(np.diff(runs) != 1) + 1)
         for piece in pieces:
-            for at in np.split(piece, range(_AT_A_TIME, len(piece), _AT_A_TIME)):
+            for at in np.split(piece, range(self._at_a_time, len(piece), self._at_a_time)):
                 states = where.run(self.states_tile(where.gpu, int(runs[at[0]]), len(at)), None).states
                 rows = (states if isinstance(states, np.ndarray) else states.to_numpy())[:, :d]
                 theta[:, at] = coordinates.theta(rows, parameters).transpose(0, 2, 1)
         return theta
+
+    @property
+    def _at_a_time(self) -> int:
+        """Kept runs that run together: whole rows of lanes, and few where their states take much memory."""
+        one = len(self.saves) * self.start.itemsize * len(self.start)
+        return min(max(_STATES // one // 32, 1) * 32, _AT_A_TIME)
+
+    def refuse_too_large(self, threads: int) -> None:
+        """MemoryError, before any work, if what is kept, or the orders of shuffled rows, cannot fit."""
+        if self.kept is not None:
+            (runs, parameters), n, size = map(len, self.kept), len(self.saves), self.start.itemsize
+            together = min(runs, self._at_a_time) * (len(self.start) * size + parameters * 8)
+            resources.refuse_too_large(
+                n * (runs * parameters * size + together), f"the iterates of {runs} runs at {n} iterations",
+                ["keep fewer: runs=, coordinates= or save_at="],
+            )  # fmt: skip
+        rows = self.iteration.problem.n_data
+        if self.iteration.shuffled and rows is not None:
+            working = min(threads, -(-self.n_runs // BLOCK))
+            resources.refuse_too_large(
+                rows * working * 4 * 32, f"the orders of {rows} rows on {working} threads",
+                ["sampling='replacement' has none", "threads= takes fewer"],
+            )  # fmt: skip
 
     def _tile(
         self, device: Any, gathered: tuple[Gathered, ...], observer: Observer | None, first: int = 0, n: int = 0
@@ -92,8 +115,8 @@ class DescentSettings:
         )  # fmt: skip
 
 
-#: Kept runs that run together: whole rows of lanes, and few enough for problems of many parameters.
-_AT_A_TIME = 256
+#: Kept runs that run together at most, and bytes that their states may take if there are more than a row of lanes.
+_AT_A_TIME, _STATES = 256, 2**28
 
 
 @dataclass(frozen=True, eq=False)

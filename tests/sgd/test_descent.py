@@ -1,6 +1,7 @@
 """SGD as it runs, against exact recursions, against plain numpy on the same noise, and against itself cut otherwise."""
 
 import math
+import sys
 import warnings
 from concurrent.futures import ThreadPoolExecutor
 
@@ -262,9 +263,31 @@ def test_refused(change, error, message):
 
 
 def test_more_parameters_than_a_kernel_takes_are_refused(monkeypatch):
-    monkeypatch.setattr("sdefast.sgd.descent.MOST_PARAMETERS", 20)  # as it is, the problem alone would take a gigabyte
+    monkeypatch.setattr(sys.modules["sdefast.sgd.descent"], "MOST_PARAMETERS", 20)  # as it is, the problem alone would take a gigabyte
     with pytest.raises(ValueError, match="sgd takes up to 20 parameters, got 21"):
         sf.sgd(sf.LeastSquares(np.zeros(21), 0.1), step_size=0.01, n_steps=5, n_runs=10)
+
+
+def test_what_cannot_be_kept_is_refused_before_any_work(monkeypatch):
+    monkeypatch.setattr("sdefast.resources.available_memory", lambda: 2**28)
+    monkeypatch.setattr("sdefast.where.Where.run", None)
+    settings = {"step_size": 0.05, "n_runs": 10_000}
+    with pytest.raises(MemoryError, match=r"of 10000 runs at 1001 iterations need .*: keep fewer: runs=, "):
+        sf.sgd(THESIS, n_steps=1000, runs=10_000, **settings)
+    with pytest.raises(MemoryError, match="the iterates of 1 runs"):  # all parameters run with the one
+        sf.sgd(_many(8000), step_size=1e-5, n_steps=10_000, n_runs=1, runs=1, coordinates=[0])
+    data = sf.LeastSquares(data=(np.ones((1_000_000, 1)), np.ones(1_000_000)))
+    with pytest.raises(MemoryError, match="the orders of 1000000 rows on 3 threads need"):
+        sf.sgd(data, n_steps=10, sampling="shuffle", threads=4, **settings)
+
+
+def test_runs_are_kept_a_few_at_a_time(monkeypatch):
+    from sdefast.sgd import result
+
+    settings = {"step_size": 0.05, "n_steps": 20, "n_runs": 100, "seed": 3, "runs": [*range(80), 3, 90]}
+    at_once = sf.sgd(THESIS, **settings).theta
+    monkeypatch.setattr(result, "_STATES", 1)
+    assert np.array_equal(sf.sgd(THESIS, **settings).theta, at_once)
 
 
 def test_results_can_be_sent_and_the_package_stays_in_reach():
