@@ -38,9 +38,9 @@ template <class T, class Kind, class Z, int row> class ChainLoop {
 
   public:
     ChainLoop(const Job &job, Function stepper)
-        : job(job), stepper(stepper), chunk(chunk_of(job)), layout(job, chunk) {}
+        : job(job), stepper(stepper), chunk(chunk_of(job)), times(most_saves(job, chunk)), layout(job, times) {}
 
-    static i64 scratch_bytes(const Job &job) { return Layout(job, chunk_of(job)).bytes; }
+    static i64 scratch_bytes(const Job &job) { return Layout(job, most_saves(job, chunk_of(job))).bytes; }
 
     void run() {
         for (i64 start = 0; start < job.n_chains; start += chains_per_block)
@@ -88,7 +88,7 @@ template <class T, class Kind, class Z, int row> class ChainLoop {
     struct Layout {
         i64 groups, uniform_streams, state, noise, uniforms, path, observed, sums, bytes;
 
-        Layout(const Job &job, i64 chunk) {
+        Layout(const Job &job, i64 times) {
             groups = (min(chains_per_block, job.n_chains) + row - 1) / row;
             uniform_streams = groups * i64(sizeof(Streams));
             state = uniform_streams * (job.uniform_dim ? 2 : 1);
@@ -99,20 +99,30 @@ template <class T, class Kind, class Z, int row> class ChainLoop {
             sums = observed + job.observer_dim * row_bytes<T>;
             bytes = sums;
             for (int g = 0; g < job.n_gathers; ++g)
-                bytes += Statistics<T, row>::doubles(job.gathers[g], times(job, chunk)) * i64(sizeof(double));
+                bytes += Statistics<T, row>::doubles(job.gathers[g], times) * i64(sizeof(double));
         }
     };
 
     const Job &job;
     const Function stepper;
-    const i64 chunk;
+    const i64 chunk, times;  // saved times of a chunk at most
     const Layout layout;
     Statistics<T, row> statistics[most_gathers];
 
     template <class Number> static constexpr i64 row_bytes = i64(row * sizeof(Number));
 
     static i64 min(i64 a, i64 b) { return a < b ? a : b; }
-    static i64 times(const Job &job, i64 chunk) { return min(job.n_saves, chunk + 1); }
+
+    // How many times are saved in a chunk at most; one on the border belongs to the chunk that ends there.
+    static i64 most_saves(const Job &job, i64 chunk) {
+        i64 most = 0, first = 0;
+        for (i64 s = 0; s < job.n_saves; ++s) {
+            const i64 begin = job.saves[first] > job.first_step ? job.saves[first] - 1 : job.first_step;
+            if (job.saves[s] > (begin / chunk + 1) * chunk) first = s;
+            most = s - first + 1 > most ? s - first + 1 : most;
+        }
+        return most;
+    }
 
     char *scratch() const { return static_cast<char *>(job.scratch); }
     template <class Number> Number *at(i64 bytes) const { return reinterpret_cast<Number *>(scratch() + bytes); }
@@ -165,7 +175,7 @@ template <class T, class Kind, class Z, int row> class ChainLoop {
 
         i64 next = save;
         for (; next < saves_end && job.saves[next] == k; ++next) record(g, state(g.index), next, next - save);
-        while (k < end) {
+        while (k < end && !*job.abort) {  // a step of many parameters and samples takes long
             const i64 n = min(min(noise.steps(), uniforms.steps()), end - k);
             const i64 done = advance(g, k, n, next, saves_end, save, noise.next(), uniforms.next());
             k += done;
@@ -238,8 +248,8 @@ template <class T, class Kind, class Z, int row> class ChainLoop {
     void open_statistics() {
         double *sums = at<double>(layout.sums);
         for (int i = 0; i < job.n_gathers; ++i) {
-            statistics[i].open(job.gathers[i], sums, times(job, chunk));
-            sums += Statistics<T, row>::doubles(job.gathers[i], times(job, chunk));
+            statistics[i].open(job.gathers[i], sums, times);
+            sums += Statistics<T, row>::doubles(job.gathers[i], times);
         }
     }
 

@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from contextlib import contextmanager
 
@@ -11,6 +12,7 @@ import numpy as np
 import pytest
 
 import sdefast as sf
+from sdefast.engine.tiles import run_tile
 
 SOON = 5.0  # seconds until something must hang; Ctrl-C takes a fraction of one
 
@@ -86,6 +88,24 @@ def test_ctrl_c_ends_threads(threads):
         process.send_signal(signal.SIGINT)
         assert process.wait(SOON) == 3
         assert process.stdout.read() == "stopped\n"
+
+
+def test_long_iterations_stop_within_a_call(monkeypatch):
+    """Steps on many parameters and samples, of which a thousand would take minutes."""
+    X = np.random.default_rng(0).standard_normal((4, 8000))
+    problem = sf.LeastSquares(data=(X, np.ones(4)))
+    settings = {"step_size": 1e-5, "n_steps": 1000, "n_runs": 32, "batch_size": 1024, "save_at": "final", "seed": 1}
+    asked = []
+    monkeypatch.setattr("sdefast.where.Where.run", lambda self, whole, progress: asked.append(whole) or sys.exit())
+    with pytest.raises(SystemExit):
+        sf.sgd(problem, **settings)
+    abort = np.zeros(1, np.uint8)
+    worker = threading.Thread(target=run_tile, args=(asked[0], None, abort), daemon=True)
+    worker.start()
+    time.sleep(0.3)
+    abort[0] = 1
+    worker.join(SOON)
+    assert not worker.is_alive()
 
 
 @pytest.mark.parametrize(

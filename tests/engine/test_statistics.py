@@ -291,3 +291,19 @@ def test_memory_of_statistics_does_not_grow_with_the_number_of_paths():
     n_paths = 3_000_000
     small, large = map(int, python(PEAK, str(n_paths)).split())
     assert (large - small) * 1024 < n_paths * 4 / 2, "half of what the final states would take"
+
+
+PEAK_OF_MOMENTS = """
+import resource
+import numpy as np
+import sdefast as sf
+problem = sf.LeastSquares(theta_star=np.ones(2000), noise_std=0.1)
+fit = sf.sgd(problem, step_size=1e-4, n_steps=8000, n_runs=1, save_at=10, seed=1, threads=1)
+for done in (fit.error, fit.mean):
+    print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+"""
+
+
+def test_memory_of_statistics_is_that_of_the_times_in_a_chunk():
+    errors, moments = map(int, python(PEAK_OF_MOMENTS).split())
+    assert (moments - errors) * 1024 < 801 * 2 * 2000 * 16 * 8, "sums of all times at once"
