@@ -263,7 +263,9 @@ def test_refused(change, error, message):
 
 
 def test_more_parameters_than_a_kernel_takes_are_refused(monkeypatch):
-    monkeypatch.setattr(sys.modules["sdefast.sgd.descent"], "MOST_PARAMETERS", 20)  # as it is, the problem alone would take a gigabyte
+    monkeypatch.setattr(
+        sys.modules["sdefast.sgd.descent"], "MOST_PARAMETERS", 20
+    )  # as it is, the problem alone would take a gigabyte
     with pytest.raises(ValueError, match="sgd takes up to 20 parameters, got 21"):
         sf.sgd(sf.LeastSquares(np.zeros(21), 0.1), step_size=0.01, n_steps=5, n_runs=10)
 
