@@ -271,7 +271,8 @@ def start_rows(
         given = given.reshape(1)
     if given.shape not in ((d,), (n_runs, d)):
         raise ValueError(f"theta0 must be of shape ({d},) or ({n_runs}, {d}), got {given.shape}")
-    start = iteration.start(given.reshape(-1, d)).astype(dtype)
+    with np.errstate(over="ignore"):
+        start = iteration.start(given.reshape(-1, d)).astype(dtype)
     if not np.isfinite(start).all():
         raise ValueError(f"theta0 must be finite in {dtype.name}")
     return start

@@ -241,6 +241,7 @@ REFUSED = [
     ({"batch_size": 0}, ValueError, "batch_size must be between"),
     ({"batch_size": 1025}, ValueError, "batch_size must be between 1 and 1024"),
     ({"theta0": [1.0]}, ValueError, r"theta0 must be of shape \(5,\) or \(10, 5\), got \(1,\)"),
+    ({"theta0": np.full(5, 1e39), "dtype": "float32"}, ValueError, "theta0 must be finite in float32"),
     ({"averaging": "tail"}, ValueError, "averaging must be one of 'polyak-ruppert'"),
     ({"save_at": [3, 2]}, ValueError, "save_at must be"),
     ({"runs": 11}, ValueError, "runs must be between 0 and 10"),
