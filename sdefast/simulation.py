@@ -224,7 +224,7 @@ class Simulation:
         layout = Layout(size, 2, False, True)
         mean, products = total[:, layout.component(0)], np.empty((len(total), size, size))
         products[:, range(size), range(size)] = total[:, layout.component(1)]
-        i, j = np.array(layout.pairs).T
+        i, j = layout.pairs
         products[:, i, j] = products[:, j, i] = total[:, layout.products]
         between, across = products[:, n:, n:], products[:, n:, :n]
         slopes = np.linalg.pinv(between) @ across  # a control that does not vary, as at the start, corrects nothing

@@ -207,14 +207,14 @@ class _Run:
         """The statistics of a launch's chains as the tree's nodes, each where its first block is."""
         layout, n_blocks = gathered.layout, -(-part.n // BLOCK)
         out = self.new((n_blocks, part.n_saves, layout.size), np.float64)
-        flags, items = (layout.moments, int(layout.extremes)), layout.dim + len(layout.pairs)
+        flags, items = (layout.moments, int(layout.extremes)), layout.dim + layout.n_pairs
         blocks, known = Builtin("blocks", self.dtype.name).kernel(), self._find_finite(part, x, gathered)
         launch(blocks, (n_blocks * items, part.n_saves), statistics.THREADS, self.stream)(
             x, known, gathered.first_row, layout.dim, *flags, part.n, out
         )
         if n_blocks > 1:
             threads = min(_MERGING, n_blocks // 2 * items)
-            covariance = int(bool(layout.pairs))
+            covariance = int(layout.n_pairs > 0)
             tree = Builtin("tree", self.dtype.name).kernel()
             launch(tree, part.n_saves, threads, self.stream)(out, first_block, layout.dim, *flags, covariance)
         return out

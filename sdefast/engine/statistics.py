@@ -12,7 +12,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import combinations
 from typing import Any
 
 import numpy as np
@@ -78,12 +77,18 @@ class Layout:
         return self.moments + (2 if self.extremes else 0)
 
     @cached_property
-    def pairs(self) -> list[tuple[int, int]]:
-        return list(combinations(range(self.dim), 2)) if self.covariance else []
+    def n_pairs(self) -> int:
+        return self.dim * (self.dim - 1) // 2 if self.covariance else 0
 
     @cached_property
+    def pairs(self) -> tuple[np.ndarray, np.ndarray]:
+        """First and second components of the pairs i < j, in the order of their products."""
+        i, j = np.triu_indices(self.dim if self.covariance else 0, 1)
+        return i, j
+
+    @property
     def size(self) -> int:
-        return 1 + self.dim * self.per_component + len(self.pairs)
+        return 1 + self.dim * self.per_component + self.n_pairs
 
     def component(self, offset: int) -> slice:
         """Number ``offset`` of every component: 0 mean, 1 to 3 central powers 2 to 4, then minimum and maximum."""
@@ -98,8 +103,8 @@ class Layout:
         matrix = np.empty((len(total), self.dim, self.dim))
         freedom = np.maximum(total[:, :1] - 1, 1)
         matrix[:, range(self.dim), range(self.dim)] = total[:, self.component(1)] / freedom
-        if self.pairs:
-            i, j = np.array(self.pairs).T
+        if self.n_pairs:
+            i, j = self.pairs
             matrix[:, i, j] = matrix[:, j, i] = total[:, self.products] / freedom
         return matrix
 
@@ -121,8 +126,8 @@ class Layout:
             low, high = self.component(self.moments), self.component(self.moments + 1)
             out[..., low] = np.minimum(a[..., low], b[..., low])
             out[..., high] = np.maximum(a[..., high], b[..., high])
-        if self.pairs:
-            (i, j), mean, at = np.array(self.pairs).T, self.component(0), self.products
+        if self.n_pairs:
+            (i, j), mean, at = self.pairs, self.component(0), self.products
             first, second = ([x[..., mean][..., k] for k in (i, j)] for x in (a, b))
             out[..., at] = merged_product(na, nb, safe, (*first, a[..., at]), (*second, b[..., at]))
         return out

@@ -115,6 +115,9 @@ class DescentSettings:
         )  # fmt: skip
 
 
+#: Saved times of many numbers that a chunk of steps has, about: `steps_per_chunk` in csrc/engine/chain_loop.hpp.
+_TIMES = 32
+
 #: Kept runs that run together at most, and bytes that their states may take if there are more than a row of lanes.
 _AT_A_TIME, _STATES = 256, 2**28
 
@@ -227,10 +230,11 @@ class Descent:
         """Statistics of theta - theta*."""
         self._refuse_error_alone()
         settings, where = self.settings, self._where
-        n = len(settings.saves)
-        resources.refuse_too_large(
-            n * settings.layout.size * 8 * 32, f"the moments of {n} iterations", ["save fewer: save_at="]
-        )
+        n, size = len(settings.saves), settings.layout.size
+        options = ["save fewer: save_at=", *["mean and variance alone: covariance=False"] * settings.layout.covariance]
+        # Merged blocks and those of some tiles in flight; every thread's sums for the times of a chunk, in 16 columns.
+        sums = 16 * min(where.threads, -(-settings.n_runs // BLOCK)) * (min(n, _TIMES) + 1)
+        resources.refuse_too_large((32 * n + sums) * size * 8, f"the moments of {n} iterations", options)
         return settings.layout.total(where.run(settings.moments_tile(where.gpu), None).nodes[0])
 
     def _count(self, part: int) -> np.ndarray:

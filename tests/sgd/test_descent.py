@@ -284,6 +284,14 @@ def test_what_cannot_be_kept_is_refused_before_any_work(monkeypatch):
         sf.sgd(data, n_steps=10, sampling="shuffle", threads=4, **settings)
 
 
+def test_large_covariances_are_refused_before_anything_is_made(monkeypatch):
+    fit = sf.sgd(_many(8192), step_size=1e-5, n_steps=1, n_runs=1, save_at="final", covariance=True)
+    monkeypatch.setattr("sdefast.resources.available_memory", lambda: 2**30)
+    monkeypatch.setattr("sdefast.engine.statistics.Layout.pairs", None)
+    with pytest.raises(MemoryError, match=r"the moments of 1 iterations need .*covariance=False"):
+        _ = fit.covariance
+
+
 def test_runs_are_kept_a_few_at_a_time(monkeypatch):
     from sdefast.sgd import result
 
