@@ -96,6 +96,13 @@ def choice(name: str, value: Any, allowed: Iterable[str]) -> str:
     raise ValueError(f"{name} must be one of {', '.join(map(repr, names))}, got {value!r}{hint}")
 
 
+def averaging(value: Any) -> bool:
+    """Whether iterates are averaged: None or "polyak-ruppert"."""
+    if value is None or (isinstance(value, str) and value == "polyak-ruppert"):
+        return value is not None
+    raise ValueError(f"averaging must be None or 'polyak-ruppert', got {value!r}")
+
+
 def dtype(name: str, value: DTypeLike) -> np.dtype:
     """float32 or float64, as a string, a numpy type or a numpy dtype."""
     if isinstance(value, str) and value in _DTYPES:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import secrets
 import time
 import warnings
@@ -59,15 +60,16 @@ def sgd(
     Parameters
     ----------
     problem : LeastSquares
-        A stream, or data. Up to 8192 parameters, with inputs of Student's law up to 64 (32 with averaging).
+        A stream, or data. Up to 8192 parameters; with inputs of Student's law up to 64 (32 with averaging), and up to
+        22 where parameters with correlated inputs have step sizes of their own.
     step_size : float, array_like or callable
         One for all iterations, one for each, of shape (n_steps,), a function of the iteration k = 0, 1, ..., or one
         per parameter, of shape (1, d) or (n_steps, d).
     n_steps, n_runs : int
         Numbers of iterations and of runs.
     batch_size : int
-        Samples of an iteration, up to 1024 and up to 131072 numbers; of Student's law, and where parameters with
-        correlated inputs have step sizes of their own, up to 512 numbers, counting d for each correlated one.
+        Samples of an iteration, up to 1024; of streams at most 131072 / (d + 1), with inputs of Student's law 512 / d,
+        and 512 / d^2 where parameters with correlated inputs have step sizes of their own.
     theta0 : array_like, optional
         Start, of shape (d,) or (n_runs, d); zero by default.
 
@@ -114,8 +116,8 @@ def sgd(
     Warns
     -----
     RuntimeWarning
-        If a constant step size is beyond the mean-square threshold (which is not known of shuffled epochs of several
-        iterations), or if runs have left the numbers.
+        If the one step size of all parameters and iterations is beyond the mean-square threshold (which is not known of
+        shuffled epochs of several iterations), or if runs have left the numbers.
 
     References
     ----------
@@ -185,8 +187,7 @@ def _checked(problem: Any, step_size: Any, n_steps: Any, n_runs: Any, theta0: An
         raise TypeError(f"problem must be a LeastSquares, got {problem!r}")
     steps, runs = checks.count("n_steps", n_steps), checks.count("n_runs", n_runs, most=2**52)
     rates = step_sizes(step_size, steps, problem.dim)
-    if asked.averaging is not None:
-        checks.choice("averaging", asked.averaging, ("polyak-ruppert",))
+    checks.averaging(asked.averaging)
     for name in ("covariance", "reduced"):
         if not isinstance(getattr(asked, name), (bool, np.bool_)):
             raise TypeError(f"{name} must be True or False, got {getattr(asked, name)!r}")
@@ -251,6 +252,7 @@ def _refuse_uncompiled(iteration: Iteration) -> None:
     correlated = iteration.coordinates.root is not None
     what = f"{'correlated ' * correlated}parameters{' with averaging' * iteration.averaged}"
     why = "with these inputs and step sizes"
+    most = min(most, math.isqrt(MOST_INPUTS)) if correlated else most
     if d > most:
         raise ValueError(f"sgd takes up to {most} {what} {why}, got {d}")
     n_inputs = batch * d * (d if correlated else 1)
@@ -309,12 +311,12 @@ def _warn_of_threshold(s: DescentSettings) -> None:
         return
     try:
         threshold = stationary.mean_square_threshold(moments, samples)
-    except ValueError:  # a fourth moment that is infinite: there is none
-        threshold = 0.0
+        what = f"step_size={s.rates[0, 0]:g} is beyond the mean-square threshold {threshold:.6g}"
+    except ValueError:
+        threshold, what = 0.0, "the fourth moment of the inputs is infinite, no step size has a mean-square error"
     if s.rates[0, 0] >= threshold:
         warnings.warn(
-            f"step_size={s.rates[0, 0]:g} is beyond the mean-square threshold {threshold:.6g}: the expected error "
-            "grows without bound, and averages over runs do not tell it",
+            f"{what}: the expected error grows without bound, and averages over runs do not tell it",
             RuntimeWarning,
             stacklevel=3,
         )

@@ -212,7 +212,7 @@ class ExactLaws:
         delta0, steps, n_steps = self._start(step_size, n_steps, theta0)
         batch, epochs = shuffling.checked(self._moments, batch_size, sampling)
         resources.refuse_too_large(16 * (n_steps + 1), "the error curve", ["n_steps= fewer"])
-        averaged = averaging is not None and bool(checks.choice("averaging", averaging, ("polyak-ruppert",)))
+        averaged = checks.averaging(averaging)
         last = n_steps - averaged  # an average of k iterates ends with theta_{k-1}
         spectrum = self._moments.spectrum() if steps.shape[1] == 1 else None
         with np.errstate(over="ignore", invalid="ignore"):
@@ -274,13 +274,6 @@ class ExactLaws:
         steps, batch_size = constant_steps(step_size, self.dim), checks.count("batch_size", batch_size)
         C = stationary.stationary_covariance(self._moments, steps, batch_size)
         return math.inf if C is None else float(np.trace(C))
-
-    def surely_stable(self, step_size: float, batch_size: int = 1) -> bool:
-        """Whether a step size is below `mean_square_threshold` by a bound that takes no eigenvalues.
-
-        True if g (R^2 / B + (1 - 1/B) L) < 2 with E[|x|^2 xx'] <= R^2 H and H <= L; False says nothing.
-        """
-        return stationary.surely_stable(self._moments, step_size, batch_size)
 
     def mean_square_threshold(self, batch_size: int = 1, continuous: bool = False) -> float:
         """The step size below which E|theta_k|^2 stays bounded; for Gaussian inputs with H = I, 2 B / (B + d + 1).

@@ -11,6 +11,7 @@ import pytest
 import sdefast as sf
 from sdefast import noise
 from sdefast.sgd.iteration import Iteration
+from sdefast.sgd.stationary import surely_stable
 
 #: standard errors by which a mean may be off; the seeds are fixed
 MOST_Z = 5.0
@@ -205,7 +206,9 @@ def test_the_quick_bound_of_thresholds_is_one():
     for problem in problems:
         for batch_size in (1, 3, 100):
             threshold = problem.mean_square_threshold(batch_size)
-            sure = [g for g in np.linspace(0.01, 1.5, 300) * threshold if problem.surely_stable(g, batch_size)]
+            sure = [
+                g for g in np.linspace(0.01, 1.5, 300) * threshold if surely_stable(problem._moments, g, batch_size)
+            ]
             assert 0.2 * threshold < max(sure) <= threshold * (1 + 1e-9)
 
 
@@ -242,7 +245,12 @@ REFUSED = [
     ({"batch_size": 1025}, ValueError, "batch_size must be between 1 and 1024"),
     ({"theta0": [1.0]}, ValueError, r"theta0 must be of shape \(5,\) or \(10, 5\), got \(1,\)"),
     ({"theta0": np.full(5, 1e39), "dtype": "float32"}, ValueError, "theta0 must be finite in float32"),
-    ({"averaging": "tail"}, ValueError, "averaging must be one of 'polyak-ruppert'"),
+    ({"averaging": "tail"}, ValueError, "averaging must be None or 'polyak-ruppert', got 'tail'"),
+    (
+        {"problem": sf.LeastSquares(np.zeros(23), 1.0, np.eye(23) + 0.1), "step_size": np.full((1, 23), 0.01)},
+        ValueError,
+        "sgd takes up to 22 correlated parameters with these inputs and step sizes, got 23",
+    ),
     ({"save_at": [3, 2]}, ValueError, "save_at must be"),
     ({"runs": 11}, ValueError, "runs must be between 0 and 10"),
     ({"runs": [10]}, ValueError, "runs must hold integers from 0 to 9"),
@@ -362,6 +370,12 @@ def test_many_parameters(name, dtype):
     off = (fit.variance[-1] / spread - 1) / math.sqrt(2 / 3000)  # nearly normal: the kurtosis is close to 3
     assert abs(off.mean()) < MOST_Z / math.sqrt(problem.dim) + 0.5
     assert np.abs(off).max() < 2 * MOST_Z
+
+
+def test_infinite_fourth_moments_are_told():
+    problem = sf.LeastSquares([1.0], 0.1, inputs=sf.inputs.Student(3.0))
+    with pytest.warns(RuntimeWarning, match="the fourth moment of the inputs is infinite, no step size"):
+        sf.sgd(problem, step_size=0.01, n_steps=3, n_runs=10)
 
 
 def test_chosen_coordinates_of_chosen_runs():
