@@ -14,16 +14,12 @@ from .gibbs import (
     ridge_prior_variance,
     two_temperature_variances,
 )
-from .gradient_descent import GradientDescent, gd
 from .inputs import InputLaw, Normal, Rademacher, Student, Uniform
-from .noisy import NoisyDescent, noisy_gd
 from .problem import LeastSquares
 
 __all__ = [
-    "GradientDescent",
     "InputLaw",
     "LeastSquares",
-    "NoisyDescent",
     "Normal",
     "Rademacher",
     "Schedule",
@@ -32,12 +28,10 @@ __all__ = [
     "constant_noise_covariance",
     "forced_gibbs_rates",
     "forced_gibbs_variances",
-    "gd",
     "gibbs_law",
     "has_detailed_balance",
     "is_gibbs",
     "is_posterior",
-    "noisy_gd",
     "posterior_law",
     "posterior_noise_variance",
     "ridge_prior_variance",

@@ -11,14 +11,15 @@ import numpy as np
 from numpy.typing import ArrayLike, DTypeLike
 
 from .. import checks
-from . import weak_errors
 from .descent import sgd
+from .modified import EQUATIONS
 from .problem import LeastSquares
 from .result import Descent
-from .weak_errors import EQUATIONS, WeakErrors
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+
+    from .weak_errors import WeakErrors
 
 
 @dataclass(frozen=True, eq=False)
@@ -113,6 +114,8 @@ class Comparison:
         >>> {name: round(order) for name, order in weak.orders.items()}
         {'order 1': 1, 'order 2': 2, 'Ornstein-Uhlenbeck': 1}
         """
+        from . import weak_errors
+
         end, sizes = self._times(step_sizes, time)
         simulation = {
             "seed": seed, "variance_reduction": variance_reduction, "substeps": substeps, "sgd_options": sgd_options,
@@ -134,7 +137,7 @@ class Comparison:
                 distances[name].append(float(curve[0] - exact))
         arrays = {name: np.array(values) for name, values in distances.items()}
         nothing = {name: np.zeros(len(sizes)) for name in EQUATIONS}
-        return WeakErrors(end, sizes, arrays, nothing, nothing)
+        return weak_errors.WeakErrors(end, sizes, arrays, nothing, nothing)
 
     def _times(self, step_sizes: Any, time: Any) -> tuple[float, np.ndarray]:
         """The time at which to compare and step sizes that divide it, checked."""

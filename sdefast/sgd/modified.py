@@ -21,6 +21,9 @@ from .. import checks
 from ..models import LinearSDE
 from ..models.base import Model
 
+#: name -> order and covariance of a modified equation
+EQUATIONS = {"order 1": (1, "full"), "order 2": (2, "full"), "Ornstein-Uhlenbeck": (1, "isotropic")}
+
 
 def drift_matrix(H: np.ndarray, step_size: float, order: int) -> np.ndarray:
     """A."""

@@ -57,9 +57,6 @@ from .traced import MOST_INPUTS, MOST_ROWS, TracedIteration, numbered, symbols, 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-#: name -> order and covariance of a modified equation
-EQUATIONS = {"order 1": (1, "full"), "order 2": (2, "full"), "Ornstein-Uhlenbeck": (1, "isotropic")}
-
 #: A distance with more than this share of it as standard error says nothing of an order.
 _UNCLEAR = 1 / 3
 
@@ -194,11 +191,11 @@ def simulated(
     if how.variance_reduction:
         _refuse_too_large(problem, batch_size)
     seeds = np.random.SeedSequence(how.seed).generate_state(2 * len(sizes), np.uint64).tolist()
-    distances, errors, biases = ({name: np.empty(len(sizes)) for name in EQUATIONS} for _ in range(3))
+    distances, errors, biases = ({name: np.empty(len(sizes)) for name in modified.EQUATIONS} for _ in range(3))
     for i, size in enumerate(sizes.tolist()):
         chain = _Chain(problem, theta0, batch_size, size, round(time / size), int(how.n_runs[i]))
         ours = chain.sgd(how, seeds[2 * i])
-        for name, (order, covariance) in EQUATIONS.items():
+        for name, (order, covariance) in modified.EQUATIONS.items():
             if covariance == "full":
                 theirs, bias = chain.equation(order, how, seeds[2 * i + 1]), chain.bias(order, how.substeps)
             else:
