@@ -140,16 +140,16 @@ def sgd(
     )  # fmt: skip
     settings = _checked(problem, step_size, n_steps, n_runs, theta0, asked)
     _warn_of_threshold(settings)
-    fit: Descent = run(settings, where, bool(progress))
+    fit: Descent = run(settings, where, bool(progress), "SGD")
     return fit
 
 
-def run(settings: DescentSettings, where: Where, progress: bool, kind: type[Descent] = Descent) -> Any:
+def run(settings: DescentSettings, where: Where, progress: bool, name: str, kind: type[Descent] = Descent) -> Any:
     """Run what was checked, and warn of runs that are gone; returns a result of that kind."""
     settings.refuse_too_large(where.threads)
     started = time.perf_counter()
     n = settings.n_runs * settings.n_steps
-    with progress_bar(progress, "SGD", n, "iteration") as bar:
+    with progress_bar(progress, name, n, "iteration") as bar:
         nodes = where.run(settings.tile(where.gpu), None if bar is None else bar.update).nodes
     theta = settings.kept_theta(where)
     fit = kind(settings, where.cost(started), nodes, theta, where)

@@ -35,6 +35,7 @@ from ..trace import make, symbol
 from ..where import Where
 from .coordinates import Coordinates
 from .descent import kept_runs, run, start_rows
+from .modified import symmetric_root
 from .problem import LeastSquares
 from .result import Descent, DescentSettings
 from .schedule import saved_iterations, step_sizes
@@ -147,7 +148,7 @@ def noisy_gd(
         checks.count("first_run", first_run, least=0, most=2**62), types[1],
     )  # fmt: skip
     _warn_of_threshold(iteration, rates)
-    fit: NoisyDescent = run(settings, where, bool(progress), NoisyDescent)
+    fit: NoisyDescent = run(settings, where, bool(progress), "noisy gradient descent", NoisyDescent)
     return fit
 
 
@@ -214,10 +215,10 @@ class NoisyIteration(TracedIteration):
         """The symmetric root, in the coordinates, of H ("full") or of the gradient's covariance at theta*."""
         if self.problem.data is None:
             scale = 1.0 if self.covariance == "full" else self.problem.noise_std
-            return scale * _symmetric_root(self.hessian)
+            return scale * symmetric_root(self.hessian)
         at_best = self.problem.gradient_covariance(self.problem.theta_star)
         Q = self.coordinates.basis
-        return _symmetric_root(at_best if Q is None else Q.T @ at_best @ Q)
+        return symmetric_root(at_best if Q is None else Q.T @ at_best @ Q)
 
     @cached_property
     def step(self) -> Step:
@@ -257,14 +258,6 @@ class NoisyIteration(TracedIteration):
             D = np.eye(len(H)) - g * H
             M = D @ M @ D.T + g * noise * g.T / B
             yield M
-
-
-def _symmetric_root(matrix: np.ndarray) -> np.ndarray:
-    """The symmetric root of a positive semidefinite matrix, exactly diagonal if it is."""
-    if np.array_equal(matrix, np.diag(np.diag(matrix))):
-        return np.diag(np.sqrt(np.diag(matrix)))
-    values, vectors = np.linalg.eigh(matrix)
-    return np.asarray((vectors * np.sqrt(np.maximum(values, 0.0))) @ vectors.T)
 
 
 class NoisyDescent(Descent):

@@ -94,3 +94,25 @@ def run_shuffled(problem, steps, theta0, batch_size=1):
         theta = theta - g * gradient / batch_size
         total = total + theta
         yield theta, total / (k + 2), np.full(len(theta), 1 / len(theta))
+
+
+def assert_exact(problem, paths, given, n):
+    """Hold the exact laws under ``given`` settings against all paths of n iterations with their probabilities."""
+    mean = problem.expected_theta(**given, save_at="all")
+    second, covariance = (law(**given, save_at="all") for law in (problem.second_moment, problem.theta_covariance))
+    error, loss = problem.expected_error(**given), problem.expected_loss(**given)
+    averaged_error = problem.expected_error(**given, averaging="polyak-ruppert")
+    averaged_loss = problem.expected_loss(**given, averaging="polyak-ruppert")
+    assert len(error) == len(averaged_loss) == len(mean) == n + 1
+    for k, (theta, averaged, p) in enumerate(paths):
+        delta, off = theta - problem.theta_star, averaged - problem.theta_star
+        close = {"rtol": 1e-12, "atol": 1e-12}
+        np.testing.assert_allclose(mean[k], p @ theta, **close)
+        np.testing.assert_allclose(second[k], (delta.T * p) @ delta, **close)
+        np.testing.assert_allclose(covariance[k], (theta.T * p) @ theta - np.outer(p @ theta, p @ theta), **close)
+        np.testing.assert_allclose(error[k], p @ (delta**2).sum(axis=1), **close)
+        np.testing.assert_allclose(loss[k], p @ problem.loss(theta), **close)
+        if k < n:  # the mean of theta_0, ..., theta_k stands at k + 1
+            np.testing.assert_allclose(averaged_error[k + 1], p @ (off**2).sum(axis=1), **close)
+            np.testing.assert_allclose(averaged_loss[k + 1], p @ problem.loss(averaged), **close)
+    np.testing.assert_allclose([averaged_error[0], averaged_loss[0]], [error[0], loss[0]], rtol=1e-14)

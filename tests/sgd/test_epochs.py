@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 import pytest
-from sgd.enumeration import run_shuffled
+from sgd.enumeration import assert_exact, run_shuffled
 
 import sdefast as sf
 from sdefast.sgd import epochs, one_hot
@@ -63,26 +63,7 @@ def test_against_every_permutation(name, schedule):
     theta0 = np.array([1.5, -0.5, 0.25, 2.0])[:d]
     step_size = SCHEDULES[schedule](n, d)
     given = {"step_size": step_size, "n_steps": n, "theta0": theta0, "batch_size": batch_size, "sampling": "shuffle"}
-    mean = problem.expected_theta(**given, save_at="all")
-    second = problem.second_moment(**given, save_at="all")
-    covariance = problem.theta_covariance(**given, save_at="all")
-    error, loss = problem.expected_error(**given), problem.expected_loss(**given)
-    averaged_error = problem.expected_error(**given, averaging="polyak-ruppert")
-    averaged_loss = problem.expected_loss(**given, averaging="polyak-ruppert")
-    assert len(error) == len(averaged_loss) == len(mean) == n + 1
-    paths = run_shuffled(problem, rows(step_size, n, d), theta0, batch_size)
-    for k, (theta, averaged, p) in enumerate(paths):
-        delta, far = theta - problem.theta_star, averaged - problem.theta_star
-        close = {"rtol": 1e-12, "atol": 1e-12}
-        np.testing.assert_allclose(mean[k], p @ theta, **close)
-        np.testing.assert_allclose(second[k], (delta.T * p) @ delta, **close)
-        np.testing.assert_allclose(covariance[k], (theta.T * p) @ theta - np.outer(p @ theta, p @ theta), **close)
-        np.testing.assert_allclose(error[k], p @ (delta**2).sum(axis=1), **close)
-        np.testing.assert_allclose(loss[k], p @ problem.loss(theta), **close)
-        if k < n:  # the mean of theta_0, ..., theta_k stands at k + 1
-            np.testing.assert_allclose(averaged_error[k + 1], p @ (far**2).sum(axis=1), **close)
-            np.testing.assert_allclose(averaged_loss[k + 1], p @ problem.loss(averaged), **close)
-    assert (averaged_error[0], averaged_loss[0]) == pytest.approx((error[0], loss[0]), rel=1e-14)
+    assert_exact(problem, run_shuffled(problem, rows(step_size, n, d), theta0, batch_size), given, n)
 
 
 @pytest.mark.parametrize("n", [1, 2, 7, 11])

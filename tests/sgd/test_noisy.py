@@ -6,6 +6,7 @@ import warnings
 
 import numpy as np
 import pytest
+from sgd.distance import far
 
 import sdefast as sf
 from sdefast import noise
@@ -39,12 +40,6 @@ CASES = {
     ),
     "wide": (sf.LeastSquares(theta_star=np.linspace(-1, 1, 64), noise_std=0.1), {"step_size": 0.008}),
 }  # fmt: skip
-
-
-def far(value, exact, error, dtype="float64"):
-    """The largest distance in standard errors, of what is not exactly known: theta* plus what is kept in that type."""
-    off = np.abs(value - exact) - 1e-6 * np.abs(exact) - 20 * np.finfo(dtype).eps
-    return float(np.max(np.where(off > 0, off / np.maximum(error, 1e-300), 0.0)))
 
 
 def root(matrix):
