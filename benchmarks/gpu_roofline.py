@@ -24,11 +24,11 @@ from workloads import BLACK_SCHOLES, HESTON, OU
 from workloads_sde import USER_OU, VAN_DER_POL
 
 import sdefast as sf
-from sdefast import prepare
 from sdefast.cuda import find, run
 from sdefast.cuda.functions import compile_used, functions
 from sdefast.cuda.noise import NORMALS, WORDS_PER_SEGMENT
 from sdefast.cuda.target import SIMULATED, jit
+from sdefast.sde import prepare
 
 Row = dict[str, Any]
 Measurement = tuple[str, Callable[[], Row]]

@@ -4,9 +4,14 @@ from importlib import import_module as _import_module
 from typing import TYPE_CHECKING as _TYPE_CHECKING
 from typing import Any as _Any
 
-from . import boundaries, functionals, math, noise, quasi, wiener
+from . import math, noise
 from .config import show_config
-from .models import (
+from .least_squares import LeastSquares, inputs
+from .least_squares.laws import gibbs
+from .least_squares.result import Descent
+from .least_squares.sgd import sgd
+from .sde import boundaries, functionals, quasi, wiener
+from .sde.models import (
     CEV,
     CIR,
     BlackScholes,
@@ -18,33 +23,31 @@ from .models import (
     Model,
     OrnsteinUhlenbeck,
 )
-from .multilevel import Multilevel, multilevel
-from .schemes import SCHEMES
-from .sde import SDE
-from .sgd import LeastSquares, gibbs, inputs
-from .sgd.descent import sgd
-from .sgd.result import Descent
-from .simulate import simulate
-from .simulation import Simulation, merge
+from .sde.multilevel import Multilevel, multilevel
+from .sde.result import Simulation, merge
+from .sde.schemes import SCHEMES
+from .sde.sde import SDE
+from .sde.simulate import simulate
 from .trace import TraceError
 
 if _TYPE_CHECKING:
-    from .sgd import presets as sgd_presets
-    from .sgd.comparison import Comparison, compare
-    from .sgd.gradient_descent import GradientDescent, gd
-    from .sgd.noisy import NoisyDescent, noisy_gd
+    from .least_squares.experiments import presets as sgd_presets
+    from .least_squares.experiments.comparison import Comparison, compare
+    from .least_squares.gradient_descent import GradientDescent, gd
+    from .least_squares.noisy import NoisyDescent, noisy_gd
 
-#: Names that are imported when they are first used, and the modules of ``sgd`` that have them.
+#: Names that are imported when they are first used, and the modules of ``least_squares`` that have them.
 _LATER = {
-    "Comparison": "comparison", "compare": "comparison", "GradientDescent": "gradient_descent",
-    "gd": "gradient_descent", "NoisyDescent": "noisy", "noisy_gd": "noisy", "sgd_presets": "presets",
+    "Comparison": "experiments.comparison", "compare": "experiments.comparison",
+    "GradientDescent": "gradient_descent", "gd": "gradient_descent", "NoisyDescent": "noisy", "noisy_gd": "noisy",
+    "sgd_presets": "experiments.presets",
 }  # fmt: skip
 
 
 def __getattr__(name: str) -> _Any:
     if name not in _LATER:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    module = _import_module(f".sgd.{_LATER[name]}", __name__)
+    module = _import_module(f".least_squares.{_LATER[name]}", __name__)
     value = globals()[name] = module if name == "sgd_presets" else getattr(module, name)
     return value
 

@@ -13,10 +13,10 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-    from .models.base import Model
-    from .sgd.presets import OUExperiment, SGDExperiment
-    from .sgd.result import Descent
-    from .simulation import Simulation
+    from .least_squares.experiments.presets import OUExperiment, SGDExperiment
+    from .least_squares.result import Descent
+    from .sde.models.base import Model
+    from .sde.result import Simulation
 
 #: Beyond it, matplotlib's arithmetic of limits and ticks leaves the numbers.
 _MOST = 1e200

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from sdefast.models import CEV, CIR, BlackScholes, BrownianMotion, DoubleWell, Heston, LinearSDE, OrnsteinUhlenbeck
+from sdefast.sde.models import CEV, CIR, BlackScholes, BrownianMotion, DoubleWell, Heston, LinearSDE, OrnsteinUhlenbeck
 
 # --------------------------------------------------------------------------------------------------------------------
 # Noise

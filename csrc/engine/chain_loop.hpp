@@ -6,7 +6,7 @@
 #pragma once
 
 #include "../levels/table.hpp"
-#include "../models/step.hpp"
+#include "step.hpp"
 #include "../noise/stream.hpp"
 #include "job.hpp"
 #include "picks.hpp"

@@ -1,8 +1,8 @@
 // All kernels at one instruction-set level. The build compiles this file once per level, with SDEFAST_LEVEL set to the
 // name of a namespace and SDEFAST_LEVEL_NAME to what users call it.
 #include "../engine/chain_loop.hpp"
-#include "../models/least_squares_data.hpp"
-#include "../models/models.hpp"
+#include "../least_squares/data.hpp"
+#include "../families.hpp"
 #include "../noise/vector_math.hpp"
 #include "table.hpp"
 

@@ -14,7 +14,7 @@ enum NoiseKind { normals = 0, uniforms = 1 };
 // Steppers and observers may come from elsewhere: compiled by numba, they are handed in as addresses.
 using Function = void (*)();
 
-// See models/step.hpp.
+// See engine/step.hpp.
 template <class T, class Z>
 using Stepper = void (*)(const double *coefficients, int64_t stride, int64_t first_step, int64_t n_steps, int dim,
                          int noise_dim, int lanes, T *x, const Z *z, const T *u, T *path);

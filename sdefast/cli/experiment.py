@@ -11,11 +11,11 @@ from zipfile import BadZipFile
 import numpy as np
 
 from .. import checks
-from ..sgd import presets
-from ..sgd.formula import Schedule
-from ..sgd.inputs import InputLaw, Normal, Rademacher, Student, Uniform
-from ..sgd.presets import OUExperiment
-from ..sgd.problem import LeastSquares
+from ..least_squares.experiments import presets
+from ..least_squares.experiments.presets import OUExperiment
+from ..least_squares.formula import Schedule
+from ..least_squares.inputs import InputLaw, Normal, Rademacher, Student, Uniform
+from ..least_squares.problem import LeastSquares
 
 _LAWS: dict[str, tuple[type[InputLaw], int]] = {
     "normal": (Normal, 0), "uniform": (Uniform, 2), "rademacher": (Rademacher, 0), "student": (Student, 1),

@@ -14,12 +14,12 @@ from typing import Any
 import numpy as np
 
 from .. import checks, plots
-from ..sgd import presets
-from ..sgd.formula import Schedule
-from ..sgd.inputs import Student
-from ..sgd.presets import OUExperiment, SGDExperiment
-from ..sgd.result import Descent
-from ..simulation import Simulation
+from ..least_squares.experiments import presets
+from ..least_squares.experiments.presets import OUExperiment, SGDExperiment
+from ..least_squares.formula import Schedule
+from ..least_squares.inputs import Student
+from ..least_squares.result import Descent
+from ..sde.result import Simulation
 from .experiment import experiment
 from .tables import cost_line, header, row
 

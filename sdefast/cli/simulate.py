@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 
 from .. import plots
-from ..models import MODELS, Model
-from ..schemes import SCHEMES
-from ..simulate import simulate
-from ..simulation import Simulation
+from ..sde.models import MODELS, Model
+from ..sde.result import Simulation
+from ..sde.schemes import SCHEMES
+from ..sde.simulate import simulate
 from .tables import cost_line, header, row
 
 _TABLE_TIMES, _PLOT_TIMES, _PLOT_PATHS = 5, 200, 20

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..simulation import Cost
+from ..sde.result import Cost
 
 
 def row(start: str, name: str, value: float, error: float, exact: float | None, has_z: bool = True) -> str:

@@ -32,7 +32,7 @@ _ARGUMENTS = (
 
 
 class Linear(NamedTuple):
-    """The step X += M X + c + L Z of ``csrc/models/linear.hpp``, whose coefficients are M, c and L row by row."""
+    """The step X += M X + c + L Z of ``csrc/sde/linear.hpp``, whose coefficients are M, c and L row by row."""
 
     dim: int
     n_draws: int

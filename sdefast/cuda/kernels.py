@@ -11,12 +11,12 @@ from numba import cuda, types
 from numpy.typing import ArrayLike
 
 from ..jit.emit import Step
+from ..least_squares.cuda.kernels import LAWS, Shape, errors_source, turned_source
+from ..least_squares.cuda.kernels import source as _least_squares_source
 from ..trace import Expr
 from . import emit, statistics, target
 from .emit import Linear
 from .functions import compile_used, functions
-from .least_squares import LAWS, Shape, errors_source, turned_source
-from .least_squares import source as _least_squares_source
 
 
 def _array(kind: str, ndim: int, layout: str = "A") -> Any:

@@ -19,10 +19,10 @@ from .. import resources
 from ..engine.statistics import Nodes
 from ..engine.tiles import BLOCK, Gathered, Tile, TileResult
 from ..jit.emit import CLOCK
+from ..least_squares.cuda.kernels import TILE
 from . import statistics, target
 from .array import DeviceArray
 from .kernels import Builtin, DescentKernel
-from .least_squares import TILE
 from .target import SIMULATED, Device, launch
 
 #: Threads of a block, each with a chain.

@@ -15,10 +15,10 @@ from numba import cuda
 
 from ..engine.statistics import merged_powers, merged_product
 from ..engine.tiles import BLOCK
+from ..least_squares.cuda.kernels import TILE
 from ..trace import as_expr, select, symbol
 from .emit import function_source
 from .functions import compile_used, functions
-from .least_squares import TILE
 from .target import SIMULATED
 
 #: Threads that share a block of chains; one in the simulator, whose shared memory is not safe for threads.

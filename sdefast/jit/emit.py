@@ -224,7 +224,7 @@ def indent(lines: Iterable[str], depth: int = 1) -> list[str]:
 
 
 def stepper_source(step: Step, at_once: int = 1) -> str:
-    """The source of a stepper (see csrc/models/step.hpp): ``at_once`` steps where there are enough, else one."""
+    """The source of a stepper (see csrc/engine/step.hpp): ``at_once`` steps where there are enough, else one."""
     constants: dict[str, str] = {}
     parameters = [f"{name} = T(c[{i}])" for i, name in enumerate(step.parameters, start=len(CLOCK))]
     fixed, single = _steps(step, 1, constants)

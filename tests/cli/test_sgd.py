@@ -10,7 +10,8 @@ import pytest
 import sdefast as sf
 from sdefast.cli import experiment, main
 from sdefast.cli import sgd as command
-from sdefast.sgd import Rademacher, Schedule, Student, Uniform, presets
+from sdefast.least_squares import Rademacher, Schedule, Student, Uniform
+from sdefast.least_squares.experiments import presets
 
 SGD_NAMES = [name for name in presets.names() if not name.startswith("figure-16")]
 #: one preset of every experiment

@@ -15,8 +15,8 @@ from conftest import EVERYTHING, MODELS, TYPES
 from sde.equations import EQUATIONS, FUNCTIONALS, LONG, RUNS, chain_of, noisy
 
 import sdefast as sf
-from sdefast import boundaries, prepare
 from sdefast.cuda import emit, kernels, run, target
+from sdefast.sde import boundaries, prepare
 
 pytestmark = pytest.mark.skipif(not target.SIMULATED, reason="with a GPU these kernels run there, in test_simulate.py")
 

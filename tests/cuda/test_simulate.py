@@ -8,7 +8,7 @@ from conftest import EVERYTHING, LINEAR, MODELS, TYPES
 from sde.equations import EQUATIONS, FUNCTIONALS, LONG, RUNS, chain_of, noisy
 
 import sdefast as sf
-from sdefast import boundaries, prepare
+from sdefast.sde import boundaries, prepare
 
 #: built-in models under every method, by the C++ step and by the equation in Python code
 METHODS = [(name, method) for name, (model, _) in MODELS.items() for method in model.schemes]

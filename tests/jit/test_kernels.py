@@ -10,10 +10,10 @@ import pytest
 from conftest import python
 
 import sdefast as sf
-from sdefast import prepare
 from sdefast.jit import cache, compile, emit
-from sdefast.jit.chain import Chain, Extras
-from sdefast.schemes import SCHEMES
+from sdefast.sde import prepare
+from sdefast.sde.chain import Chain, Extras
+from sdefast.sde.schemes import SCHEMES
 from sdefast.trace import symbol
 
 VAN_DER_POL = sf.SDE(

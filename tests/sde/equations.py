@@ -3,11 +3,11 @@
 import math
 
 from conftest import MODELS
-from schemes.numpy_step import NumpyStep
+from sde.schemes.numpy_step import NumpyStep
 
 import sdefast as sf
-from sdefast import functionals, prepare
-from sdefast.schemes import SCHEMES
+from sdefast.sde import functionals, prepare
+from sdefast.sde.schemes import SCHEMES
 
 NAMES = [name for name, scheme in SCHEMES.items() if scheme.step is not None]
 

@@ -11,11 +11,11 @@ import pytest
 from conftest import MODELS, TYPES, python
 
 import sdefast as sf
-from sdefast import prepare
 from sdefast.engine import tiles
 from sdefast.engine.tiles import BLOCK, Tile
 from sdefast.jit import compile as compiler
-from sdefast.schemes.equation import parameter_symbol
+from sdefast.sde import prepare
+from sdefast.sde.schemes.equation import parameter_symbol
 from sdefast.trace import evaluate, symbol
 
 # Python 3.12 and later warn of every fork of a process with threads, which is what is tested here.

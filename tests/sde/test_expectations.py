@@ -9,7 +9,7 @@ from scipy import stats
 from sde.common import BM, LEAST_P, LINE, MOST_Z, maximum_law
 
 import sdefast as sf
-from sdefast.functionals import running_max, time_average
+from sdefast.sde.functionals import running_max, time_average
 
 # Expectations --------------------------------------------------------------------------------------------------------
 

@@ -9,8 +9,8 @@ from scipy import stats
 from sde.common import BM, LEAST_P, LINE, MOST_Z, maximum_law
 
 import sdefast as sf
-from sdefast.boundaries import absorb, positive, reflect
-from sdefast.functionals import first_passage, running_max, running_min, time_average
+from sdefast.sde.boundaries import absorb, positive, reflect
+from sdefast.sde.functionals import first_passage, running_max, running_min, time_average
 
 
 def proportion_z(count, n, p):

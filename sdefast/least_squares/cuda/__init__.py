@@ -1,0 +1,1 @@
+"""SGD on least squares on GPUs."""

@@ -1,0 +1,1 @@
+"""Comparisons, weak errors, and the experiments of the thesis."""

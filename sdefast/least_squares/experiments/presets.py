@@ -1,0 +1,411 @@
+"""The experiments behind figures 1 to 16 of the thesis, each as its text states it and as its program ran it.
+
+Ge, Stochastic Differential Equations for Large-scale Machine Learning, New York University Shanghai, sections 3.3 and
+4.3. The text and the program that drew the figures differ: in the law of the inputs, by a factor of two in the step
+size, in the error that is drawn, and in the coefficients of the Ornstein-Uhlenbeck process.
+
+Examples
+--------
+>>> import sdefast as sf
+>>> sf.sgd_presets.figure(7).step_size, sf.sgd_presets.figure(7, as_="program").step_size
+(0.1, 0.2)
+>>> fit = sf.sgd_presets.figure(1).run(n_runs=1000, seed=0)
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from ... import checks
+from ...sde.models import LinearSDE
+from ...sde.result import Simulation
+from ...sde.simulate import simulate
+from ..formula import Schedule
+from ..inputs import Uniform
+from ..problem import LeastSquares
+from ..result import Descent
+from ..sgd import sgd
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+#: What may be drawn of delta = theta - theta*, as a function of its norm.
+MEASURES: dict[str, Callable[[Any], Any]] = {
+    "squared norm": np.square,
+    "norm": np.positive,
+    "half norm": lambda norm: norm / 2,
+}
+
+
+@dataclass(frozen=True)
+class SGDExperiment:
+    """An experiment on SGD with everything that reproduces it.
+
+    Parameters
+    ----------
+    name : str
+        Name on the command line.
+    problem : LeastSquares
+        The problem.
+    step_size : float or Schedule
+        What enters the update, theta - step_size x (<theta, x> - y).
+    n_steps : int
+        Number of iterations.
+    theta0 : tuple of float, optional
+        Start, of length d; zero by default.
+    batch_size, averaging
+        As for `sgd`.
+    measure : {"squared norm", "norm", "half norm"}
+        Error that is drawn, of theta - theta*.
+    first_shown : int
+        Iteration with which curves begin: 0, or 1 where they are recorded after each update.
+    n_shown : int
+        Number of runs that are drawn.
+    figures : tuple of int
+        The figures that show the error, the first and the second coordinate, if it has any.
+    figure : int, optional
+        The one among them that is meant.
+    source, description : str
+        Where it comes from, and what it is, with what had to be decided.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument is of the wrong type or out of range.
+
+    Examples
+    --------
+    >>> import sdefast as sf
+    >>> sf.sgd_presets.figure(4, as_="program").problem
+    LeastSquares(dim=5, noise_std=1, inputs=Uniform(low=0.0, high=5.0))
+    """
+
+    name: str
+    problem: LeastSquares
+    step_size: float | Schedule
+    n_steps: int = 1000
+    theta0: tuple[float, ...] | None = None
+    batch_size: int = 1
+    averaging: str | None = None
+    measure: str = "squared norm"
+    first_shown: int = 0
+    n_shown: int = 5
+    figures: tuple[int, ...] = ()
+    figure: int | None = None
+    source: str = ""
+    description: str = ""
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.problem, LeastSquares):
+            raise TypeError(f"problem must be a LeastSquares, got {self.problem!r}")
+        checks.count("n_steps", self.n_steps)
+        checks.choice("measure", self.measure, MEASURES)
+        checks.count("first_shown", self.first_shown, least=0, most=self.n_steps)
+        checks.count("n_shown", self.n_shown, least=0)
+        if not isinstance(self.step_size, Schedule):
+            checks.real("step_size", self.step_size, positive=True)
+
+    @property
+    def step_sizes(self) -> np.ndarray:
+        """The step sizes of all iterations, of shape (n_steps,); ValueError if a schedule's are not all positive."""
+        if not isinstance(self.step_size, Schedule):
+            return np.full(self.n_steps, self.step_size)
+        steps = self.step_size(np.arange(self.n_steps))
+        bad = np.flatnonzero(~((steps > 0) & np.isfinite(steps)))
+        if len(bad):
+            raise ValueError(
+                f"step_size must be positive and finite, but {self.step_size} is {steps[bad[0]]:g} at t = {bad[0] + 1}"
+            )
+        return np.asarray(steps)
+
+    def run(self, n_runs: int, **options: Any) -> Descent:
+        """Run it by `sgd`, which takes the ``options``: ``seed``, ``save_at``, ``runs``, ``dtype``, ``device``, ..."""
+        return sgd(self.problem, n_runs=n_runs, averaging=self.averaging, **self._settings, **options)
+
+    def expected_error(self) -> np.ndarray:
+        """The exact E|theta - theta*|^2 at iterations 0 to n_steps, of shape (n_steps + 1,), whatever is drawn."""
+        return self.problem.expected_error(**self._settings)
+
+    def expected_averaged_error(self) -> np.ndarray:
+        """The exact squared error of the average of the iterates, of shape (n_steps + 1,)."""
+        return self.problem.expected_error(**self._settings, averaging="polyak-ruppert")
+
+    def errors(self, theta: ArrayLike) -> np.ndarray:
+        """The error that is drawn, for iterates of shape (..., d); infinite where they are not finite."""
+        norm = _norm(np.asarray(theta, np.float64) - self.problem.theta_star)
+        with np.errstate(over="ignore"):
+            return np.asarray(MEASURES[self.measure](norm))
+
+    def of_mean_square(self, squared: ArrayLike) -> np.ndarray:
+        """The error that is drawn, of a root mean square: from values of E|theta - theta*|^2."""
+        return np.asarray(MEASURES[self.measure](np.sqrt(squared)))
+
+    def plot(self, fit: Descent) -> list[Axes]:
+        """Error and first two coordinates over the iterations, an axes each, of a run that kept iterates (``runs=``).
+
+        Raises
+        ------
+        ImportError
+            If matplotlib is not installed.
+        """
+        from ...plots import descent
+
+        return descent(self, fit)
+
+    @property
+    def _settings(self) -> dict[str, Any]:
+        step = self.step_sizes if isinstance(self.step_size, Schedule) else self.step_size
+        return {"step_size": step, "n_steps": self.n_steps, "theta0": self.theta0, "batch_size": self.batch_size}
+
+
+@dataclass(frozen=True)
+class OUExperiment:
+    r"""The Ornstein-Uhlenbeck model of SGD, :math:`d\theta = \kappa(\theta^* - \theta)\,dt + s\,dW`, by Euler-Maruyama.
+
+    Parameters
+    ----------
+    name : str
+        Name on the command line.
+    theta_star : tuple of float
+        Mean theta*, of length d; the start is zero.
+    kappa : float
+        Rate of mean reversion, per unit of time.
+    noise : float
+        Noise strength s, per square root of time.
+    t1 : float
+        End of the time interval from 0.
+    n_steps : int
+        Number of equal steps.
+    n_shown : int
+        Number of paths that are drawn, each with all its coordinates.
+    figures, figure, source, description
+        As in `SGDExperiment`.
+
+    Examples
+    --------
+    >>> import sdefast as sf
+    >>> run = sf.sgd_presets.figure(16).run(n_paths=100, seed=0)
+    >>> run.mean.shape
+    (1, 5)
+    """
+
+    name: str
+    theta_star: tuple[float, ...]
+    kappa: float
+    noise: float
+    t1: float
+    n_steps: int
+    n_shown: int = 1
+    figures: tuple[int, ...] = ()
+    figure: int | None = None
+    source: str = ""
+    description: str = ""
+
+    @property
+    def model(self) -> LinearSDE:
+        """The equation, with its closed forms."""
+        one = np.eye(len(self.theta_star))
+        return LinearSDE(A=-self.kappa * one, b=self.kappa * np.array(self.theta_star), B=self.noise * one)
+
+    @property
+    def step_size(self) -> float:
+        """The step in time."""
+        return self.t1 / self.n_steps
+
+    def run(self, n_paths: int, **options: Any) -> Simulation:
+        """Run it by `simulate`, which takes the ``options``: ``seed``, ``save_at``, ``paths``, ``dtype``, ..."""
+        x0 = np.zeros(len(self.theta_star))
+        return simulate(self.model, x0=x0, t1=self.t1, n_steps=self.n_steps, n_paths=n_paths, **options)
+
+    def scheme_moments(self, t: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
+        """Mean and variance that Euler-Maruyama has at times ``t`` on its grid, each of shape (n_times, d).
+
+        After k steps h the mean is theta* (1 - a^k) and the variance s^2 h (1 - a^(2k)) / (1 - a^2), a = 1 - kappa h.
+        """
+        h = self.step_size
+        k = np.rint(np.asarray(t, np.float64) / h)[:, None]
+        a = 1 - self.kappa * h
+        mean = np.array(self.theta_star) * (1 - a**k)
+        variance = self.noise**2 * h * (1 - a ** (2 * k)) / (1 - a**2)
+        return mean, np.broadcast_to(variance, mean.shape)
+
+    def plot(self, run: Simulation, shown: Simulation) -> list[Axes]:
+        """Paths of ``shown``, beside exact mean and band, and variances of ``run`` over time, an axes each.
+
+        Raises
+        ------
+        ImportError
+            If matplotlib is not installed.
+        """
+        from ...plots import coordinates
+
+        return coordinates(self, run, shown)
+
+
+Experiment = SGDExperiment | OUExperiment
+
+_THETA_STAR = (0.1, -0.2, 1.0, 0.5, -0.5)
+_STEP, _SIGMA = 0.01, 0.1
+_COORDINATES = ("the test error", "the first coordinate beside its optimum", "the second coordinate beside its optimum")
+
+
+@dataclass(frozen=True)
+class _Group:
+    """Three figures of one experiment: its place in section 3.3, noise, step sizes of text and program, remarks."""
+
+    part: str
+    noise_std: float
+    stated: float | str
+    ran: float | str
+    remark: str
+    program_remark: str
+
+
+_GROUPS = (
+    _Group("(i) and (ii)", _SIGMA, 0.01, 0.02, "", ""),
+    _Group(
+        "(iii)", 1.0, 0.01, 0.02,
+        "The text goes on to sigma = 3 without a figure: --noise-std 3.",
+        "The program goes on to sigma = 3: --noise-std 3.",
+    ),
+    _Group(
+        "(iv), a step ten times larger", _SIGMA, 0.1, 0.2,
+        "The text says that it explodes; with the inputs and the step size that the text states it does not, as the "
+        "mean-square threshold is 2/7: it fluctuates.",
+        "It explodes: the mean-square threshold is 0.0413.",
+    ),
+    _Group("(iv), a step ten times smaller", _SIGMA, 0.001, 0.002, "", ""),
+    _Group(
+        "(v)", _SIGMA, "0.1/t", "1/t",
+        "t starts at 1. A quarter of the initial error is left at t = 1000.",
+        "The program's constant is 0.5, not the 0.1 of the text. The first 24 step sizes are beyond the mean-square "
+        "threshold 0.0413, and the error grows before it falls.",
+    ),
+)  # fmt: skip
+
+
+def names() -> tuple[str, ...]:
+    """The presets' names: "figure-1" to "figure-16", then the same with "-program".
+
+    Examples
+    --------
+    >>> import sdefast as sf
+    >>> sf.sgd_presets.names()[-1]
+    'figure-16-program'
+    """
+    return tuple(f"figure-{n}{end}" for end in ("", "-program") for n in range(1, 17))
+
+
+def named(name: str) -> Experiment:
+    """The preset of a name.
+
+    Raises
+    ------
+    ValueError
+        If there is none.
+
+    Examples
+    --------
+    >>> import sdefast as sf
+    >>> sf.sgd_presets.named("figure-3-program").measure
+    'half norm'
+    """
+    if name not in names():
+        raise ValueError(f"preset must be one of 'figure-1' to 'figure-16', or one with '-program' added, got {name!r}")
+    _, number, *program = name.split("-")
+    return figure(int(number), "program" if program else "text")
+
+
+def figure(number: int, as_: str = "text") -> Experiment:
+    """The experiment of one of the thesis' figures.
+
+    Parameters
+    ----------
+    number : int
+        Of the figure, from 1 to 16.
+    as_ : {"text", "program"}
+        As the text states it, or as the program that drew it ran it.
+
+    Returns
+    -------
+    SGDExperiment or, for figure 16, OUExperiment
+
+    Raises
+    ------
+    TypeError, ValueError
+        If there is no such figure.
+
+    Examples
+    --------
+    >>> import sdefast as sf
+    >>> print(sf.sgd_presets.figure(13, as_="program").step_size)
+    1/t
+    """
+    number = checks.count("number", number, most=16)
+    program = checks.choice("as_", as_, ("text", "program")) == "program"
+    name = f"figure-{number}" + "-program" * program
+    who = "as its program ran it" if program else "as its text states it"
+    if number == 16:
+        return _ou(name, f"thesis, figure 16, section 4.3, {who}", program)
+    group = _GROUPS[(number - 1) // 3]
+    source = f"thesis, figure {number}, section 3.3 {group.part}, {who}"
+    return _sgd(name, source, number, group, program)
+
+
+def _sgd(name: str, source: str, number: int, group: _Group, program: bool) -> SGDExperiment:
+    first = 3 * ((number - 1) // 3) + 1
+    step = group.ran if program else group.stated
+    what = f"Shows {_COORDINATES[number - first]}."
+    remark = group.program_remark if program else group.remark
+    return SGDExperiment(
+        name,
+        LeastSquares(_THETA_STAR, group.noise_std, inputs=Uniform(0.0, 5.0) if program else None),
+        Schedule(step) if isinstance(step, str) else step,
+        measure="half norm" if program else "squared norm",
+        first_shown=int(program),
+        n_shown=1 if program else 5,
+        figures=(first, first + 1, first + 2),
+        figure=number,
+        source=source,
+        description=" ".join(filter(None, (what, _PROGRAM if program else _TEXT, remark))),
+    )
+
+
+_TEXT = "The text speaks of several runs: five are drawn, from t = 0 on."
+_PROGRAM = (
+    "Inputs are uniform on (0, 5), the update has twice the program's nominal step size, and what is drawn, for one "
+    "run, is half the norm of theta - theta*, after each update."
+)
+
+
+def _ou(name: str, source: str, program: bool) -> OUExperiment:
+    if program:
+        return OUExperiment(
+            name, _THETA_STAR, kappa=0.1, noise=math.sqrt(_STEP * _SIGMA**2 / 2), t1=100.0, n_steps=10_000,
+            figures=(16,), figure=16, source=source,
+            description="Shows all coordinates of one path. The program's rate is 0.1 and its squared noise strength "
+            "gamma sigma^2 / 2, with steps of 0.01 up to time 100.",
+        )  # fmt: skip
+    return OUExperiment(
+        name, _THETA_STAR, kappa=1.0, noise=math.sqrt(_STEP * _SIGMA**2), t1=10.0, n_steps=1000,
+        figures=(16,), figure=16, source=source,
+        description="Shows all coordinates of one path. Section 4.2 gives the rate 1 and the squared noise strength "
+        "gamma sigma^2; section 4.3 states no numbers, so gamma, sigma, theta* and the start are those of section 3.3, "
+        "the step is gamma, as in equation 5, and the end is that of its 1000 iterations, time 10.",
+    )  # fmt: skip
+
+
+def _norm(delta: np.ndarray) -> np.ndarray:
+    """The norm over the last axis, up to the largest float64; infinite where a coordinate is not finite."""
+    largest = np.abs(delta).max(axis=-1)
+    finite = np.isfinite(largest)
+    scale = np.where(finite & (largest > 0), largest, 1.0)
+    with np.errstate(over="ignore", invalid="ignore"):
+        norm = scale * np.sqrt(np.sum((delta / scale[..., None]) ** 2, axis=-1))
+    return np.where(finite, norm, np.inf)

@@ -1,0 +1,1 @@
+"""Exact laws of SGD on least squares."""

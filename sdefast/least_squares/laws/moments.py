@@ -1,0 +1,343 @@
+r"""Second and fourth moments of the inputs: all that the exact results need to know about a problem.
+
+With :math:`\delta = \theta - \theta^*` and :math:`\xi = y - \langle\theta^*, x\rangle` the gradient of one sample is
+:math:`x(\langle x, \delta\rangle - \xi)`. Every law answers the same questions:
+
+=============== ============================================= ==========================================
+``hessian``     :math:`H = E\,xx'`
+``noise``       :math:`N = E\,\xi^2 xx'`                      :math:`\sigma^2 H` if the noise is independent of x
+``fourth(M)``   :math:`K(M) = E\,xx' M xx'`                   for symmetric M
+=============== ============================================= ==========================================
+
+and the second moment of the gradient of one sample over a random theta with given mean and covariance.
+"""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from ... import checks
+from ..inputs import InputLaw
+
+_TENSOR_DIM = 24  # the fourth-moment tensor of data in up to so many dimensions is small
+
+
+def covariance_matrix(name: str, value: Any) -> np.ndarray:
+    """A symmetric positive semidefinite matrix, as float64, with the rounding errors in its symmetry removed."""
+    given = checks.array(name, value, shape=(None, None))
+    if given.shape[0] != given.shape[1] or not len(given):
+        raise ValueError(f"{name} must have shape (d, d), got {given.shape}")
+    size = float(np.abs(given).max())
+    if np.abs(given - given.T).max() > 1e-10 * size:
+        i, j = np.unravel_index(np.abs(given - given.T).argmax(), given.shape)
+        raise ValueError(
+            f"{name} must be symmetric, got {given[i, j]:g} at {(int(i), int(j))} and {given[j, i]:g} across"
+        )
+    symmetric = np.asarray(0.5 * (given + given.T) + 0.0)
+    least = float(np.linalg.eigvalsh(symmetric)[0])
+    if least < -1e-10 * size:
+        raise ValueError(f"{name} must be positive semidefinite, got the eigenvalue {least:g}")
+    return symmetric
+
+
+def largest_row(matrix: np.ndarray) -> float:
+    """The largest sum of absolute values in a row, no eigenvalue being larger."""
+    return float(np.abs(matrix).sum(axis=1).max())
+
+
+class Moments(ABC):
+    """What a law of (x, y) tells the recursions."""
+
+    hessian: np.ndarray
+    noise: np.ndarray
+
+    @property
+    def dim(self) -> int:
+        """Number of parameters, d."""
+        return len(self.hessian)
+
+    @abstractmethod
+    def fourth(self, M: np.ndarray) -> np.ndarray:
+        """K(M) = E xx' M xx' for symmetric M of shape (..., d, d)."""
+
+    def times_hessian(self, M: np.ndarray) -> np.ndarray:
+        """H M for a matrix M of shape (..., d, d)."""
+        return np.asarray(self.hessian @ M)
+
+    def gradient_second_moment(self, mean: np.ndarray, covariance: np.ndarray | float = 0.0) -> np.ndarray:
+        """E (grad l)(grad l)' of one sample over delta with this mean (..., d) and covariance (..., d, d)."""
+        return np.asarray(self.fourth(mean[..., :, None] * mean[..., None, :] + covariance) + self.noise)
+
+    @property
+    def length_bound(self) -> float:
+        """A number R^2 with E[|x|^2 xx'] <= R^2 H, found with little work; infinite where there is none at hand."""
+        return math.inf
+
+    def modes(self) -> tuple[np.ndarray, np.ndarray]:
+        """The positive eigenvalues of H, of shape (r,), and their eigenvectors, of shape (d, r)."""
+        values, vectors = np.linalg.eigh(self.hessian)
+        kept = values > len(values) * np.finfo(float).eps * values[-1]
+        return values[kept], vectors[:, kept]
+
+    def spectrum(self) -> Spectrum | None:
+        """The reduction of the recursions to the eigenspaces of H, where there is one."""
+        return None
+
+    def scaled(self, scale: np.ndarray) -> Moments:
+        """Moments of the inputs diag(scale) x, to which SGD with one step size per parameter reduces."""
+        return ScaledMoments(self, scale)
+
+    def in_eigenbasis(self) -> tuple[Moments, np.ndarray | None]:
+        """The same law in coordinates in which its recursions are cheaper, with the basis (d, d) or None."""
+        return self, None
+
+
+class GaussianMoments(Moments):
+    """x ~ N(0, H), with noise of variance ``noise_variance`` independent of x."""
+
+    def __init__(self, hessian: np.ndarray, noise_variance: float) -> None:
+        self.hessian = hessian
+        self.noise = noise_variance * hessian
+        self.noise_variance = noise_variance
+        diagonal = np.diagonal(hessian)
+        self._diagonal = diagonal if np.array_equal(hessian, np.diag(diagonal)) else None
+
+    @property
+    def is_isotropic(self) -> bool:
+        """Whether H is a multiple of the identity."""
+        return self._diagonal is not None and bool((self._diagonal == self._diagonal[0]).all())
+
+    def times_hessian(self, M: np.ndarray) -> np.ndarray:
+        """H M, in O(d^2) where H is diagonal."""
+        return super().times_hessian(M) if self._diagonal is None else self._diagonal[:, None] * M
+
+    def fourth(self, M: np.ndarray) -> np.ndarray:
+        """K(M) = 2 H M H + tr(H M) H, by the theorem of Isserlis."""
+        HM = self.times_hessian(M)
+        trace = np.trace(HM, axis1=-2, axis2=-1)[..., None, None]
+        return np.asarray(2 * self.times_hessian(np.swapaxes(HM, -1, -2)) + trace * self.hessian)
+
+    @property
+    def length_bound(self) -> float:
+        """From E[|x|^2 xx'] = tr(H) H + 2 H^2."""
+        return float(np.trace(self.hessian)) + 2 * largest_row(self.hessian)
+
+    def spectrum(self) -> Spectrum:
+        """Mode by mode in the eigenbasis of H; a single mode where H is a multiple of the identity."""
+        d = self.dim
+        if self.is_isotropic:
+            c = float(self.hessian[0, 0])
+            return SymmetricSpectrum(np.array([c]), np.array([d]), np.array([[(d + 2) * c**2]]), self.noise_variance)
+        values, vectors = np.linalg.eigh(self.hessian)
+        values = np.maximum(values, 0.0)
+        fourth = 2 * np.diag(values**2) + np.outer(values, values)
+        return EigenSpectrum(values, np.ones(d, dtype=np.int64), fourth, self.noise_variance, vectors)
+
+    def scaled(self, scale: np.ndarray) -> Moments:
+        """diag(scale) x is Gaussian again."""
+        return GaussianMoments(scale[:, None] * self.hessian * scale, self.noise_variance)
+
+    def in_eigenbasis(self) -> tuple[Moments, np.ndarray | None]:
+        """N(0, diag of the eigenvalues)."""
+        if self._diagonal is not None:
+            return self, None
+        values, vectors = np.linalg.eigh(self.hessian)
+        return GaussianMoments(np.diag(np.maximum(values, 0.0)), self.noise_variance), vectors
+
+
+class IndependentMoments(Moments):
+    """Independent coordinates of one law, with noise of variance ``noise_variance`` independent of x."""
+
+    def __init__(self, law: InputLaw, dim: int, noise_variance: float) -> None:
+        self._law = law
+        self._mean, self._variance = law.mean, law.variance
+        self.hessian = self._variance * np.eye(dim) + self._mean**2
+        self.noise = noise_variance * self.hessian
+        self.noise_variance = noise_variance
+
+    def times_hessian(self, M: np.ndarray) -> np.ndarray:
+        """H M with H = v I + mu^2 11', in O(d^2)."""
+        return np.asarray(self._variance * M + self._mean**2 * M.sum(axis=-2, keepdims=True))
+
+    def fourth(self, M: np.ndarray) -> np.ndarray:
+        """K(M) from x = mu 1 + z, in O(d^2).
+
+        E[xx' q] with q = x'Mx = mu^2 1'M1 + 2 mu 1'Mz + z'Mz needs E q, E z_i q and E z_i z_j q; with v, c3 and c4 the
+        central moments,
+
+        - E q = mu^2 1'M1 + v tr M,
+        - E z_i q = 2 mu v (M1)_i + c3 M_ii,
+        - E z_i z_j q = 2 v^2 M_ij, and for i = j besides v E q + 2 mu c3 (M1)_i + (c4 - 3 v^2) M_ii.
+        """
+        mu, v = self._mean, self._variance
+        c4, c3 = self._law.fourth_central_moment, self._law.third_central_moment
+        rows, diagonal = M.sum(axis=-1), np.diagonal(M, axis1=-2, axis2=-1)
+        q = (mu**2 * rows.sum(axis=-1) + v * diagonal.sum(axis=-1))[..., None]
+        zq = 2 * mu * v * rows + c3 * diagonal
+        K = 2 * v**2 * M + (mu**2 * q + mu * zq)[..., :, None] + mu * zq[..., None, :]
+        index = np.arange(self.dim)
+        K[..., index, index] += v * q + 2 * mu * c3 * rows + (c4 - 3 * v**2) * diagonal
+        return np.asarray(K)
+
+    def spectrum(self) -> Spectrum:
+        """Two modes, the direction of (1, ..., 1) and the rest, by the symmetry under permutations of coordinates.
+
+        K maps matrices a I + b 11' to such matrices, and the parts of a matrix outside them do not couple back to the
+        traces in the two eigenspaces. If the mean is zero all directions form a single mode.
+        """
+        d, mu, v = self.dim, self._mean, self._variance
+        one = np.full((d, d), 1 / d)
+        if mu == 0 or d == 1:
+            projections, values, sizes = [np.eye(d)], [v + mu**2], [d]
+        else:
+            projections, values, sizes = [one, np.eye(d) - one], [v + d * mu**2, v], [1, d - 1]
+        moved = [self.fourth(P) / size for P, size in zip(projections, sizes, strict=True)]
+        fourth = np.array([[np.vdot(P, K) for K in moved] for P in projections])
+        return SymmetricSpectrum(np.array(values), np.array(sizes), fourth, self.noise_variance)
+
+
+class EmpiricalMoments(Moments):
+    """Rows (x_i, y_i) of data drawn uniformly; ``residuals`` are y_i - x_i' theta* at the minimiser.
+
+    The residuals are *not* independent of the inputs, only uncorrelated: the second moment of the gradient,
+    the mean of (x'delta - xi)^2 xx', keeps the product of x'delta with xi, which streams with independent noise lose.
+    """
+
+    def __init__(self, X: np.ndarray, residuals: np.ndarray) -> None:
+        self.X, self.residuals = X, residuals
+        self.hessian = X.T @ X / len(X)
+        self.noise = self._weighted(residuals**2)
+
+    def _weighted(self, weights: np.ndarray) -> np.ndarray:
+        """The mean of weight_i x_i x_i', for weights of shape (..., n)."""
+        return np.asarray((self.X.T * weights[..., None, :]) @ self.X / len(self.X))
+
+    def fourth(self, M: np.ndarray) -> np.ndarray:
+        """The mean of (x_i'M x_i) x_i x_i', in O(n d^2), or O(d^4) where that is less."""
+        if self._has_tensor:
+            return np.asarray(M.reshape(*M.shape[:-2], -1) @ self._tensors[0]).reshape(M.shape)
+        return self._weighted(((self.X @ M) * self.X).sum(axis=-1))
+
+    @cached_property
+    def length_bound(self) -> float:
+        """The largest squared length of a row."""
+        return float(np.einsum("ij,ij->i", self.X, self.X).max())
+
+    def gradient_second_moment(self, mean: np.ndarray, covariance: np.ndarray | float = 0.0) -> np.ndarray:
+        """The mean of E[(x_i'delta - xi_i)^2] x_i x_i'."""
+        if np.ndim(covariance) == 2 and self._has_tensor:
+            coupling = (mean @ self._tensors[1]).reshape(self.dim, self.dim)
+            return np.asarray(self.fourth(np.outer(mean, mean) + covariance) - 2 * coupling + self.noise)
+        weights = (mean @ self.X.T - self.residuals) ** 2
+        if np.ndim(covariance):
+            weights = weights + ((self.X @ covariance) * self.X).sum(axis=-1)
+        return self._weighted(weights)
+
+    def modes(self) -> tuple[np.ndarray, np.ndarray]:
+        """From the singular values of X, whose rank is sharper than that of X'X."""
+        _, s, vectors = np.linalg.svd(self.X, full_matrices=False)
+        kept = s > max(self.X.shape) * np.finfo(float).eps * s[0]
+        return s[kept] ** 2 / len(self.X), vectors[kept].T
+
+    def scaled(self, scale: np.ndarray) -> Moments:
+        """The data with scaled columns."""
+        return EmpiricalMoments(self.X * scale, self.residuals)
+
+    @property
+    def _has_tensor(self) -> bool:
+        n, d = self.X.shape
+        return bool(d <= _TENSOR_DIM and n > d**2)
+
+    @cached_property
+    def _tensors(self) -> tuple[np.ndarray, np.ndarray]:
+        """The means of x x x x, of shape (d^2, d^2), and of xi x x x, of shape (d, d^2)."""
+        d, n = self.dim, len(self.X)
+        fourth, third = np.zeros((d * d, d * d)), np.zeros((d, d * d))
+        for start in range(0, n, 4096):
+            X, xi = self.X[start : start + 4096], self.residuals[start : start + 4096]
+            products = (X[:, :, None] * X[:, None, :]).reshape(len(X), d * d)
+            fourth += products.T @ products
+            third += (X.T * xi) @ products
+        return fourth / n, third / n
+
+
+class ScaledMoments(Moments):
+    """Moments of diag(scale) x for another law of x."""
+
+    def __init__(self, law: Moments, scale: np.ndarray) -> None:
+        self._law = law
+        self._scale = np.outer(scale, scale)
+        self.hessian = self._scale * law.hessian
+        self.noise = self._scale * law.noise
+
+    def fourth(self, M: np.ndarray) -> np.ndarray:
+        """S K(S M S) S with S = diag(scale)."""
+        return np.asarray(self._scale * self._law.fourth(self._scale * M))
+
+
+@dataclass(frozen=True)
+class Spectrum(ABC):
+    """The recursion of the second moment on the eigenspaces of H, in the r numbers w_a = tr(P_a E delta delta').
+
+    P_a projects on the eigenspace of ``values[a]``, of dimension ``sizes[a]``; ``fourth[a, b]`` is
+    tr(P_a K(P_b)) / sizes[b]. For one step size per iteration the w_a are closed under the recursion, see
+    `expectations.mode_errors`.
+    """
+
+    values: np.ndarray
+    sizes: np.ndarray
+    fourth: np.ndarray
+    noise_variance: float
+
+    @property
+    def noise(self) -> np.ndarray:
+        """tr(P_a N)."""
+        return np.asarray(self.noise_variance * self.values * self.sizes)
+
+    @abstractmethod
+    def squares(self, delta: np.ndarray) -> np.ndarray:
+        """|P_a delta|^2, of shape (r,)."""
+
+    @abstractmethod
+    def matrix(self, w: np.ndarray) -> np.ndarray:
+        """The matrix sum_a (w_a / sizes[a]) P_a, of shape (d, d)."""
+
+
+@dataclass(frozen=True)
+class EigenSpectrum(Spectrum):
+    """One mode per eigenvector, the columns of ``vectors``."""
+
+    vectors: np.ndarray
+
+    def squares(self, delta: np.ndarray) -> np.ndarray:
+        """Squares of the coordinates in the eigenbasis."""
+        return np.asarray((delta @ self.vectors) ** 2)
+
+    def matrix(self, w: np.ndarray) -> np.ndarray:
+        """Q diag(w) Q'."""
+        return np.asarray((self.vectors * w) @ self.vectors.T)
+
+
+@dataclass(frozen=True)
+class SymmetricSpectrum(Spectrum):
+    """One mode of all directions, or two: (1, ..., 1) and the rest."""
+
+    def squares(self, delta: np.ndarray) -> np.ndarray:
+        """The squared length, or its parts along (1, ..., 1) and across."""
+        if len(self.values) == 1:
+            return np.array([delta @ delta])
+        across = delta - delta.mean()
+        return np.array([math.fsum(delta) ** 2 / len(delta), across @ across])
+
+    def matrix(self, w: np.ndarray) -> np.ndarray:
+        """A matrix a I + b 11'."""
+        d, per_dimension = int(self.sizes.sum()), w / self.sizes
+        if len(w) == 1:
+            return np.asarray(per_dimension[0] * np.eye(d))
+        return np.asarray(per_dimension[1] * np.eye(d) + (per_dimension[0] - per_dimension[1]) / d)

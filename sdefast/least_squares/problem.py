@@ -1,0 +1,408 @@
+"""Least squares, streamed or on data: losses, gradients, their noise, and the exact laws of SGD on them."""
+
+from __future__ import annotations
+
+import math
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from .. import checks
+from ..sde.models import laws
+from ..sde.models.base import Model
+from .inputs import InputLaw, Normal
+from .laws import modified
+from .laws.exact import ExactLaws
+from .laws.moments import EmpiricalMoments, GaussianMoments, IndependentMoments, Moments, covariance_matrix
+
+
+class LeastSquares(ExactLaws):
+    r"""Linear least squares as a problem for stochastic gradient descent.
+
+    The loss of one sample is :math:`\ell(\theta) = \frac12 (y - \langle\theta, x\rangle)^2`. Samples are streamed,
+    :math:`y = \langle\theta^*, x\rangle + \xi` with :math:`\xi \sim N(0, \sigma^2)` independent of x, or drawn with
+    replacement from data. SGD with step sizes g_k and batches of B samples is
+
+    .. math::
+
+        \theta_{k+1} = \theta_k - g_k \frac1B \sum_{b=1}^B \nabla\ell_b(\theta_k), \qquad
+        \nabla\ell(\theta) = x\,(\langle\theta, x\rangle - y) .
+
+    All laws below are exact, in every dimension, for every step size.
+
+    Parameters
+    ----------
+    theta_star : array_like of shape (d,), optional
+        The parameters that streamed samples follow.
+    noise_std : float, optional
+        Standard deviation sigma of the noise in streamed y, not negative. It must be given with ``theta_star``.
+    covariance : array_like of shape (d, d), optional
+        H, for inputs x ~ N(0, H): symmetric positive semidefinite; the identity by default.
+    inputs : InputLaw, optional
+        Law of independent coordinates of x, of those in ``sf.inputs``: `Normal()` by default, `Uniform`,
+        `Rademacher` or `Student`, such as ``sf.inputs.Uniform(-1, 1)``; all but the first exclude ``covariance``.
+    data : tuple of array_like, optional
+        (X, y) of shapes (n, d) and (n,), instead of all the other arguments.
+
+    Attributes
+    ----------
+    dim : int
+        Number of parameters, d.
+    theta_star : numpy.ndarray
+        The minimiser of the loss, of shape (d,). For data the least-squares solution; if X has not full column rank,
+        the one of minimum norm, to which SGD from zero converges. Directions that the inputs never take keep their
+        start for ever: errors count them, floors and thresholds do not.
+    noise_std : float
+        sigma; for data the root of the mean squared residual, so that the least loss is noise_std^2 / 2 in any case.
+    hessian : numpy.ndarray
+        H = E xx', or X'X / n: the Hessian of the loss, of shape (d, d). It is no covariance if the mean of x is not 0.
+    inputs : InputLaw or None
+        The law of the coordinates; None for data.
+    data : tuple of numpy.ndarray or None
+        (X, y), read-only copies.
+
+    Raises
+    ------
+    ValueError
+        If arguments are missing, exclude each other, or have values or shapes out of range; if the variance of the
+        inputs is infinite.
+
+    Notes
+    -----
+    Problems are immutable, compare and hash by value, and can be pickled.
+
+    References
+    ----------
+    Li, Tai and E, Journal of Machine Learning Research 20, 2019. Polyak and Juditsky, SIAM Journal on Control and
+    Optimization 30, 1992. Bach and Moulines, Advances in Neural Information Processing Systems 26, 2013.
+
+    Examples
+    --------
+    >>> from sdefast.least_squares import LeastSquares
+    >>> problem = LeastSquares(theta_star=[0.1, -0.2, 1.0, 0.5, -0.5], noise_std=0.1)
+    >>> float(problem.expected_error(step_size=0.01, n_steps=1000)[-1].round(8))
+    0.00025907
+    """
+
+    _NAMES: ClassVar[tuple[str, ...]] = ("theta_star", "noise_std", "covariance", "inputs", "data")
+
+    inputs: InputLaw | None
+    data: tuple[np.ndarray, np.ndarray] | None
+    _residuals: np.ndarray
+    _padded: dict[tuple[np.dtype, int], np.ndarray]
+
+    def __init__(
+        self,
+        theta_star: ArrayLike | None = None,
+        noise_std: float | None = None,
+        covariance: ArrayLike | None = None,
+        inputs: InputLaw | None = None,
+        data: tuple[ArrayLike, ArrayLike] | None = None,
+    ) -> None:
+        given = (theta_star, noise_std, covariance, inputs, data)
+        if data is None:
+            self._stream(theta_star, noise_std, covariance, inputs)
+        else:
+            others = [name for name, value in zip(self._NAMES, given, strict=True) if value is not None][:-1]
+            if others:
+                raise ValueError(f"data excludes {' and '.join(others)}: the data say all")
+            self._read(data)
+        _freeze(self.theta_star, self._moments.hessian)
+
+    def _stream(self, theta_star: Any, noise_std: Any, covariance: Any, inputs: Any) -> None:
+        for name, value in (("theta_star", theta_star), ("noise_std", noise_std)):
+            if value is None:
+                raise ValueError(f"{name} must be given, or data=(X, y)")
+        theta = checks.array("theta_star", theta_star, shape=(None,)) + 0.0
+        d = checks.count("the number of entries of theta_star", len(theta))
+        sigma = checks.real("noise_std", noise_std, least=0.0) + 0.0
+        law = Normal() if inputs is None else inputs
+        if not isinstance(law, InputLaw):
+            raise TypeError(f"inputs must be a law such as sf.inputs.Uniform(-1, 1), got {inputs!r}")
+        if isinstance(law, Normal):
+            H = np.eye(d) if covariance is None else covariance_matrix("covariance", covariance)
+            if H.shape != (d, d):
+                raise ValueError(f"covariance must have shape {(d, d)} as theta_star has {d} entries, got {H.shape}")
+            moments: Moments = GaussianMoments(H, sigma**2)
+        elif covariance is not None:
+            raise ValueError(f"covariance needs Gaussian inputs, got inputs={inputs!r}")
+        else:
+            moments = IndependentMoments(law, d, sigma**2)
+        self._set(theta_star=theta, noise_std=sigma, inputs=law, data=None, _moments=moments)
+
+    def _read(self, data: Any) -> None:
+        if not isinstance(data, (tuple, list)) or len(data) != 2:
+            got = f"{type(data).__name__} of {len(data)}" if isinstance(data, (tuple, list)) else type(data).__name__
+            raise TypeError(f"data must be a pair (X, y), got {got}")
+        X = np.ascontiguousarray(checks.array("X of data", data[0], shape=(None, None)) + 0.0)
+        if 0 in X.shape:
+            raise ValueError(f"X of data must have at least one row and one column, got shape {X.shape}")
+        y = checks.array("y of data", data[1], shape=(len(X),)) + 0.0
+        theta = np.linalg.lstsq(X, y, rcond=None)[0]
+        residuals = y - (X * theta).sum(axis=1)  # equal rows have equal residuals, which a matrix product may not give
+        _freeze(X, y)
+        sigma = math.sqrt(float(residuals @ residuals) / len(X))
+        self._set(theta_star=theta, noise_std=sigma, inputs=None, data=(X, y), _moments=EmpiricalMoments(X, residuals))
+        self._set(_residuals=residuals, _padded={})
+
+    def _set(self, **values: Any) -> None:
+        for name, value in values.items():
+            object.__setattr__(self, name, value)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        raise AttributeError(f"a LeastSquares problem cannot be changed: make another one with its own {name}")
+
+    def __delattr__(self, name: str) -> None:
+        raise AttributeError(f"a LeastSquares problem cannot be changed: {name} stays")
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle as a call, so that the copy's arrays are read-only too."""
+        return type(self), self._arguments()
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, LeastSquares) and self._key() == other._key()
+
+    def __hash__(self) -> int:
+        return hash(self._key())
+
+    def __repr__(self) -> str:
+        if self.data is not None:
+            return f"LeastSquares(data of {len(self.data[0])} rows, dim={self.dim})"
+        law = self.inputs if self.covariance is None or self._isotropic == 1 else "N(0, covariance)"
+        return f"LeastSquares(dim={self.dim}, noise_std={self.noise_std:g}, inputs={law})"
+
+    def _arguments(self) -> tuple[Any, ...]:
+        if self.data is not None:
+            return None, None, None, None, self.data
+        return self.theta_star, self.noise_std, self.covariance, self.inputs, None
+
+    def _key(self) -> tuple[Any, ...]:
+        if self.data is not None:
+            return self.data[0].shape, self.data[0].tobytes(), self.data[1].tobytes()
+        return self.theta_star.tobytes(), self.noise_std, self.hessian.tobytes(), self.inputs
+
+    @property
+    def covariance(self) -> np.ndarray | None:
+        """The covariance H of Gaussian inputs, of shape (d, d); None for other laws and for data."""
+        return self.hessian if isinstance(self._moments, GaussianMoments) else None
+
+    @property
+    def is_finite(self) -> bool:
+        """Whether samples are drawn from data."""
+        return self.data is not None
+
+    @property
+    def n_data(self) -> int | None:
+        """Number of rows of the data; None for streams."""
+        return None if self.data is None else len(self.data[0])
+
+    def padded_rows(self, dtype: np.dtype, vector: int) -> np.ndarray:
+        """The rows of the data as kernels read them: x, then y - <theta*, x>, then zeros up to whole vectors.
+
+        They are kept, for the next call.
+        """
+        if self.data is None:
+            raise ValueError("rows are those of a problem on data")
+        key = (dtype, vector)
+        if key not in self._padded:
+            n, d = self.data[0].shape
+            rows = _aligned((n, -(-(d + 1) // vector) * vector), dtype)
+            rows[:, :d], rows[:, d] = self.data[0], self._residuals
+            if not np.isfinite(rows).all():
+                raise ValueError(f"data must be finite in {dtype.name}")
+            _freeze(rows)
+            self._padded[key] = rows
+        return self._padded[key]
+
+    # Loss, gradient and gradient noise
+
+    def loss(self, theta: ArrayLike) -> Any:
+        r"""The loss :math:`L(\theta) = \frac12 E (y - \langle\theta, x\rangle)^2 = \frac12(\delta'H\delta + \sigma^2)`.
+
+        For data the mean over the rows. ``theta`` has shape (..., d), the result shape (...).
+        """
+        delta = self._delta(theta)
+        return laws.unwrap(0.5 * (np.sum((delta @ self.hessian) * delta, axis=-1) + self.noise_std**2))
+
+    def gradient(self, theta: ArrayLike) -> np.ndarray:
+        r"""The gradient :math:`H (\theta - \theta^*)` of the loss, of the shape (..., d) of ``theta``."""
+        return np.asarray(self._delta(theta) @ self.hessian)
+
+    def sample_gradient(self, theta: ArrayLike, x: ArrayLike, y: ArrayLike) -> np.ndarray:
+        r"""The gradient :math:`x (\langle\theta, x\rangle - y)` of one sample's loss.
+
+        ``theta`` and ``x`` have shape (..., d), ``y`` has shape (...); they broadcast against each other.
+        """
+        theta, x, y = self._points("theta", theta), self._points("x", x), checks.array("y", y)
+        return np.asarray(x * (np.sum(theta * x, axis=-1) - y)[..., None])
+
+    def martingale_difference(self, theta: ArrayLike, x: ArrayLike, y: ArrayLike) -> np.ndarray:
+        r"""The noise :math:`m = \nabla L(\theta) - \nabla\ell(\theta)` of one sample's gradient; it has mean zero.
+
+        SGD is :math:`\theta_{k+1} = \theta_k - g H (\theta_k - \theta^*) + g m_k`. Shapes as in `sample_gradient`.
+        """
+        return np.asarray(self.gradient(theta) - self.sample_gradient(theta, x, y))
+
+    def gradient_covariance(self, theta: ArrayLike, batch_size: int = 1) -> np.ndarray:
+        r"""The covariance :math:`\Sigma(\theta) / B` of a mini-batch's gradient, of shape (..., d, d).
+
+        For Gaussian inputs :math:`\Sigma = (\delta'H\delta + \sigma^2) H + H\delta\delta'H`. Data are drawn with
+        replacement.
+
+        Raises
+        ------
+        ValueError
+            If the fourth moment of the inputs is infinite.
+        """
+        delta, B = self._delta(theta), checks.count("batch_size", batch_size)
+        mean = delta @ self.hessian
+        second = self._moments.gradient_second_moment(delta)
+        return np.asarray((second - mean[..., :, None] * mean[..., None, :]) / B)
+
+    @property
+    def gradient_noise_dim(self) -> int:
+        """Number of normals that `gradient_noise` takes: d + 1 for Gaussian inputs with a covariance, otherwise d."""
+        return self.dim + (self.covariance is not None and self._isotropic is None)
+
+    def gradient_noise(self, theta: ArrayLike, z: ArrayLike, batch_size: int = 1) -> np.ndarray:
+        r"""Gaussian noise with the covariance `gradient_covariance`, from standard normals.
+
+        For H = c I in O(d), with the symmetric root of the covariance: :math:`\sqrt a\,z + v \langle v, z\rangle /
+        (\sqrt{a + |v|^2} + \sqrt a)` with :math:`v = c\,\delta` and :math:`a = c\,(c\,|\delta|^2 + \sigma^2)`. For
+        other Gaussian inputs :math:`\sqrt{\delta'H\delta + \sigma^2}\, H^{1/2} z_{1..d} + H\delta\, z_{d+1}`. For other
+        laws and for data with the symmetric root of the matrix, in O(d^3).
+
+        Parameters
+        ----------
+        theta : array_like of shape (..., d)
+            Parameters.
+        z : array_like of shape (..., gradient_noise_dim)
+            Standard normals; leading axes broadcast with those of ``theta``.
+        batch_size : int
+            Samples per step.
+
+        Returns
+        -------
+        numpy.ndarray
+            Of shape (..., d).
+        """
+        delta, B = self._delta(theta), checks.count("batch_size", batch_size)
+        z = checks.array("z", z)
+        if z.ndim == 0 or z.shape[-1] != self.gradient_noise_dim:
+            raise ValueError(f"z must have shape (..., {self.gradient_noise_dim}), got {z.shape}")
+        if self._isotropic is not None:
+            noise = self._isotropic_noise(delta, z, self._isotropic)
+        elif self.covariance is not None:
+            slope = delta @ self.hessian
+            scale = np.sqrt(np.sum(slope * delta, axis=-1, keepdims=True) + self.noise_std**2)
+            noise = scale * (z[..., :-1] @ _symmetric_root(self.hessian)) + slope * z[..., -1:]
+        else:
+            noise = (_symmetric_root(self.gradient_covariance(theta)) @ z[..., None])[..., 0]
+        return np.asarray(noise / math.sqrt(B))
+
+    # The equations that SGD follows -----------------------------------------------------------------------------
+
+    def modified_equation(
+        self, step_size: float, *, order: int = 1, covariance: str = "full", batch_size: int = 1
+    ) -> Model:
+        r"""The stochastic modified equation, an SDE for `simulate`: iteration k is time k ``step_size``.
+
+        Parameters
+        ----------
+        step_size : float
+            The constant step size gamma.
+        order : {1, 2}
+            Weak order in gamma: drift :math:`-H\delta` or :math:`-(H + \frac\gamma2 H^2)\delta`.
+        covariance : {"full", "isotropic"}
+            That of the gradient noise at theta, or at theta* (an Ornstein-Uhlenbeck process with closed forms).
+        batch_size : int
+            Samples of an iteration.
+
+        Returns
+        -------
+        Model
+            An `SDE`, or for "isotropic" a `LinearSDE`.
+
+        Raises
+        ------
+        ValueError
+            If an argument is out of range, or inputs are not Gaussian.
+
+        References
+        ----------
+        Li, Tai and E, Journal of Machine Learning Research 20, 2019.
+
+        Examples
+        --------
+        >>> import sdefast as sf
+        >>> problem = sf.LeastSquares(theta_star=[0.1, -0.2], noise_std=0.1)
+        >>> sde = problem.modified_equation(0.1, order=2)
+        >>> run = sf.simulate(sde, x0=(0.0, 0.0), t1=2.0, n_steps=200, n_paths=10_000, seed=1)
+        >>> bool(abs(run.mean[0, 0] - 0.1 * (1 - 2.718281828 ** (-2 * 1.05))) < 1e-2)
+        True
+        """
+        step, order, covariance, batch = modified.checked(step_size, order, covariance, batch_size)
+        H = self._gaussian_hessian("modified_equation")
+        make = modified.full if covariance == "full" else modified.ornstein_uhlenbeck
+        return make(H, self.theta_star, self.noise_std, step, order, batch)
+
+    def modified_expected_error(
+        self, t: ArrayLike, step_size: float, *, order: int = 1, covariance: str = "full", batch_size: int = 1,
+        theta0: ArrayLike | None = None,
+    ) -> np.ndarray:  # fmt: skip
+        """The exact E|theta(t) - theta*|^2 of `modified_equation`, of the shape of the times ``t``.
+
+        Parameters as there; ``theta0`` is the start, of shape (d,), zero by default.
+        """
+        settings = modified.checked(step_size, order, covariance, batch_size)
+        times = checks.array("t", t)
+        if (times < 0).any():
+            raise ValueError(f"t must not be negative, got {times.min():g}")
+        values, vectors = np.linalg.eigh(self._gaussian_hessian("modified_expected_error"))
+        start = checks.array("theta0", np.zeros(self.dim) if theta0 is None else theta0, shape=(self.dim,))
+        squares = (vectors.T @ (start - self.theta_star)) ** 2
+        return modified.expected_errors(values, squares, self.noise_std, settings, times)
+
+    def _gaussian_hessian(self, what: str) -> np.ndarray:
+        if self.covariance is None:
+            raise ValueError(f"{what} needs Gaussian inputs, not {self!r}")
+        return self.covariance
+
+    def _isotropic_noise(self, delta: np.ndarray, z: np.ndarray, c: float) -> np.ndarray:
+        v = c * delta
+        squared = np.sum(v**2, axis=-1, keepdims=True)
+        root_a = np.sqrt(squared + c * self.noise_std**2)
+        denominator = np.sqrt(root_a**2 + squared) + root_a
+        along = np.sum(v * z, axis=-1, keepdims=True)
+        # The denominator is zero only where v is: without noise, at the minimiser.
+        return np.asarray(root_a * z + v * (along / np.where(denominator > 0, denominator, 1.0)))
+
+    def _points(self, name: str, value: ArrayLike) -> np.ndarray:
+        points = checks.array(name, value)
+        if points.ndim == 0 or points.shape[-1] != self.dim:
+            raise ValueError(f"{name} must have shape (..., {self.dim}), got {points.shape}")
+        return points
+
+    def _delta(self, theta: ArrayLike) -> np.ndarray:
+        return np.asarray(self._points("theta", theta) - self.theta_star)
+
+
+def _symmetric_root(matrix: np.ndarray) -> np.ndarray:
+    """The symmetric root of a positive semidefinite matrix of shape (..., d, d)."""
+    values, vectors = np.linalg.eigh(matrix)
+    roots = np.sqrt(np.maximum(values, 0.0))
+    return np.asarray((vectors * roots[..., None, :]) @ np.swapaxes(vectors, -1, -2))
+
+
+def _aligned(shape: tuple[int, int], dtype: np.dtype) -> np.ndarray:
+    """Zeros whose rows begin with cache lines if their length is one of lines."""
+    n, line = math.prod(shape), 64 // dtype.itemsize
+    memory = np.zeros(n + line, dtype)
+    first = -memory.ctypes.data // dtype.itemsize % line
+    return memory[first : first + n].reshape(shape)
+
+
+def _freeze(*arrays: np.ndarray) -> None:
+    for array in arrays:
+        array.flags.writeable = False

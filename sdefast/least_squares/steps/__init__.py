@@ -1,0 +1,1 @@
+"""Iterations of SGD: what one does, and its kernels."""

@@ -1,0 +1,70 @@
+"""The coordinates in which kernels run SGD: delta = theta - theta*, turned into the eigenbasis of H where it helps.
+
+Inputs N(0, H) with H = Q diag(h) Q' are Q times independent normals of standard deviations sqrt(h). So Q'delta follows
+the same recursion with independent inputs, in O(d) instead of O(d^2) an iteration, and has the same length. That needs
+one step size for all parameters.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..problem import LeastSquares
+
+
+@dataclass(frozen=True, eq=False)
+class Coordinates:
+    """``basis`` Q, or None for the identity; ``scales`` of the inputs, or None where they are all 1.
+
+    Where parameters have step sizes of their own, correlated inputs stay what they are: ``root`` times normals.
+    """
+
+    star: np.ndarray
+    basis: np.ndarray | None = None
+    scales: np.ndarray | None = None
+    root: np.ndarray | None = None
+
+    @classmethod
+    def of(cls, problem: LeastSquares, per_parameter: bool) -> Coordinates:
+        """Those for a problem."""
+        star, H = problem.theta_star, problem.covariance
+        if H is None or np.array_equal(H, np.eye(len(H))):
+            return cls(star)
+        if np.array_equal(H, np.diag(np.diag(H))):
+            return cls(star, scales=np.sqrt(np.diag(H)))
+        if per_parameter:
+            return cls(star, root=_root(H))
+        values, vectors = np.linalg.eigh(H)
+        values[values <= len(H) * np.finfo(float).eps * values[-1]] = 0.0  # directions that inputs never take
+        return cls(star, vectors, np.sqrt(values))
+
+    def rows(self, theta: np.ndarray) -> np.ndarray:
+        """Rows (d, n) of the kernel from parameters (n, d)."""
+        delta = np.ascontiguousarray((theta - self.star).T)
+        return delta if self.basis is None else _product(self.basis.T, delta)
+
+    def theta(self, rows: np.ndarray, chosen: np.ndarray) -> np.ndarray:
+        """The chosen parameters (..., n_chosen, n) from rows (..., d, n)."""
+        star = self.star[chosen, None]
+        if self.basis is None:
+            return np.asarray(star + rows[..., chosen, :])
+        return np.asarray(star + _product(self.basis[chosen], rows))
+
+
+def _product(matrix: np.ndarray, vectors: np.ndarray) -> np.ndarray:
+    """A matrix times vectors of shape (..., d, n), whose bits do not depend on how many there are."""
+    result = np.zeros((*vectors.shape[:-2], len(matrix), vectors.shape[-1]))
+    for j, column in enumerate(matrix.T):  # one direction after the other, as a matrix product does not
+        result += column[:, None] * vectors[..., j : j + 1, :]
+    return result
+
+
+def _root(H: np.ndarray) -> np.ndarray:
+    """R with R R' = H, triangular if H is not singular."""
+    try:
+        return np.linalg.cholesky(H)
+    except np.linalg.LinAlgError:
+        values, vectors = np.linalg.eigh(H)
+        return np.asarray(vectors * np.sqrt(np.maximum(values, 0.0)))

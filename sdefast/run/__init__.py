@@ -1,0 +1,1 @@
+"""What every family shares: where a run runs."""

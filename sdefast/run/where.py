@@ -1,0 +1,99 @@
+"""Where a run's tiles run: a GPU, threads, or an executor; and putting together what they give."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Generator
+from concurrent.futures import Executor
+from contextlib import closing, nullcontext
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from .. import _core
+from ..engine import executors
+from ..engine.statistics import Nodes
+from ..engine.tiles import Tile, TileResult
+from ..sde import prepare
+from ..sde.result import Cost
+
+if TYPE_CHECKING:
+    from ..cuda.target import Device
+
+Progress = Callable[[int], object]
+
+
+class Outcome(NamedTuple):
+    """What a run gives: states (n_saves, rows, n_chains) if they are kept, statistics, counts of a histogram."""
+
+    states: Any
+    nodes: tuple[Nodes, ...]
+    counts: np.ndarray | None
+
+
+class Where(NamedTuple):
+    """A GPU, or threads or an executor."""
+
+    executor: Executor | None
+    threads: int
+    gpu: Device | None
+
+    @classmethod
+    def of(cls, device: Any, threads: Any, executor: Any) -> Where:
+        """What the arguments of that name ask for, checked."""
+        return cls(executor, prepare.workers(executor, threads), _gpu(device, executor))
+
+    def run(self, whole: Tile, progress: Progress | None) -> Outcome:
+        """Run a tile, cut into as many as it takes."""
+        states, results = self._begin(whole, progress)
+        nodes: tuple[Nodes, ...] = tuple({} for _ in whole.gathered)
+        counts = None if whole.histogram is None else whole.histogram.empty(len(whole.saves), whole.dim)
+        with closing(results):  # also when Ctrl-C comes while they are merged
+            for result in results:
+                for gathered, all_nodes, new in zip(whole.gathered, nodes, result.nodes, strict=True):
+                    gathered.layout.add(all_nodes, new)
+                if counts is not None:
+                    counts += result.counts
+        return Outcome(states, nodes, counts)
+
+    def _begin(self, whole: Tile, progress: Progress | None) -> tuple[Any, Generator[TileResult]]:
+        """Memory for the states, and the results, which fill it."""
+        if self.gpu is not None:
+            from ..cuda import run
+
+            memory = run.allocate(whole, self.gpu)
+            return memory.states, run.run(whole, memory, self.gpu, progress)
+        shape = (len(whole.saves), whole.dim, whole.n_chains)
+        states = np.empty(shape, whole.start.dtype) if whole.keep_paths else None
+        return states, executors.run(whole, states, self.executor, self.threads, progress)
+
+    def cost(self, started: float) -> Cost:
+        """What a run took that began at that time of `time.perf_counter`."""
+        seconds = time.perf_counter() - started
+        if self.gpu is not None:
+            return Cost(seconds, 1, self.gpu.architecture, self.gpu.name)
+        threads = f"{self.threads} thread{'s' * (self.threads > 1)}"
+        name = threads if self.executor is None else type(self.executor).__name__
+        return Cost(seconds, self.threads, _core.isa, name)
+
+
+def _gpu(device: Any, executor: Any) -> Device | None:
+    """The GPU that was asked for, if any."""
+    if not isinstance(device, str):
+        raise TypeError(f"device must be 'cpu', 'cuda' or 'cuda:N', got {device!r}")
+    if device == "cpu":
+        return None
+    if executor is not None:
+        raise TypeError(f"executor is for device='cpu', got it with device={device!r}")
+    from .. import cuda
+
+    return cuda.find(device)
+
+
+def progress_bar(wanted: bool, name: str, total: int | None, unit: str) -> Any:
+    """A progress bar as a context manager, or one of None."""
+    if not wanted:
+        return nullcontext()
+    from tqdm.auto import tqdm
+
+    return tqdm(total=total, unit=unit, unit_scale=True, desc=name)

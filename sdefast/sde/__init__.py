@@ -1,0 +1,1 @@
+"""Simulating stochastic differential equations: models, schemes, what is observed along a path."""

@@ -1,0 +1,279 @@
+"""The chain that a run simulates, as expressions: a scheme's step, boundaries, functionals, a condition to stop."""
+
+from __future__ import annotations
+
+from collections import namedtuple
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, fields, replace
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+
+from ..engine.grid import TimeGrid
+from ..jit.compile import Program
+from ..jit.emit import CLOCK, Step, observer_source, stepper_source
+from ..trace import Expr, all_parts, as_expr, captured, constant, evaluate, select, substitute, symbol
+from .functionals import Functional, Move, as_number, call_with
+from .schemes.base import Interval, Scheme
+from .schemes.equation import Equation, Vector, parameter_symbol
+
+if TYPE_CHECKING:
+    from .boundaries import Boundary
+    from .sde import SDE
+
+#: Steps at once for steps of up to so many operations: short ones gain by keeping the state in registers.
+_AT_ONCE = ((12, 4), (24, 2))
+
+
+@dataclass(frozen=True)
+class Extras:
+    """What else happens to a chain.
+
+    ``functionals`` and ``expectations`` are pairs of a name and what it stands for.
+    """
+
+    boundaries: tuple[Boundary, ...] = ()
+    functionals: tuple[tuple[str, Functional], ...] = ()
+    stop_when: Callable[..., Any] | None = None
+    antithetic: bool = False
+    expectations: tuple[tuple[str, Callable[..., Any]], ...] = ()
+    controls: tuple[tuple[str, Callable[..., Any], Any], ...] = ()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Functions travel by value: lambdas too reach a file or another process."""
+        import cloudpickle
+
+        return _unpickle, (cloudpickle.dumps({field.name: getattr(self, field.name) for field in fields(self)}),)
+
+    @cached_property
+    def captured(self) -> Any:
+        """What the functions depend on besides their arguments."""
+        others = [vars(functional) for _, functional in self.functionals]
+        return captured([self.stop_when, self.expectations, [f for _, f, _ in self.controls], others])
+
+    @property
+    def change_step(self) -> bool:
+        """Whether a step is more than the scheme's."""
+        return bool(self.boundaries or self.functionals or self.stop_when or self.antithetic)
+
+
+def _unpickle(data: bytes) -> Extras:
+    import cloudpickle
+
+    return Extras(**cloudpickle.loads(data))
+
+
+def clock_rows(grid: TimeGrid) -> np.ndarray:
+    """What rows of coefficients begin with, `CLOCK` in emit.py."""
+    h = grid.step_sizes()
+    clock = np.empty((len(h), len(CLOCK)))
+    if grid.is_uniform:
+        clock[:, 0], clock[:, 1] = grid.t0, h
+    else:
+        assert grid.times is not None
+        clock[:, 0], clock[:, 1] = grid.times[:-1], 0.0
+    clock[:, 2], clock[:, 3], clock[:, 4] = h, np.sqrt(h), grid.t0
+    return clock
+
+
+@dataclass(frozen=True)
+class Chain:
+    """An SDE under a scheme, with extras.
+
+    Its rows are the state, the functionals and the time of stopping; of antithetic pairs those of the mirror image too.
+    """
+
+    sde: SDE
+    scheme: Scheme
+    extras: Extras
+
+    #: whether paths are Brownian bridges between the steps in the logarithm of the state
+    logarithmic: ClassVar[bool] = False
+
+    @cached_property
+    def equation(self) -> Equation:
+        return self.sde.equation.read_as(self.scheme.calculus)
+
+    @property
+    def functionals(self) -> list[Functional]:
+        return [functional for _, functional in self.extras.functionals]
+
+    @property
+    def n_single(self) -> int:
+        """Rows of one path."""
+        return self.sde.dim + len(self.functionals) + (self.extras.stop_when is not None)
+
+    @property
+    def n_rows(self) -> int:
+        return self.n_single * (1 + self.extras.antithetic)
+
+    @cached_property
+    def step(self) -> Step:
+        """The step of a path, or of a pair of which one sees -z and 1 - u where the other sees z and u."""
+        single = self._single_step
+        if not self.extras.antithetic:
+            return single
+        n = self.n_single
+        mirror = {symbol(f"x{i}"): symbol(f"x{i + n}") for i in range(n)}
+        mirror |= {symbol(f"z{i}"): -symbol(f"z{i}") for i in range(single.n_draws)}
+        mirror |= {symbol(f"u{i}"): as_expr(1 - symbol(f"u{i}")) for i in range(single.n_uniforms)}
+        known: dict[Expr, Expr] = {}
+        return replace(single, outputs=(*single.outputs, *(substitute(e, mirror, known) for e in single.outputs)))
+
+    @cached_property
+    def _single_step(self) -> Step:
+        t, h, root, elapsed = (symbol(name) for name in ("t", "h", "root", "elapsed"))
+        dim, n_functionals = self.sde.dim, len(self.functionals)
+        rows = tuple(symbol(f"x{i}") for i in range(self.n_single))
+        x, carried = rows[:dim], rows[dim : dim + n_functionals]
+        n_draws = self.scheme.n_draws(self.equation)
+        z = tuple(symbol(f"z{j}") for j in range(n_draws))
+        constants = tuple(f"c{i}" for i in range(self._constants(np.ones(1)).shape[1]))
+        assert self.scheme.step is not None
+        c = tuple(map(symbol, constants))
+        free = new = tuple(map(as_expr, self.scheme.step(self.equation, Interval(t, h, root), x, z, c)))
+        for boundary in self.extras.boundaries:
+            new = boundary.apply(x, new)
+        move = Move(
+            self.equation, self._parameters, elapsed, t, h, x, free, new, self.extras.boundaries, self.logarithmic
+        )
+        values, n_uniforms = self._follow(carried, move)
+        outputs = (*new, *values)
+        if self.extras.stop_when is not None:
+            outputs = self._stop(rows, outputs, move)
+        names = self.parameter_names
+        return Step(outputs, names, constants, n_draws, n_uniforms, self.scheme.draws == "signs")
+
+    @property
+    def _parameters(self) -> tuple[Any, ...]:
+        return self.sde.parameter_tuple()
+
+    def _constants(self, h: np.ndarray) -> np.ndarray:
+        if self.scheme.constants is None:
+            return np.empty((len(h), 0))
+        return np.asarray(self.scheme.constants(self.sde, h), float)
+
+    def _follow(self, carried: Vector, move: Move) -> tuple[Vector, int]:
+        values, slots = [], self.uniform_slots
+        for functional, value in zip(self.functionals, carried, strict=True):
+            u = tuple(symbol(f"u{slots[key]}") for key in functional.uniforms)
+            values.append(as_expr(functional.follow(value, move, u)))
+        return tuple(values), len(slots)
+
+    @cached_property
+    def uniform_slots(self) -> dict[tuple[int, int], int]:
+        """Which uniform of a step is what `Functional.uniforms` names."""
+        keys = dict.fromkeys(key for functional in self.functionals for key in functional.uniforms)
+        return {key: i for i, key in enumerate(keys)}
+
+    def _stop(self, rows: Vector, outputs: Vector, move: Move) -> Vector:
+        """Everything stays as it is once the condition has held; the last row is the time from which on it did."""
+        stopped = rows[-1]
+        running = stopped == np.inf
+        time = as_expr(move.t + move.h)
+        outputs = tuple(as_expr(select(running, new, old)) for new, old in zip(outputs, rows[:-1], strict=True))
+        holds = self._condition(time, outputs)
+        return (*outputs, as_expr(select(running & holds, time, stopped)))
+
+    def _condition(self, t: Expr, rows: Vector) -> Expr:
+        assert self.extras.stop_when is not None
+        x, y = rows[: self.sde.dim], self._named(rows[self.sde.dim :])
+        result = call_with(self.extras.stop_when, "stop_when", t, x, self._parameters, y)
+        if isinstance(result, tuple):
+            raise ValueError(f"stop_when must return one condition, got {len(result)} values")
+        if not result.is_boolean:
+            raise TypeError("stop_when must return a condition, such as x[0] > 1, not a number")
+        return as_expr(result)
+
+    def _named(self, values: Sequence[Expr]) -> Any:
+        names = tuple(name for name, _ in self.extras.functionals)
+        return namedtuple("Functionals", names)(*values)
+
+    # What the engine runs ----------------------------------------------------------------------------------------
+
+    def program(self, dtype: str, noise_dtype: str) -> Program:
+        """The stepper, to be compiled where it is needed."""
+        return Program("stepper", self.source, dtype, "uint32" if self.step.signs else noise_dtype)
+
+    @cached_property
+    def source(self) -> str:
+        """The stepper's source."""
+        return stepper_source(self.step, self._at_once())
+
+    @cached_property
+    def n_operations(self) -> int:
+        """Operations of a step."""
+        return sum(bool(e.args) for e in all_parts(self.step.outputs))
+
+    def _at_once(self) -> int:
+        m = self.step.n_draws
+        if self.step.signs:
+            per_word = 32 // m if m and 32 % m == 0 else 1
+            return min(per_word, 4 if self.n_operations <= 40 else 1)
+        return next((n for most, n in _AT_ONCE if self.n_operations <= most), 1)
+
+    def coefficients(self, grid: TimeGrid) -> np.ndarray:
+        """Rows of coefficients: clock, parameters, the scheme's constants."""
+        h = grid.step_sizes()
+        parameters = np.tile(self.parameter_values, (len(h), 1))
+        return np.ascontiguousarray(np.hstack([clock_rows(grid), parameters, self._constants(h)]))
+
+    @property
+    def parameter_names(self) -> tuple[str, ...]:
+        """The parameters' symbols."""
+        return tuple(str(parameter_symbol(name).value) for name in self.sde.params or ())
+
+    @property
+    def parameter_values(self) -> np.ndarray:
+        return np.array(list((self.sde.params or {}).values()), float)
+
+    def start_rows(self, start: np.ndarray, t0: float) -> np.ndarray:
+        """Start states (dim, n) with the rows that the chain carries besides."""
+        if self.n_rows == len(start):
+            return start
+        if self.extras.antithetic:
+            half = start.shape[1] // 2
+            first, second = (start, start) if start.shape[1] == 1 else (start[:, :half], start[:, half:])
+            return np.concatenate([self._single_rows(first, t0), self._single_rows(second, t0)])
+        return self._single_rows(start, t0)
+
+    def _single_rows(self, start: np.ndarray, t0: float) -> np.ndarray:
+        if self.n_single == len(start):
+            return start
+        t, x = constant(t0), tuple(symbol(f"x{i}") for i in range(len(start)))
+        begun = [as_expr(f.begin(t, x, self._parameters)) for f in self.functionals]
+        if self.extras.stop_when is not None:
+            holds = self._condition(t, (*x, *begun))
+            begun.append(as_expr(select(holds, t, np.inf)))
+        values: dict[Expr, Any] = dict(zip(x, start.astype(float), strict=True))
+        values |= {parameter_symbol(name): value for name, value in (self.sde.params or {}).items()}
+        known: dict[Expr, Any] = {}
+        rows = [np.broadcast_to(evaluate(e, values, known), start.shape[1:]) for e in begun]
+        return np.concatenate([start, np.array(rows).astype(start.dtype)])
+
+    @cached_property
+    def observed(self) -> list[Expr]:
+        """What to observe at saved times: the expectations, then the controls, of ``t`` and the rows.
+
+        Of antithetic pairs the averages: of these too, then of all rows.
+        """
+        rows = tuple(symbol(f"x{i}") for i in range(self.n_single))
+        dim, n_functionals = self.sde.dim, len(self.functionals)
+        y = self._named(rows[dim : dim + n_functionals])
+        asked = [(f"expectations[{name!r}]", f) for name, f in self.extras.expectations]
+        asked += [(f"controls[{name!r}]", f) for name, f, _ in self.extras.controls]
+        values = [
+            as_number(what, call_with(f, what, symbol("t"), rows[:dim], self._parameters, y)) for what, f in asked
+        ]
+        if not self.extras.antithetic:
+            return values
+        mirror = {row: symbol(f"x{i + self.n_single}") for i, row in enumerate(rows)}
+        known: dict[Expr, Expr] = {}
+        values += rows
+        return [as_expr(0.5 * (value + substitute(value, mirror, known))) for value in values]
+
+    def observer(self, dtype: str, outputs: Sequence[Expr]) -> Program:
+        """What computes functions of the rows at saved times."""
+        source = observer_source(tuple(outputs), self.parameter_names, self.n_rows)
+        return Program("observer", source, dtype, dtype)

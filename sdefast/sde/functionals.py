@@ -1,0 +1,297 @@
+"""Functionals of whole paths, computed while they run: extremes, averages, first passages.
+
+A functional is one more number that a chain carries along. ``simulate(..., functionals={"high": running_max()})`` gives
+``run.functionals["high"]`` with its mean and standard error at every saved time and, where states are kept, its values.
+Functions that `simulate` takes as expectations see it as ``y.high``.
+
+Between two steps a path moves on: the largest value of a path at its steps is too small by about 0.58 b sqrt(h). So
+extremes and passages of a component are those of the Brownian bridge between the steps, drawn from uniforms of their
+own, which does not change the path (Glasserman, Monte Carlo Methods in Financial Engineering, 2003, section 6.4). The
+bridge has the diffusion at the start of the step, which is exact for Brownian motion and, under the exact transition of
+`BlackScholes`, where it is one of the logarithm; otherwise its error is that of the scheme. Functionals of one path
+agree with one another, but maximum and minimum within one step are drawn independently.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, ClassVar, NamedTuple
+
+from .. import checks
+from ..trace import Expr, as_expr, constant, make, select, trace
+from .boundaries import Boundary
+from .schemes.equation import Equation, Vector
+
+__all__ = ["Functional", "first_passage", "running_max", "running_min", "time_average"]
+
+Of = int | Callable[..., Any]
+
+
+class Move(NamedTuple):
+    """A step that a functional follows: from ``x`` at ``t`` to ``new`` at ``t + h``.
+
+    ``elapsed`` is the time since the start. Without ``boundaries`` it would have gone to ``free``.
+    """
+
+    equation: Equation
+    parameters: Any
+    elapsed: Expr
+    t: Expr
+    h: Expr
+    x: Vector
+    free: Vector
+    new: Vector
+    boundaries: tuple[Boundary, ...]
+    logarithmic: bool = False
+
+    def coordinate(self, value: Any) -> Expr:
+        """The number that moves as a Brownian bridge between the steps: the value, or its logarithm."""
+        return make("log", as_expr(value)) if self.logarithmic else as_expr(value)
+
+    def value(self, coordinate: Any) -> Expr:
+        """What has that coordinate."""
+        return make("exp", as_expr(coordinate)) if self.logarithmic else as_expr(coordinate)
+
+    def variance(self, component: Any) -> Expr:
+        """Variance of a coordinate's increment over the step."""
+        row = self.equation.diffusion(self.t, self.x)[component]
+        if self.logarithmic:
+            row = tuple(b / self.x[component] for b in row)
+        return as_expr(sum((b * b for b in row), constant(0)) * self.h)
+
+    def confined(self, component: Any, value: Any) -> Expr:
+        """A value of a component between the steps, as far as the boundaries let it go."""
+        for boundary in self.boundaries:
+            value = boundary.confine(component, as_expr(value))
+        return as_expr(value)
+
+    def unless_absorbed(self, moved: Any, stayed: Expr) -> Expr:
+        """``moved`` where the path moves in this step, else ``stayed``."""
+        is_free = constant(True)
+        for boundary in self.boundaries:
+            is_free = is_free & boundary.is_free(self.x)
+        return as_expr(select(is_free, moved, stayed))
+
+
+@dataclass(frozen=True)
+class Functional:
+    """Base class of functionals: a start value and what becomes of it in a step."""
+
+    @property
+    def uniforms(self) -> tuple[tuple[int, int], ...]:
+        """The uniforms that a step draws: (component, 1) decides how far up a path goes between steps, (component, -1)
+        how far down. Functionals share them, so that what they say of one path agrees."""
+        return ()
+
+    @property
+    def n_uniforms(self) -> int:
+        """How many these are."""
+        return len(self.uniforms)
+
+    def check(self, dim: int) -> None:
+        """ValueError if the functional does not fit a state of ``dim`` components."""
+
+    def begin(self, t: Expr, x: Vector, parameters: Any) -> Expr:
+        """The value at the start."""
+        raise NotImplementedError
+
+    def follow(self, value: Expr, move: Move, u: Vector) -> Expr:
+        """The value after a step."""
+        raise NotImplementedError
+
+
+@dataclass(frozen=True)
+class _OfPath(Functional):
+    """A functional of a component, or of a function ``of(t, x)`` or ``of(t, x, p)``."""
+
+    of: Of = 0
+
+    def __post_init__(self) -> None:
+        if not callable(self.of):
+            object.__setattr__(self, "of", checks.count("of", self.of, least=0, most=63))
+
+    def check(self, dim: int) -> None:
+        if not callable(self.of) and self.of >= dim:
+            raise ValueError(f"of must be a component from 0 to {dim - 1}, or a function of (t, x), got {self.of}")
+
+    def at(self, t: Expr, x: Vector, parameters: Any) -> Expr:
+        if not callable(self.of):
+            return x[self.of]
+        return as_number("of", call_with(self.of, "of", t, x, parameters))
+
+    def begin(self, t: Expr, x: Vector, parameters: Any) -> Expr:
+        return self.at(t, x, parameters)
+
+
+@dataclass(frozen=True)
+class _Extreme(_OfPath):
+    bridge: bool = True
+
+    _sign: ClassVar[int] = 1
+
+    @property
+    def uniforms(self) -> tuple[tuple[int, int], ...]:
+        return ((self.of, self._sign),) if self.bridge and not callable(self.of) else ()
+
+    def follow(self, value: Expr, move: Move, u: Vector) -> Expr:
+        new = self.at(move.t + move.h, move.new, move.parameters)
+        name = "max" if self._sign > 0 else "min"
+        if not self.n_uniforms:
+            return make(name, value, new)
+        old, end = (move.coordinate(x[self.of]) for x in (move.x, move.free))  # type: ignore[index]
+        distance = end - old
+        reach = make("sqrt", as_expr(distance * distance - 2.0 * move.variance(self.of) * make("log", u[0])))
+        farthest = move.confined(self.of, move.value(0.5 * ((old + end) + self._sign * reach)))
+        if move.free[self.of] is not new:  # type: ignore[index]
+            farthest = make(name, farthest, new)
+        return move.unless_absorbed(make(name, value, farthest), value)
+
+
+@dataclass(frozen=True)
+class RunningMax(_Extreme):
+    """See `running_max`."""
+
+
+@dataclass(frozen=True)
+class RunningMin(_Extreme):
+    """See `running_min`."""
+
+    _sign: ClassVar[int] = -1
+
+
+@dataclass(frozen=True)
+class TimeAverage(_OfPath):
+    """See `time_average`."""
+
+    def follow(self, value: Expr, move: Move, u: Vector) -> Expr:
+        old, new = self.at(move.t, move.x, move.parameters), self.at(move.t + move.h, move.new, move.parameters)
+        weight = move.h / (move.elapsed + move.h)
+        return as_expr(value + weight * (0.5 * (old + new) - value))
+
+
+@dataclass(frozen=True)
+class FirstPassage(_OfPath):
+    """See `first_passage`."""
+
+    level: float = 0.0
+    bridge: bool = True
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        object.__setattr__(self, "level", checks.real("level", self.level))
+
+    @property
+    def uniforms(self) -> tuple[tuple[int, int], ...]:
+        return ((self.of, 1), (self.of, -1)) if self.bridge and not callable(self.of) else ()
+
+    def begin(self, t: Expr, x: Vector, parameters: Any) -> Expr:
+        at_level = self.at(t, x, parameters) == self.level
+        return as_expr(select(at_level, t, math.inf))
+
+    def follow(self, value: Expr, move: Move, u: Vector) -> Expr:
+        old = self.at(move.t, move.x, move.parameters) - self.level
+        new = self.at(move.t + move.h, move.new, move.parameters) - self.level
+        crossed, share = old * new <= 0, old / (old - new)
+        if self.n_uniforms and not move.confined(self.of, constant(self.level)).is_constant(self.level):
+            return value  # beyond a border
+        if self.n_uniforms and not (move.logarithmic and self.level <= 0):
+            level = move.coordinate(self.level)
+            old = move.coordinate(move.x[self.of]) - level  # type: ignore[index]
+            end = move.coordinate(move.confined(self.of, move.free[self.of])) - level  # type: ignore[index]
+            # The path goes up to its maximum and then down, or down to its minimum: by `reach` in all, as
+            # `running_max` has it. It passes the level if that is enough to get there and from there to its end.
+            distance = end - old
+            chosen = select(old < 0, *u)
+            reach = make("sqrt", as_expr(distance * distance - 2.0 * move.variance(self.of) * make("log", chosen)))
+            touched = abs(old) + abs(end) <= reach
+            share = select(touched, abs(old) / reach, share)
+            crossed = crossed | touched
+        passed = as_expr(select((value == math.inf) & crossed, move.t + move.h * share, value))
+        return move.unless_absorbed(passed, value) if self.n_uniforms else passed
+
+
+def call_with(function: Callable[..., Any], what: str, *args: Any) -> Any:
+    """Trace a user's function with as many of the arguments as it takes, at least two."""
+    import inspect
+
+    try:
+        parameters = inspect.signature(function).parameters.values()
+    except (TypeError, ValueError):
+        return trace(function, *args[:2], what=what)
+    kinds = {p.kind for p in parameters}
+    positional = [p for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
+    required = [p for p in positional if p.default is p.empty]
+    most = len(args) if any(k.name == "VAR_POSITIONAL" for k in kinds) else len(positional)
+    if len(required) > len(args) or most < 2:
+        names = ", ".join(("t", "x", "p", "y")[: len(args)])
+        raise TypeError(f"{what} must be a function of (t, x), up to ({names}), got one of {len(positional)} arguments")
+    # Arguments with defaults are the caller's own: lambda t, x, strike=100: ...
+    n = min(max(len(required), 2), len(args))
+    return trace(function, *args[:n], what=what)
+
+
+def as_number(what: str, value: Any) -> Expr:
+    """A traced result that must be one number."""
+    if isinstance(value, tuple) and len(value) == 1:
+        value = value[0]
+    if not isinstance(value, Expr):
+        raise ValueError(f"{what} must return one number, got {len(value)}")
+    return select(value, 1.0, 0.0) if value.is_boolean else value
+
+
+def running_max(of: Of = 0, *, bridge: bool = True) -> Functional:
+    """The largest value so far.
+
+    Parameters
+    ----------
+    of : int or callable
+        A component, or a function ``of(t, x)`` or ``of(t, x, p)`` of the path.
+    bridge : bool
+        For a component: the maximum of the Brownian bridge between the steps, exact where drift and diffusion are
+        constant; otherwise, and for functions, that at the steps.
+
+    Examples
+    --------
+    >>> import sdefast as sf
+    >>> run = sf.simulate(sf.BrownianMotion(), x0=0.0, t1=1.0, n_steps=4, n_paths=10_000, seed=1,
+    ...                   functionals={"high": sf.functionals.running_max()})
+    >>> bool(abs(run.functionals["high"].mean[0] - (2 / 3.141592653589793) ** 0.5) < 0.03)
+    True
+    """
+    return RunningMax(of, bridge)
+
+
+def running_min(of: Of = 0, *, bridge: bool = True) -> Functional:
+    """The smallest value so far; arguments as for `running_max`."""
+    return RunningMin(of, bridge)
+
+
+def time_average(of: Of = 0) -> Functional:
+    """The average over time so far, by the trapezoidal rule.
+
+    Parameters
+    ----------
+    of : int or callable
+        A component, or a function ``of(t, x)`` or ``of(t, x, p)`` of the path.
+    """
+    return TimeAverage(of)
+
+
+def first_passage(level: float, of: Of = 0, *, bridge: bool = True) -> Functional:
+    """The time at which a level is first reached; infinite until then.
+
+    The mean is over the paths that have reached it, ``n_nonfinite`` counts the others. Within a step the path is taken
+    to go straight to its largest (or smallest) value and straight on to its end.
+
+    Parameters
+    ----------
+    level : float
+        The level, reached from above or below.
+    of : int or callable
+        A component, or a function ``of(t, x)`` or ``of(t, x, p)`` of the path.
+    bridge : bool
+        For a component: also passages between the steps, by the crossing probability of the Brownian bridge.
+    """
+    return FirstPassage(of, level, bridge)

@@ -1,0 +1,270 @@
+"""SDEs that users write."""
+
+from __future__ import annotations
+
+import inspect
+from collections import namedtuple
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields
+from functools import cached_property
+from typing import Any, ClassVar
+
+import numpy as np
+
+from .. import checks
+from ..trace import Expr, TraceError, constant, depends_on, trace
+from .models.base import Model
+from .schemes.equation import Equation, Matrix, Vector, parameter_symbol, state_symbols, time_symbol
+
+NOISES = ("additive", "diagonal", "general", "scalar")
+CALCULI = ("ito", "stratonovich")
+_MOST_COMPONENTS = 64
+
+
+@dataclass(frozen=True, eq=False)
+class SDE(Model):
+    r"""A stochastic differential equation :math:`dX = a(t, X)\,dt + b(t, X)\,dW` in scalar Python code.
+
+    Parameters
+    ----------
+    drift : callable
+        ``drift(t, x, p)``: the time, the state as a tuple of ``dim`` numbers, the parameters as a named tuple; returns
+        ``dim`` numbers (a single number will do where ``dim`` is 1). Plain scalar Python: operators, branches, loops
+        of known length, helper functions, closures over numbers, functions of `math`, `numpy` or `sdefast.math`.
+    diffusion : callable
+        ``diffusion(t, x, p)``: with diagonal noise the ``dim`` entries of the diagonal; with scalar noise the ``dim``
+        factors of the one Brownian motion; with general noise ``dim`` rows of ``noise_dim`` numbers; with additive
+        noise either of the first or the last.
+    dim : int
+        Number of components of the state, up to 64.
+    noise : {"diagonal", "scalar", "general", "additive"}
+        The kind of noise. Additive noise does not depend on the state, which is checked.
+    noise_dim : int, optional
+        Number of independent Brownian motions, needed for general noise. Afterwards the number of those that are drawn:
+        with diagonal noise a component whose entry is always zero has none.
+    params : mapping of str to float
+        Parameters. Other values run the same compiled code; numbers that a function closes over are compiled in.
+    calculus : {"ito", "stratonovich"}
+        How the equation is to be read; schemes that read it otherwise convert the drift.
+    diffusion_derivative : callable, optional
+        ``diffusion_derivative(t, x, p)``: for diagonal noise, or scalar noise in one dimension, the ``dim`` numbers
+        d b_i / d x_i; by default derived from ``diffusion`` by automatic differentiation.
+    linear : array_like of shape (dim,) or (dim, dim), optional
+        Linear part of the drift (rates, or a matrix), which ``method="exponential-euler"`` treats exactly. ``drift``
+        is the whole drift all the same.
+
+    Raises
+    ------
+    TypeError
+        If a function has the wrong number of arguments, or cannot be compiled: the message shows its line.
+    ValueError
+        If a function returns the wrong number of values, or an argument is out of range.
+
+    Examples
+    --------
+    >>> import math
+    >>> import sdefast as sf
+    >>> pendulum = sf.SDE(drift=lambda t, x, p: (x[1], -math.sin(x[0])), diffusion=lambda t, x, p: (0.0, p.s),
+    ...                   dim=2, noise="diagonal", params={"s": 0.1})
+    >>> sf.simulate(pendulum, x0=(1.0, 0.0), t1=1.0, n_steps=100, n_paths=1000, seed=1).mean.shape
+    (1, 2)
+    """
+
+    drift: Callable[..., Any]
+    diffusion: Callable[..., Any]
+    dim: int = 1
+    noise: str = "diagonal"
+    noise_dim: int | None = None  # type: ignore[assignment]
+    params: Mapping[str, float] | None = None
+    calculus: str = "ito"
+    diffusion_derivative: Callable[..., Any] | None = None
+    linear: Any = None
+
+    schemes: ClassVar[Mapping[str, str]] = {}
+
+    def __post_init__(self) -> None:
+
+        def put(name: str, value: Any) -> None:
+            object.__setattr__(self, name, value)
+
+        put("dim", checks.count("dim", self.dim, most=_MOST_COMPONENTS))
+        put("noise", checks.choice("noise", self.noise, NOISES))
+        put("calculus", checks.choice("calculus", self.calculus, CALCULI))
+        put("params", _checked_params(self.params))
+        _check_function("drift", self.drift)
+        _check_function("diffusion", self.diffusion)
+        put("noise_dim", self._count_noises())
+        if self.linear is not None:
+            put("linear", _checked_linear(self.linear, self.dim))
+        if self.diffusion_derivative is not None:
+            _check_function("diffusion_derivative", self.diffusion_derivative)
+            if self.noise != "diagonal" and not (self.noise == "scalar" and self.dim == 1):
+                raise ValueError("diffusion_derivative is for diagonal noise, or for scalar noise in one dimension")
+        put("noise_dim", self.equation.noise_dim)  # errors in the functions are raised here and now
+
+    def _count_noises(self) -> int:
+        if self.noise_dim is not None:
+            n = checks.count("noise_dim", self.noise_dim, most=_MOST_COMPONENTS)
+        elif self.noise == "general":
+            raise TypeError("noise='general' needs noise_dim, the number of Brownian motions")
+        else:
+            n = 1 if self.noise == "scalar" else self.dim
+        if self.noise == "diagonal" and n != self.dim:
+            raise ValueError(f"noise='diagonal' has as many noises as components, {self.dim}, got noise_dim={n}")
+        if self.noise == "scalar" and n != 1:
+            raise ValueError(f"noise='scalar' has one noise, got noise_dim={n}")
+        return n
+
+    def __repr__(self) -> str:
+        given = "".join(f", {name}={value:g}" for name, value in (self.params or {}).items())
+        return f"SDE({_name(self.drift)}, {_name(self.diffusion)}, dim={self.dim}, noise={self.noise!r}{given})"
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, SDE) and self._key() == other._key()
+
+    def __hash__(self) -> int:
+        return hash(self._key())
+
+    def _key(self) -> tuple[Any, ...]:
+        """Equal for SDEs that compute the same, whichever functions say so."""
+        e = self.equation
+        linear = None if self.linear is None else (self.linear.shape, self.linear.tobytes())
+        values = tuple((self.params or {}).items())
+        return (e.identity(), self.noise, self.calculus, values, linear)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Functions travel by value: lambdas too reach another process."""
+        import cloudpickle
+
+        given = {field.name: getattr(self, field.name) for field in fields(self)}
+        given["noise_dim"] = self.noise_dim if self.noise in ("general", "additive") else None
+        return _unpickle, (cloudpickle.dumps(given),)
+
+    def sde(self) -> SDE:
+        """Itself: the form that schemes in Python run."""
+        return self
+
+    def parameters(self) -> dict[str, Any]:
+        """The parameters by name."""
+        return dict(self.params or {})
+
+    @property
+    def additive_noise(self) -> bool:  # type: ignore[override]
+        """Whether the diffusion does not depend on the state."""
+        return self.equation.is_additive
+
+    @cached_property
+    def equation(self) -> Equation:
+        """The coefficients as expressions."""
+        t, x = time_symbol(), state_symbols(self.dim)
+        p = self.parameter_tuple()
+        a = _vector("drift", trace(self.drift, t, x, p, what="drift"), self.dim)
+        b = self._matrix(trace(self.diffusion, t, x, p, what="diffusion"))
+        slope = None
+        if self.diffusion_derivative is not None:
+            traced = trace(self.diffusion_derivative, t, x, p, what="diffusion_derivative")
+            slope = _diagonal(_vector("diffusion_derivative", traced, self.dim))
+        if self.noise == "additive":
+            moving = [i for i, row in enumerate(b) if any(depends_on(entry, x) for entry in row)]
+            if moving:
+                raise ValueError(
+                    f"noise='additive' says that the diffusion does not depend on the state, but row {moving[0]} does"
+                )
+        if self.noise == "diagonal" and slope is None:
+            b = _without_idle_noises(b)
+        return Equation(t, x, a, b, self.noise, self.calculus, slope)
+
+    def parameter_tuple(self) -> tuple[Any, ...]:
+        names = tuple(self.params or ())
+        return namedtuple("Parameters", names)(*map(parameter_symbol, names))
+
+    def _matrix(self, b: Any) -> Matrix:
+        shaped = isinstance(b, tuple) and any(isinstance(row, tuple) for row in b)
+        if self.noise == "diagonal":
+            return _diagonal(_vector("diffusion", b, self.dim))
+        if self.noise == "scalar":
+            return tuple((entry,) for entry in _vector("diffusion", b, self.dim))
+        if self.noise == "additive" and not shaped and self.noise_dim == self.dim:
+            return _diagonal(_vector("diffusion", b, self.dim))
+        rows = b if isinstance(b, tuple) else (b,)
+        good = len(rows) == self.dim and all(isinstance(r, tuple) and len(r) == self.noise_dim for r in rows)
+        if not good or any(isinstance(entry, tuple) for row in rows for entry in row):
+            raise ValueError(f"diffusion must return {self.dim} rows of {self.noise_dim} numbers each, got {_shape(b)}")
+        return tuple(tuple(row) for row in rows)
+
+
+def _unpickle(data: bytes) -> SDE:
+    import cloudpickle
+
+    return SDE(**cloudpickle.loads(data))
+
+
+def _name(function: Callable[..., Any]) -> str:
+    return getattr(function, "__name__", type(function).__name__)
+
+
+def _check_function(name: str, function: Any) -> None:
+    if not callable(function):
+        raise TypeError(f"{name} must be a function of (t, x, p), got {function!r}")
+    check_arity(name, function, "t, x, p")
+
+
+def check_arity(name: str, function: Callable[..., Any], signature: str) -> None:
+    """TypeError if a function cannot be called with the arguments of ``signature``."""
+    try:
+        parameters = inspect.signature(function)
+    except (TypeError, ValueError):
+        return
+    try:
+        parameters.bind(*signature.split(", "))
+    except TypeError:
+        raise TypeError(f"{name} must be a function of ({signature}), got one of {parameters}") from None
+
+
+def _checked_params(params: Any) -> dict[str, float]:
+    if params is None:
+        return {}
+    if not isinstance(params, Mapping):
+        raise TypeError(f"params must be a mapping of names to numbers, got {params!r}")
+    for name in params:
+        if not checks.is_attribute(name):
+            raise ValueError(f"params must have names that can follow 'p.', got {name!r}")
+    return {name: checks.real(f"params[{name!r}]", value) for name, value in params.items()}
+
+
+def _checked_linear(linear: Any, dim: int) -> np.ndarray:
+    matrix = checks.array("linear", linear)
+    if matrix.shape not in ((dim,), (dim, dim)) and not (dim == 1 and matrix.ndim == 0):
+        raise ValueError(f"linear must have shape ({dim},) or ({dim}, {dim}), got {matrix.shape}")
+    matrix = matrix.reshape(1) if matrix.ndim == 0 else matrix
+    return np.diag(matrix) if matrix.ndim == 1 else matrix
+
+
+def _vector(name: str, value: Any, length: int) -> Vector:
+    if length == 1 and isinstance(value, Expr):
+        value = (value,)
+    if not isinstance(value, tuple) or len(value) != length or any(isinstance(v, tuple) for v in value):
+        raise ValueError(f"{name} must return {length} number{'s' * (length > 1)}, got {_shape(value)}")
+    return value
+
+
+def _diagonal(entries: Vector) -> Matrix:
+    zero = constant(0)
+    return tuple(tuple(e if i == j else zero for j in range(len(entries))) for i, e in enumerate(entries))
+
+
+def _without_idle_noises(b: Matrix) -> Matrix:
+    """The columns of noises that act on something; at least one."""
+    acting = [column for column in zip(*b, strict=True) if not all(entry.is_constant(0) for entry in column)]
+    return tuple(zip(*(acting or [next(zip(*b, strict=True))]), strict=True))
+
+
+def _shape(value: Any) -> str:
+    if isinstance(value, Expr):
+        return "one number"
+    if any(isinstance(row, tuple) for row in value):
+        return "rows of " + ", ".join(str(len(r)) if isinstance(r, tuple) else "1" for r in value) + " numbers"
+    return f"{len(value)} numbers"
+
+
+__all__ = ["SDE", "TraceError"]

@@ -1,0 +1,391 @@
+"""Simulating many paths of an SDE."""
+
+from __future__ import annotations
+
+import secrets
+import time
+import warnings
+from collections.abc import Callable, Mapping
+from concurrent.futures import Executor
+from dataclasses import replace
+from functools import lru_cache
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike, DTypeLike
+
+from .. import checks
+from ..engine import plan
+from ..engine.grid import TimeGrid
+from ..engine.statistics import Histogram, Layout
+from ..run.where import Where, progress_bar
+from . import prepare
+from .boundaries import Boundary
+from .functionals import Functional
+from .models.base import Model
+from .result import Simulation
+from .schemes import SCHEMES
+from .settings import Settings
+
+_FEW_TIMES = 16
+
+#: Standard errors between a control's mean and the stated one that no chance explains.
+_FAR = 7.0
+
+
+def simulate(
+    model: Model,
+    *,
+    x0: ArrayLike | None = None,
+    t1: float | None = None,
+    n_steps: int | None = None,
+    n_paths: int | None = None,
+    t0: float | None = None,
+    times: ArrayLike | None = None,
+    method: str | None = None,
+    seed: int | None = None,
+    dtype: DTypeLike | None = None,
+    noise_dtype: DTypeLike | None = None,
+    save_at: str | int | ArrayLike = "final",
+    paths: bool = True,
+    moments: int | None = None,
+    extremes: bool = False,
+    covariance: bool = False,
+    histogram: tuple[float, float, int] | None = None,
+    expectations: Mapping[str, Callable[..., Any]] | None = None,
+    controls: Mapping[str, tuple[Callable[..., Any], Any]] | None = None,
+    functionals: Mapping[str, Functional] | None = None,
+    boundary: Boundary | list[Boundary] | None = None,
+    stop_when: Callable[..., Any] | None = None,
+    antithetic: bool | None = None,
+    normals: ArrayLike | None = None,
+    first_chain: int | None = None,
+    device: str = "cpu",
+    threads: int | None = None,
+    executor: Executor | None = None,
+    progress: bool = False,
+    resume: Simulation | None = None,
+) -> Simulation:
+    """Simulate paths of an SDE, with statistics over all of them gathered on the way.
+
+    Numbers depend on the settings alone: any number of threads, any executor and any instruction set give the same
+    bits, path i of a million can be replayed alone with ``first_chain=i, n_paths=1``, and a run that was stopped and
+    resumed equals one that was not.
+
+    Parameters
+    ----------
+    model : Model
+        For example `OrnsteinUhlenbeck`, `BlackScholes`, `Heston`.
+    x0 : array_like
+        Start: a number (one dimension), of shape (dim,), or of shape (n_paths, dim).
+    t1 : float
+        End of the time interval.
+    n_steps : int
+        Number of equal steps.
+    n_paths : int
+        Number of paths.
+
+    Other Parameters
+    ----------------
+    t0 : float, default 0
+        Start of the time interval.
+    times : array_like of shape (n,)
+        Strictly increasing times to step through, instead of ``t0``, ``t1`` and ``n_steps``.
+    method : str
+        Scheme, one of `sdefast.SCHEMES`; by default ``"euler-maruyama"``. ``"exact"`` is for the models that have an
+        exact transition.
+    seed : int
+        In [0, 2**64); a random one by default, recorded in the result.
+    dtype : {"float64", "float32"}
+        Type of the state. float32 is about three times as fast.
+    noise_dtype : {"float64", "float32"}
+        Type of the normals, the state's by default; float32 normals may drive a float64 state.
+    save_at : {"final", "all"}, int or array_like
+        Times to save: the last, all (with the start), every so many steps (with start and end), or given times, which
+        must lie on the grid.
+    paths : bool
+        Keep the states at the saved times; without them memory does not grow with ``n_paths``.
+    moments : {2, 4}
+        4 gathers third and fourth moments too, for the variance's standard error; by default 2 where most steps are
+        saved and 4 otherwise. The two add up differently, so mean and variance can differ in their last bits.
+    extremes, covariance : bool
+        Gather minimum and maximum, the covariance of the components.
+    histogram : (float, float, int)
+        ``(low, high, bins)``: count the values of every component in equal bins, for ``run.histogram`` and
+        ``run.quantile``.
+    expectations : mapping of str to callable
+        Functions ``f(t, x)``, ``f(t, x, p)`` or ``f(t, x, p, y)`` of time, state, parameters and functionals, scalar
+        code as for `SDE`; ``run.expectations[name]`` has their means and standard errors at every saved time, over the
+        paths where they are finite; a warning says so where they are not.
+    controls : mapping of str to (callable, float or array_like)
+        Functions like ``expectations`` whose expected values (at every saved time, or a function of it) are known: the
+        expectations are corrected by regression on them, which lowers their standard errors.
+    functionals : mapping of str to Functional
+        Numbers that depend on the whole path, see `sdefast.functionals`.
+    boundary : Boundary or list of Boundary
+        See `sdefast.boundaries`.
+    stop_when : callable
+        A condition ``f(t, x)``, ``f(t, x, p)`` or ``f(t, x, p, y)``: a path for which it holds at the start or after a
+        step stays as it is; ``run.stop_time`` says when that was. A `sdefast.functionals.first_passage` in the
+        condition also sees what happens between the steps.
+    antithetic : bool
+        Simulate paths in pairs driven by opposite noise: path i + n_paths / 2 mirrors path i. Standard errors are
+        those of the pairs.
+    normals : array_like of shape (n_steps, n_paths, n_draws)
+        Standard normals to use instead of the generator's; for antithetic runs those of the first half of the paths.
+    first_chain : int, default 0
+        Number of the first path: shards of one large run, or one path of it.
+    device : str, default "cpu"
+        Where to run: ``"cpu"``, ``"cuda"`` (the current GPU) or ``"cuda:N"``. States stay on the card, as arrays that
+        torch and cupy take without a copy; those that do not fit there come back as numpy's. The noise is the same,
+        and so are results but for last digits.
+    threads : int
+        Worker threads; by default the processors that this process may use.
+    executor : concurrent.futures.Executor
+        Where to run instead of threads: `ProcessPoolExecutor`, ``dask.distributed.Client().get_executor()``, ...
+        ``threads`` is then the number of its workers to keep busy, by default the executor's own number or 16.
+    progress : bool
+        Show a progress bar.
+    resume : Simulation
+        Go on from the end of this run, which kept its final states, for ``n_steps`` more steps (or through more
+        ``times``). Model, method, seed, paths, types, functionals, boundaries, ``stop_when`` and ``antithetic`` are the
+        run's; what to save and to gather (``save_at``, ``expectations``, ``histogram``, ...) is said anew.
+
+    Returns
+    -------
+    Simulation
+        With ``t`` (n_times,), ``x`` (n_times, n_paths, dim), and ``mean``, ``variance``, ``standard_error`` of shape
+        (n_times, dim).
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument is missing, of the wrong type or out of range.
+    MemoryError
+        If the saved states cannot fit; refused before allocation.
+
+    Notes
+    -----
+    Euler-Maruyama: Kloeden and Platen, Numerical Solution of Stochastic Differential Equations, 1992, section 10.2.
+
+    Examples
+    --------
+    >>> import sdefast as sf
+    >>> run = sf.simulate(sf.OrnsteinUhlenbeck(), x0=1.0, t1=1.0, n_steps=100, n_paths=10_000, seed=7)
+    >>> run.x.shape, bool(abs(run.mean[0, 0] - 0.99**100) < 5 * run.standard_error[0, 0])
+    ((1, 10000, 1), True)
+    """
+    started = time.perf_counter()
+    if not isinstance(model, Model):
+        raise TypeError(f"model must be a model such as sdefast.OrnsteinUhlenbeck(), got {model!r}")
+    where = Where.of(device, threads, executor)
+    wanted = _Wanted(
+        save_at, _flag("paths", paths), _layout_options(moments, extremes, covariance), _histogram(histogram),
+        prepare.named_functions("expectations", expectations), prepare.checked_controls(controls),
+        where.gpu is None,
+    )  # fmt: skip
+    chain = {
+        "method": method, "functionals": functionals, "boundary": boundary, "stop_when": stop_when,
+        "antithetic": antithetic,
+    }  # fmt: skip
+    numbers = {
+        "x0": x0, "n_paths": n_paths, "seed": seed, "dtype": dtype, "noise_dtype": noise_dtype,
+        "first_chain": first_chain,
+    }  # fmt: skip
+    if resume is None:
+        settings, start = _fresh(model, plan.time_grid(t0, t1, n_steps, times), numbers, chain, wanted)
+    else:
+        settings, start = _continued(model, resume, {**numbers, **chain, "t0": t0, "t1": t1}, n_steps, times, wanted)
+    draws = None if normals is None else _given(normals, settings)
+    settings = settings if draws is None else replace(settings, given_normals=True)
+    result = _run(settings, start, draws, where, _flag("progress", progress), started)
+    _warn_of_nonfinite(result)
+    if settings.extras.expectations:
+        _warn_of_expectations(result)
+    return result
+
+
+class _Wanted(NamedTuple):
+    """What to keep and to gather, as asked for."""
+
+    save_at: Any
+    paths: bool
+    layout: _LayoutOptions
+    histogram: Histogram | None
+    expectations: tuple[tuple[str, Callable[..., Any]], ...]
+    controls: tuple[tuple[str, Callable[..., Any], Any], ...]
+    on_host: bool
+
+
+_LayoutOptions = tuple["int | None", bool, bool]
+
+
+def _layout_options(moments: Any, extremes: Any, covariance: Any) -> _LayoutOptions:
+    if moments is not None and not (isinstance(moments, (int, np.integer)) and moments in (2, 4)):
+        raise ValueError(f"moments must be 2 or 4, got {moments!r}")
+    for name, value in (("extremes", extremes), ("covariance", covariance)):
+        if not isinstance(value, (bool, np.bool_)):
+            raise TypeError(f"{name} must be True or False, got {value!r}")
+    return None if moments is None else int(moments), bool(extremes), bool(covariance)
+
+
+def _layout(dim: int, options: _LayoutOptions, n_saves: int, n_steps: int) -> Layout:
+    moments, extremes, covariance = options
+    if moments is None:
+        moments = 2 if n_saves > _FEW_TIMES and 8 * n_saves > n_steps else 4
+    return _cached_layout(dim, moments, extremes, covariance)
+
+
+@lru_cache(maxsize=256)
+def _cached_layout(*numbers: Any) -> Layout:
+    """The `Layout` of these numbers, which then need not be computed again."""
+    return Layout(*numbers)
+
+
+def _histogram(histogram: Any) -> Histogram | None:
+    if histogram is None:
+        return None
+    if not isinstance(histogram, (tuple, list)) or len(histogram) != 3:
+        raise TypeError(f"histogram must be (low, high, bins), got {histogram!r}")
+    low, high = (checks.real(f"histogram[{i}]", histogram[i]) for i in range(2))
+    if low >= high:
+        raise ValueError(f"histogram must have low < high, got {low} and {high}")
+    return Histogram(low, high, checks.count("histogram[2]", histogram[2], most=2**24))
+
+
+def _fresh(
+    model: Model, grid: TimeGrid, numbers: dict[str, Any], chain: dict[str, Any], wanted: _Wanted
+) -> tuple[Settings, np.ndarray]:
+    """Check everything a new run needs."""
+    x0, n_paths, dtype, noise_dtype = (numbers[name] for name in ("x0", "n_paths", "dtype", "noise_dtype"))
+    if x0 is None or n_paths is None:
+        raise TypeError("simulate needs x0 and n_paths")
+    scheme = "euler-maruyama" if chain["method"] is None else checks.choice("method", chain["method"], SCHEMES)
+    if scheme not in model.schemes and SCHEMES[scheme].step is None:
+        raise ValueError(f"{type(model).__name__} has no method {scheme!r}; it has {', '.join(model.methods)}")
+    state_type, noise_type = checks.types(dtype, noise_dtype)
+    n = checks.count("n_paths", n_paths, most=2**52)
+    extras = prepare.checked_extras(model, chain, wanted.expectations, wanted.controls)
+    if extras.antithetic and n % 2:
+        raise ValueError(f"n_paths must be even for antithetic pairs, got {n}")
+    start = plan.start_states(x0, model.dim, n, state_type)
+    model.check_start(start.T if start.shape[1] > 1 else start[:, 0])
+    saves, layout = _saves(wanted, grid, n, model.dim + len(extras.functionals), model.dim, state_type)
+    seed, first = numbers["seed"], numbers["first_chain"]
+    settings = Settings(
+        model, start[:, 0].copy() if start.shape[1] == 1 else None, scheme,
+        secrets.randbits(64) if seed is None else checks.seed("seed", seed), state_type, noise_type,
+        0 if first is None else checks.count("first_chain", first, least=0, most=2**62), n, grid, saves,
+        layout, wanted.paths, extras, wanted.histogram,
+    )  # fmt: skip
+    return settings, prepare.start_rows(settings, start)
+
+
+def _saves(
+    wanted: _Wanted, grid: TimeGrid, n_paths: int, n_rows: int, dim: int, dtype: np.dtype
+) -> tuple[np.ndarray, Layout]:
+    """The steps to save and what to gather there, once it is known that it fits."""
+    n_times = plan.count_saves(wanted.save_at, grid)
+    layout = _layout(dim, wanted.layout, n_times, grid.n_steps)
+    size = layout.size + 3 * (n_rows - dim + len(wanted.expectations))
+    if wanted.histogram is not None:
+        size += dim * (wanted.histogram.bins + 2)
+    # (what a GPU keeps is looked at where it is allocated)
+    paths = wanted.paths and wanted.on_host
+    plan.refuse_too_large(n_times, n_rows, n_paths, dtype.itemsize, grid.n_steps, size, paths)
+    return plan.saved_steps(wanted.save_at, grid), layout
+
+
+def _continued(
+    model: Model, before: Simulation, fixed: dict[str, Any], n_steps: Any, times: Any, wanted: _Wanted
+) -> tuple[Settings, np.ndarray]:
+    """Check everything that going on needs: what decides the numbers is the earlier run's."""
+    if not isinstance(before, Simulation):
+        raise TypeError(f"resume must be the result of an earlier simulate, got {before!r}")
+    given = [name for name, value in fixed.items() if value is not None]
+    if given:
+        raise TypeError(
+            f"a resumed run goes on with the earlier run's settings and step size, for n_steps more steps or through "
+            f"more times: leave out {', '.join(given)}"
+        )
+    old = before.settings
+    if model != old.model:
+        raise ValueError(f"resume goes on with the same model: the run was of {old.model!r}, got {model!r}")
+    start = before._final_rows()
+    grid = plan.continued_grid(old.grid, n_steps, times)
+    extras = prepare.with_expectations(old.extras, wanted.expectations, wanted.controls)
+    n_rows = model.dim + len(extras.functionals)
+    saves, layout = _saves(wanted, grid, old.n_paths, n_rows, model.dim, old.dtype)
+    settings = replace(
+        old, x0=None, grid=grid, saves=saves, layout=layout, keeps_paths=wanted.paths, extras=extras,
+        histogram=wanted.histogram,
+    )  # fmt: skip
+    prepare.check_observed(settings)
+    return settings, start
+
+
+def _given(normals: Any, s: Settings) -> np.ndarray:
+    """Normals of shape (n_steps, n_paths, n_draws) as the kernels take them, (draws, n_paths)."""
+    n_draws = prepare.draws(s).noise_dim
+    if prepare.draws(s).signs:
+        raise ValueError(f"normals are for methods that draw normals, not for {s.method!r}")
+    z = checks.array("normals", normals)
+    if z.ndim == 2 and n_draws == 1:
+        z = z[:, :, None]
+    shape = (s.grid.n_steps, s.n_chains, n_draws)
+    if z.shape != shape:
+        raise ValueError(f"normals must have shape {shape}, got {z.shape}")
+    return np.ascontiguousarray(z.transpose(0, 2, 1).reshape(-1, s.n_chains), s.noise_dtype)
+
+
+def _flag(name: str, value: Any) -> bool:
+    if not isinstance(value, (bool, np.bool_)):
+        raise TypeError(f"{name} must be True or False, got {value!r}")
+    return bool(value)
+
+
+def _run(
+    s: Settings, start: np.ndarray, normals: np.ndarray | None, where: Where, progress: bool, started: float
+) -> Simulation:
+    whole = prepare.tile(s, start, normals, where.gpu)
+    if (s.grid.last_step * max(whole.draws.noise_dim, whole.draws.uniform_dim)) >> 40:
+        raise ValueError(f"n_steps is too large: a path has 2**40 draws, {s.grid.last_step} steps need more")
+    with progress_bar(progress, type(s.model).__name__, s.n_chains * s.grid.n_steps, "path-step") as bar:
+        states, nodes, counts = where.run(whole, None if bar is None else bar.update)
+    return Simulation(s, where.cost(started), states, nodes, counts)
+
+
+def _warn_of_nonfinite(result: Simulation) -> None:
+    parts = result.settings.parts.state
+    finite = sum(node[-1, 0] for part in parts for node in result._nodes[part].values())
+    if finite < result.n_paths:
+        gone = result.n_paths - int(finite)
+        warnings.warn(
+            f"{gone} of {result.n_paths} paths are no longer finite at t={result.t[-1]:g}; the statistics are over the "
+            "others. A smaller step or another method may help",
+            RuntimeWarning,
+            stacklevel=3,
+        )
+
+
+def _warn_of_expectations(result: Simulation) -> None:
+    """Of expectations that leave paths out, and of controls whose mean is not what was said."""
+    e, lost = result.settings.extras, result.n_nonfinite[-1]
+    for name, expectation in result.expectations.items():
+        gone = int(expectation.n_nonfinite[-1])
+        if gone > lost:
+            what = f"expectations[{name!r}]" + (" or a control" if e.controls else "")
+            warnings.warn(
+                f"{what} is not finite on {gone} of {result.settings.n_chains} paths at t={result.t[-1]:g}; the value "
+                "is over the others",
+                RuntimeWarning,
+                stacklevel=3,
+            )
+    for name, z in result._control_errors().items():
+        if z > _FAR:
+            warnings.warn(
+                f"controls[{name!r}] has a mean that is {z:.3g} standard errors from the stated one; the corrected "
+                "expectations are then wrong",
+                RuntimeWarning,
+                stacklevel=3,
+            )
