@@ -164,6 +164,12 @@ void set_data(Job &job, const py::tuple &t, Precision precision) {
     job.data = {rows.data(), rows.shape(0), rows.shape(1), dim, shuffled};
 }
 
+void set_table(Job &job, const py::array &table, const py::array &state) {
+    require(table.ndim() == 1 && table.dtype().equal(state.dtype()) && (table.flags() & py::array::c_style),
+            "a table must be a contiguous one-dimensional array of the state's type");
+    job.table = table.data();
+}
+
 // From (low, bins per unit, counts).
 void set_histogram(Job &job, const py::tuple &t) {
     require(py::isinstance<py::array_t<int64_t, py::array::c_style>>(t[2]), "counts must be a contiguous int64 array");
@@ -189,7 +195,7 @@ void run(const py::object &step, const Doubles &coefficients, int noise_dim, int
          int64_t first_chain, int64_t first_step, int64_t n_steps, py::array state, bool float32_noise,
          const py::array_t<int64_t, py::array::c_style> &saves, const py::object &saved, const py::tuple &statistics,
          const py::object &observer, const py::object &histogram, const py::object &normals, const py::object &data,
-         const py::array_t<uint8_t, py::array::c_style> &abort) {
+         const py::object &table,          const py::array_t<uint8_t, py::array::c_style> &abort) {
     require(state.ndim() == 2 && state.writeable(), "state must be a writeable array of shape (dim, n_chains)");
     require(coefficients.ndim() == 2 && (coefficients.shape(0) == 1 || coefficients.shape(0) == n_steps),
             "coefficients must have one row, or one a step");
@@ -217,6 +223,7 @@ void run(const py::object &step, const Doubles &coefficients, int noise_dim, int
     }
     const Precision precision = precision_of(state, float32_noise, signs);
     if (!data.is_none()) set_data(job, data.cast<py::tuple>(), precision);
+    if (!table.is_none()) set_table(job, table.cast<py::array>(), state);
     if (!observer.is_none()) set_observer(job, observer.cast<py::tuple>(), precision);
     if (!histogram.is_none()) set_histogram(job, histogram.cast<py::tuple>());
     require(statistics.size() <= most_gathers, "there are at most 64 groups of statistics");
@@ -249,7 +256,7 @@ void bind_run(py::module_ &m) {
     m.def("run", &run, py::arg("step"), py::arg("coefficients"), py::arg("noise_dim"), py::arg("uniform_dim"),
           py::arg("signs"), py::arg("seed"), py::arg("first_chain"), py::arg("first_step"), py::arg("n_steps"),
           py::arg("state"), py::arg("float32_noise"), py::arg("saves"), py::arg("saved"), py::arg("statistics"),
-          py::arg("observer"), py::arg("histogram"), py::arg("normals"), py::arg("data"), py::arg("abort"));
+          py::arg("observer"), py::arg("histogram"), py::arg("normals"), py::arg("data"), py::arg("table"), py::arg("abort"));
 }
 
 }  // namespace sdefast

@@ -124,6 +124,7 @@ template <class T, class Kind, class Z, int row> class ChainLoop {
         return most;
     }
 
+    const T *table() const { return static_cast<const T *>(job.table); }
     char *scratch() const { return static_cast<char *>(job.scratch); }
     template <class Number> Number *at(i64 bytes) const { return reinterpret_cast<Number *>(scratch() + bytes); }
     Streams &streams(i64 group) const { return at<Streams>(0)[group]; }
@@ -195,10 +196,12 @@ template <class T, class Kind, class Z, int row> class ChainLoop {
         const bool several = recorded > 1;
         const double *coefficients = job.coefficients + (k - job.first_step) * job.coefficient_stride;
         if constexpr (is_data<Kind>)
-            reinterpret_cast<DataStepper<T>>(stepper)(coefficients, job.coefficient_stride, steps, g.lanes, x, z, job.data);
+            reinterpret_cast<DataStepper<T>>(stepper)(coefficients, job.coefficient_stride, k, steps, g.lanes, x, z,
+                                                        job.data, table());
         else
             reinterpret_cast<Stepper<T, Z>>(stepper)(coefficients, job.coefficient_stride, k, steps, job.dim,
-                                                     job.noise_dim, g.lanes, x, z, u, several ? path : nullptr);
+                                                     job.noise_dim, g.lanes, x, z, u, several ? path : nullptr,
+                                                     table());
         if (several) {
             for (i64 r = 0; r < recorded; ++r) record(g, path + r * job.dim * row, next + r, next + r - save);
         } else if (next < saves_end && job.saves[next] == k + steps) {
@@ -212,9 +215,11 @@ template <class T, class Kind, class Z, int row> class ChainLoop {
         T *observed = at<T>(layout.observed);
         if (!job.observer) return observed;
         if constexpr (is_data<Kind>)
-            reinterpret_cast<DataObserver<T>>(job.observer)(job.observer_parameters, job.data.width, g.lanes, x, observed);
+            reinterpret_cast<DataObserver<T>>(job.observer)(job.observer_parameters, job.data.width, g.lanes, x,
+                                                             observed, table());
         else
-            reinterpret_cast<Observer<T>>(job.observer)(job.observer_parameters, job.save_times[save], g.lanes, x, observed);
+            reinterpret_cast<Observer<T>>(job.observer)(job.observer_parameters, job.save_times[save], g.lanes, x,
+                                                         observed, table());
         return observed;
     }
 

@@ -51,6 +51,10 @@ struct Job {
     const double *coefficients;
     int64_t coefficient_stride;
 
+    // Constants of the run that steppers and observers read (means of a mixture, knots, a design matrix), of the state's
+    // type, or null.
+    const void *table;
+
     // (dim, n_chains), read at the start and written at the end; rows are state_stride elements apart.
     void *state;
     int64_t state_stride;

@@ -8,8 +8,9 @@ namespace SDEFAST_LEVEL {
 
 // A stepper takes rows of lanes through n_steps steps: component i of the state is x[i * max_lanes + lane], normal j of
 // step s is z[(s * noise_dim + j) * max_lanes + lane], the coefficients of step s start at coefficients[s * stride].
-// If `path` is not null, the state after step s is also written to path[(s * dim + i) * max_lanes + lane]. Built-in models
-// have no use for the number of the first step, nor for uniforms u. Its type is Stepper<T, Z> in levels/table.hpp.
+// If `path` is not null, the state after step s is also written to path[(s * dim + i) * max_lanes + lane]. `table`
+// holds constants of the run. Built-in models have no use for it, nor for the number of the first step. Its type is
+// Stepper<T, Z> in levels/table.hpp.
 
 // `count` steps of a model whose step is a few lines on one chain; the state of a lane stays in registers.
 template <class Model, int count, bool keep, class T, class Z>
@@ -57,7 +58,7 @@ template <class Model> constexpr bool is_narrow = false;
 
 template <class Model, class T, class Z>
 void stepper(const double *coefficients, i64 stride, i64, i64 n_steps, int dim, int noise_dim, int lanes, T *x,
-             const Z *z, const T *u, T *path) {
+             const Z *z, const T *u, T *path, const T *) {
     if constexpr (is_narrow<Model>)
         Model::rows(coefficients, stride, dim, noise_dim, lanes, n_steps, x, z, u);
     else if constexpr (Model::dim == 0)  // any dimension: the model brings its own loop over rows

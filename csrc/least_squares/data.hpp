@@ -33,8 +33,8 @@ template <class T, class Z> class LeastSquaresOnData {
     }
 
     // Picks: those of sample b of step s are picks[(s B + b) * row ...].
-    static void rows(const double *coefficients, i64 stride, i64 n_steps, int lanes, T *x, const u32 *picks,
-                     const Data &data) {
+    static void rows(const double *coefficients, i64 stride, i64, i64 n_steps, int lanes, T *x, const u32 *picks,
+                     const Data &data, const T *) {
         const int samples = int(reinterpret_cast<const Header &>(*coefficients).samples);
         for (i64 s = 0; s < n_steps; ++s, coefficients += stride, picks += samples * row) {
             const Step step{reinterpret_cast<const Header &>(*coefficients), coefficients + LeastSquares::header,
@@ -44,7 +44,7 @@ template <class T, class Z> class LeastSquaresOnData {
     }
 
     // out[p * row + lane] = |vector p of the lane|^2; parameters d, parts.
-    static void squared_norms(const double *parameters, i64 width, int lanes, const T *x, T *out) {
+    static void squared_norms(const double *parameters, i64 width, int lanes, const T *x, T *out, const T *) {
         const int parts = int(parameters[1]);
         with_width(width, [=](auto vectors) { norms<vectors.n>(parts, width, lanes, x, out); });
     }

@@ -164,7 +164,7 @@ struct LeastSquares {
 template <> constexpr bool is_narrow<LeastSquares> = true;
 
 // Observers: out[p] = |x_p|^2 of `parts` vectors of d components; parameters d, parts.
-template <class T> void squared_norms(const double *parameters, double, int lanes, const T *x, T *out) {
+template <class T> void squared_norms(const double *parameters, double, int lanes, const T *x, T *out, const T *) {
     const int d = int(parameters[0]), parts = int(parameters[1]);
     constexpr int row = LeastSquares::row;
     for (int p = 0; p < parts; ++p, x += d * row, out += row)
@@ -179,7 +179,7 @@ template <class T> void squared_norms(const double *parameters, double, int lane
 }
 
 // out = Q x; parameters d, then Q row by row.
-template <class T> void rotated(const double *parameters, double, int lanes, const T *x, T *out) {
+template <class T> void rotated(const double *parameters, double, int lanes, const T *x, T *out, const T *) {
     const int d = int(parameters[0]);
     constexpr int row = LeastSquares::row;
     for (int i = 0; i < d; ++i, out += row)

@@ -17,10 +17,11 @@ using Function = void (*)();
 // See engine/step.hpp.
 template <class T, class Z>
 using Stepper = void (*)(const double *coefficients, int64_t stride, int64_t first_step, int64_t n_steps, int dim,
-                         int noise_dim, int lanes, T *x, const Z *z, const T *u, T *path);
+                         int noise_dim, int lanes, T *x, const Z *z, const T *u, T *path, const T *table);
 
 // out[r * max_lanes + lane] = result r at time t of the state x[i * max_lanes + lane].
-template <class T> using Observer = void (*)(const double *parameters, double t, int lanes, const T *x, T *out);
+template <class T>
+using Observer = void (*)(const double *parameters, double t, int lanes, const T *x, T *out, const T *table);
 
 // A built-in step; `fits` says whether it takes a job of these sizes and a row of n coefficients. Those of narrow rows run
 // in the loop for such rows.
@@ -36,11 +37,11 @@ struct StepEntry {
 // The same where steps draw rows of data: chains lie one after the other (`Data` in engine/job.hpp), n_steps times
 // noise_dim rows of picks say which row of the data each takes. The last pick may be followed by any valid ones.
 template <class T>
-using DataStepper = void (*)(const double *coefficients, int64_t stride, int64_t n_steps, int lanes, T *x,
-                             const uint32_t *picks, const Data &data);
+using DataStepper = void (*)(const double *coefficients, int64_t stride, int64_t first_step, int64_t n_steps, int lanes,
+                             T *x, const uint32_t *picks, const Data &data, const T *table);
 
 template <class T>
-using DataObserver = void (*)(const double *parameters, int64_t width, int lanes, const T *x, T *out);
+using DataObserver = void (*)(const double *parameters, int64_t width, int lanes, const T *x, T *out, const T *table);
 
 // A step on data, with its observer of squared norms.
 template <class T> struct DataStep {

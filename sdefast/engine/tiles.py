@@ -90,7 +90,8 @@ class Tile:
 
     ``kernel`` is the name of a built-in step or a compiled one; ``start`` is the start state, (dim, 1) for all chains
     or (dim, n_chains); ``coefficients`` has one row, or one for every step; ``normals``, (draws, n_chains), take the
-    place of the generator's.
+    place of the generator's. ``table``, one-dimensional, contiguous and of the state's type, holds constants of the run
+    that steps and observers read.
     """
 
     kernel: str | Compiled
@@ -110,6 +111,7 @@ class Tile:
     histogram: Histogram | None = None
     normals: np.ndarray | None = None
     data: Data | None = None
+    table: np.ndarray | None = None
 
     @property
     def dim(self) -> int:
@@ -221,6 +223,7 @@ def _run_chunk(
         _bins(tile.histogram, counts, saves),
         None if tile.normals is None else _steps_of(tile, chunk),
         None if tile.data is None else (tile.data.rows, tile.data.dim, tile.data.shuffled),
+        tile.table,
         abort,
     )
     if not whole:

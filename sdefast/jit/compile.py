@@ -66,9 +66,9 @@ def _signature(program: Program) -> Any:
     pointer: Any = types.CPointer
     state, noise, double = (pointer(getattr(types, name)) for name in (program.dtype, program.noise, "float64"))
     if program.kind == "observer":
-        return types.void(double, types.float64, types.int32, state, state)
+        return types.void(double, types.float64, types.int32, state, state, state)
     clock, sizes = (types.int64,) * 3, (types.int32,) * 3
-    return types.void(double, *clock, *sizes, state, noise, state, state)
+    return types.void(double, *clock, *sizes, state, noise, state, state, state)
 
 
 @functools.cache

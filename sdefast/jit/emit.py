@@ -240,7 +240,7 @@ def stepper_source(step: Step, at_once: int = 1) -> str:
             "s = 0", *ahead, "while s < n_steps:", f"    if {fits}:", *indent(several, 2), f"        s += {at_once}",
             "    else:", *indent(fixed + single, 2), "        s += 1",
         ]  # fmt: skip
-    header = "def kernel(c, stride, first_step, n_steps, dim, noise_dim, lanes, x, z, u, path):"
+    header = "def kernel(c, stride, first_step, n_steps, dim, noise_dim, lanes, x, z, u, path, table):"
     return "\n".join([*_constant_lines(constants), header, *indent(parameters + body), ""])
 
 
@@ -253,7 +253,8 @@ def observer_source(outputs: tuple[Expr, ...], names: tuple[str, ...], dim: int)
     lane += [f"out[{r * ROW} + l] = T({name})" for r, name in enumerate(results)]
     body = ["t = T(time)", *(f"{name} = T(p[{i}])" for i, name in enumerate(names)), *code.fixed, *code.once]
     body += ["for l in range(lanes):", *indent(lane)]
-    return "\n".join([*_constant_lines(code.constants), "def kernel(p, time, lanes, x, out):", *indent(body), ""])
+    header = "def kernel(p, time, lanes, x, out, table):"
+    return "\n".join([*_constant_lines(code.constants), header, *indent(body), ""])
 
 
 def _constant_lines(constants: dict[str, str]) -> list[str]:
