@@ -16,9 +16,9 @@ import numpy as np
 from .. import checks, plots
 from ..least_squares.experiments import presets
 from ..least_squares.experiments.presets import OUExperiment, SGDExperiment
-from ..least_squares.formula import Schedule
 from ..least_squares.inputs import Student
 from ..least_squares.result import Descent
+from ..least_squares.schedule import Schedule
 from ..sde.result import Simulation
 from .experiment import experiment
 from .tables import cost_line, header, row

@@ -1,21 +1,17 @@
 """Stochastic gradient descent on least squares: the problem and its exact laws."""
 
-from .formula import Schedule
 from .inputs import InputLaw, Normal, Rademacher, Student, Uniform
 from .laws.gibbs import (
-    constant_noise_covariance,
     forced_gibbs_rates,
-    forced_gibbs_variances,
     gibbs_law,
     has_detailed_balance,
     is_gibbs,
-    is_posterior,
     posterior_law,
-    posterior_noise_variance,
-    ridge_prior_variance,
     two_temperature_variances,
 )
+from .laws.thresholds import constant_noise_covariance
 from .problem import LeastSquares
+from .schedule import Schedule
 
 __all__ = [
     "InputLaw",
@@ -27,13 +23,9 @@ __all__ = [
     "Uniform",
     "constant_noise_covariance",
     "forced_gibbs_rates",
-    "forced_gibbs_variances",
     "gibbs_law",
     "has_detailed_balance",
     "is_gibbs",
-    "is_posterior",
     "posterior_law",
-    "posterior_noise_variance",
-    "ridge_prior_variance",
     "two_temperature_variances",
 ]

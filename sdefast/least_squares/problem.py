@@ -296,9 +296,9 @@ class LeastSquares(ExactLaws):
         elif self.covariance is not None:
             slope = delta @ self.hessian
             scale = np.sqrt(np.sum(slope * delta, axis=-1, keepdims=True) + self.noise_std**2)
-            noise = scale * (z[..., :-1] @ _symmetric_root(self.hessian)) + slope * z[..., -1:]
+            noise = scale * (z[..., :-1] @ modified.symmetric_root(self.hessian)) + slope * z[..., -1:]
         else:
-            noise = (_symmetric_root(self.gradient_covariance(theta)) @ z[..., None])[..., 0]
+            noise = (modified.symmetric_root(self.gradient_covariance(theta)) @ z[..., None])[..., 0]
         return np.asarray(noise / math.sqrt(B))
 
     # The equations that SGD follows -----------------------------------------------------------------------------
@@ -386,13 +386,6 @@ class LeastSquares(ExactLaws):
 
     def _delta(self, theta: ArrayLike) -> np.ndarray:
         return np.asarray(self._points("theta", theta) - self.theta_star)
-
-
-def _symmetric_root(matrix: np.ndarray) -> np.ndarray:
-    """The symmetric root of a positive semidefinite matrix of shape (..., d, d)."""
-    values, vectors = np.linalg.eigh(matrix)
-    roots = np.sqrt(np.maximum(values, 0.0))
-    return np.asarray((vectors * roots[..., None, :]) @ np.swapaxes(vectors, -1, -2))
 
 
 def _aligned(shape: tuple[int, int], dtype: np.dtype) -> np.ndarray:

@@ -15,7 +15,7 @@ from numpy.typing import ArrayLike, DTypeLike
 from .. import checks, resources
 from ..engine.statistics import Layout
 from ..run.where import Where, progress_bar
-from .laws import shuffling, stationary
+from .laws import epochs, thresholds
 from .problem import LeastSquares
 from .result import Descent, DescentSettings, Kept
 from .schedule import saved_iterations, step_sizes
@@ -215,7 +215,7 @@ def _checked(problem: Any, step_size: Any, n_steps: Any, n_runs: Any, theta0: An
 
 def _reduced(problem: LeastSquares, rates: np.ndarray, asked: _Asked) -> ReducedIteration:
     """The iteration of the error alone, if the problem has one."""
-    if checks.choice("sampling", asked.sampling, shuffling.SAMPLINGS) == "shuffle":
+    if checks.choice("sampling", asked.sampling, epochs.SAMPLINGS) == "shuffle":
         raise ValueError("sampling='shuffle' needs a problem on data, of which reduced=True knows no chain")
     return ReducedIteration(
         problem, checks.count("batch_size", asked.batch_size), rates.shape[1] > 1, asked.averaging is not None
@@ -305,12 +305,12 @@ def _warn_of_threshold(s: DescentSettings) -> None:
     if s.rates.size > 1:
         return
     moments, sampling = s.iteration.problem._moments, "shuffle" if s.iteration.shuffled else "replacement"
-    samples, epochs = shuffling.checked(moments, s.iteration.batch_size, sampling)
+    law = epochs.recursion(moments, s.iteration.batch_size, sampling)
     # (of shuffled epochs of several iterations no threshold is known)
-    if epochs is not None or stationary.surely_stable(moments, s.rates[0, 0], samples):
+    if isinstance(law, epochs.Epochs) or thresholds.surely_stable(moments, s.rates[0, 0], law.batch_size):
         return
     try:
-        threshold = stationary.mean_square_threshold(moments, samples)
+        threshold = thresholds.mean_square_threshold(moments, law.batch_size)
         what = f"step_size={s.rates[0, 0]:g} is beyond the mean-square threshold {threshold:.6g}"
     except ValueError:
         threshold, what = 0.0, "the fourth moment of the inputs is infinite, no step size has a mean-square error"

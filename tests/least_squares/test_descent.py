@@ -11,7 +11,7 @@ from least_squares.distance import far
 
 import sdefast as sf
 from sdefast import noise
-from sdefast.least_squares.laws.stationary import surely_stable
+from sdefast.least_squares.laws.thresholds import surely_stable
 from sdefast.least_squares.steps.iteration import Iteration
 
 #: standard errors by which a mean may be off; the seeds are fixed

@@ -1,13 +1,10 @@
-"""Exact laws of shuffled epochs: against every permutation, against each other, and what they refuse."""
-
-import math
+"""Exact laws of shuffled epochs: against every permutation, against closed forms, and what they refuse."""
 
 import numpy as np
 import pytest
 from least_squares.enumeration import assert_exact, run_shuffled
 
 import sdefast as sf
-from sdefast.least_squares.laws import epochs, one_hot
 
 RNG = np.random.default_rng(7)
 
@@ -66,49 +63,16 @@ def test_against_every_permutation(name, schedule):
     assert_exact(problem, run_shuffled(problem, rows(step_size, n, d), theta0, batch_size), given, n)
 
 
-@pytest.mark.parametrize("n", [1, 2, 7, 11])
-def test_rows_with_single_entries_and_sets_agree(n):
-    """Two recursions that share nothing: over sets of rows, and over the rows of one parameter."""
-    X, y = np.zeros((n, 4)), RNG.standard_normal(n)
-    X[np.arange(n), RNG.integers(0, 3, n)] = RNG.standard_normal(n)
-    problem, start = sf.LeastSquares(data=(X, y)), np.array([1.0, -2.0, 0.5, 3.0])
-    residuals, steps = y - X @ problem.theta_star, np.array([[0.3, 0.6, 0.2, 1.0]])
-    of_sets, of_rows = epochs.Epochs(X, residuals, 1), one_hot.OneHotEpochs(X, residuals)
-    close = {"rtol": 1e-12, "atol": 1e-14}
-    for weight in (None, problem.hessian):
-        expected = of_sets.errors(start, steps, 3 * n + 1, weight)
-        np.testing.assert_allclose(of_rows.errors(start, steps, 3 * n + 1, weight), expected, **close)
-    means = list(of_sets.means(start, steps, 3 * n + 1))
-    np.testing.assert_allclose(list(of_rows.means(start, steps, 3 * n + 1)), means, **close)
-
-
 def test_means_of_rows_have_a_closed_form():
     """x = 1: after k of n rows the variance of a weighted sum of residuals that add up to zero."""
-    n, g = 300, 0.1
+    n, g = 12, 0.1
     y = RNG.standard_normal(n)
     problem = sf.LeastSquares(data=(np.ones((n, 1)), y))
     error = problem.expected_error(step_size=g, n_steps=n, theta0=[2.0], sampling="shuffle")
-    for k in (1, 2, 50, n):
+    for k in (1, 2, 7, n):
         weights = g * (1 - g) ** np.arange(k)
         variance = np.var(y) * (n * (weights @ weights) - weights.sum() ** 2) / (n - 1)
         assert error[k] == pytest.approx((1 - g) ** (2 * k) * (2.0 - y.mean()) ** 2 + variance, rel=1e-11)
-
-
-def test_many_rows_against_permutations_that_are_drawn():
-    n, n_runs, g = 60, 20_000, 0.05
-    X, y = np.zeros((n, 2)), RNG.standard_normal(n)
-    X[np.arange(n), RNG.integers(0, 2, n)] = RNG.uniform(0.5, 2.0, n)
-    problem = sf.LeastSquares(data=(X, y))
-    exact = problem.expected_error(step_size=g, n_steps=2 * n, sampling="shuffle")
-    theta = np.zeros((n_runs, 2))
-    for k in range(2 * n):
-        if k % n == 0:
-            order = RNG.permuted(np.tile(np.arange(n), (n_runs, 1)), axis=1)
-        row = order[:, k % n]
-        theta -= g * X[row] * ((X[row] * theta).sum(axis=1) - y[row])[:, None]
-        error = ((theta - problem.theta_star) ** 2).sum(axis=1)
-        # After the first iteration errors have few values.
-        assert abs(error.mean() - exact[k + 1]) < 5 * error.std() / math.sqrt(n_runs) + 1e-12
 
 
 def test_large_batches_of_many_rows():
@@ -163,7 +127,7 @@ def test_refused():
     problem = sf.LeastSquares(data=data(15, 2))
     given = {"step_size": 0.1, "n_steps": 3, "sampling": "shuffle"}
     for method in ("expected_theta", "second_moment", "theta_covariance", "expected_error", "expected_loss"):
-        with pytest.raises(ValueError, match=r"up to 14 different rows.*15 of 15 rows are different and batch_size=7"):
+        with pytest.raises(ValueError, match=r"up to 14 different rows.*15 of 15 .* batch_size=7: simulate it"):
             getattr(problem, method)(**given, batch_size=7)
         with pytest.raises(ValueError, match="batch_size must be at most the 15 rows"):
             getattr(problem, method)(**given, batch_size=16)
@@ -171,10 +135,3 @@ def test_refused():
             getattr(problem, method)(**{**given, "sampling": "shuffled"})
         with pytest.raises(ValueError, match=r"needs LeastSquares\(data="):
             getattr(sf.LeastSquares([1.0], 0.1), method)(**given)
-    one_column = sf.LeastSquares(data=data(20, 1))
-    assert one_column.expected_error(**given).shape == (4,)
-    for change in ({"step_size": [0.1, 0.2, 0.3]}, {"averaging": "polyak-ruppert"}, {"batch_size": 2}):
-        with pytest.raises(ValueError, match="up to 14 different rows"):
-            one_column.expected_error(**{**given, **change})
-    with pytest.raises(ValueError, match="up to 512 of them in each column"):
-        sf.LeastSquares(data=data(513, 1)).expected_error(**given)

@@ -8,14 +8,10 @@ from sdefast.least_squares import (
     LeastSquares,
     constant_noise_covariance,
     forced_gibbs_rates,
-    forced_gibbs_variances,
     gibbs_law,
     has_detailed_balance,
     is_gibbs,
-    is_posterior,
     posterior_law,
-    posterior_noise_variance,
-    ridge_prior_variance,
     two_temperature_variances,
 )
 
@@ -57,12 +53,13 @@ def test_two_temperatures_and_forced_gibbs():
             expected = constant_noise_covariance(H, np.diag(s**2), eta, continuous)
             np.testing.assert_allclose(np.diag(variances), expected, atol=1e-15)
             rates = forced_gibbs_rates(0.1, s)
-            variances = forced_gibbs_variances(0.1, s, curvature, continuous)
+            variances = two_temperature_variances(rates, s, curvature, continuous)
             expected = constant_noise_covariance(H, np.diag(s**2), rates, continuous)
             np.testing.assert_allclose(np.diag(variances), expected, atol=1e-15)
     np.testing.assert_allclose(two_temperature_variances(eta, s), eta * s**2 / (2 - eta), rtol=1e-15)
-    np.testing.assert_allclose(forced_gibbs_variances(0.1, s), 0.1 / (2 - 0.1 / s**2), rtol=1e-15)
-    np.testing.assert_allclose(forced_gibbs_variances(1e-9, s), 0.5e-9, rtol=1e-8)
+    np.testing.assert_allclose(
+        two_temperature_variances(forced_gibbs_rates(0.1, s), s), 0.1 / (2 - 0.1 / s**2), rtol=1e-15
+    )
     assert two_temperature_variances(0.5, 2.0) == pytest.approx(0.5 * 4 / 1.5)
 
 
@@ -104,15 +101,10 @@ def test_posterior_is_a_gibbs_law_of_one_temperature_only(ridge):
     gibbs = gibbs_law(problem.hessian, problem.theta_star, 2 / N, ridge)
     np.testing.assert_allclose(gibbs[0], mean, atol=1e-13)
     np.testing.assert_allclose(gibbs[1], covariance, atol=1e-14)
-    assert posterior_noise_variance(N) == 2 / N
-    assert is_posterior(2 / N, N)
     for other in (1 / N, 4 / N, 2 / (N + 1)):
-        assert not is_posterior(other, N)
         assert np.abs(gibbs_law(problem.hessian, problem.theta_star, other, ridge)[1] - covariance).max() > 1e-3
     if ridge:
-        variance = ridge_prior_variance(ridge, N)
-        assert variance == pytest.approx(1 / (2 * ridge * N))
-        bayes = np.linalg.inv(X.T @ X + np.eye(3) / variance)
+        bayes = np.linalg.inv(X.T @ X + np.eye(3) * (2 * ridge * N))  # the prior N(0, I / (2 ridge N))
         np.testing.assert_allclose(covariance, bayes, atol=1e-14)
         np.testing.assert_allclose(mean, bayes @ X.T @ y, atol=1e-13)
 
@@ -122,11 +114,9 @@ def test_posterior_with_a_known_noise():
     X, y = RNG.standard_normal((N, 2)), RNG.standard_normal(N)
     problem = LeastSquares(data=(X, y))
     mean, covariance = posterior_law(X, y, noise_std=tau)
-    gibbs = gibbs_law(problem.hessian, problem.theta_star, posterior_noise_variance(N, tau))
+    gibbs = gibbs_law(problem.hessian, problem.theta_star, 2 * tau**2 / N)
     np.testing.assert_allclose(gibbs[0], mean, atol=1e-13)
     np.testing.assert_allclose(gibbs[1], covariance, atol=1e-14)
-    assert is_posterior(2 * tau**2 / N, N, tau)
-    assert not is_posterior(2 / N, N, tau)
 
 
 @pytest.mark.parametrize(
@@ -146,8 +136,8 @@ def test_posterior_with_a_known_noise():
         (lambda: gibbs_law([[0.0]], [1.0], 1.0), "H must be positive definite, or ridge positive"),
         (lambda: posterior_law([[1.0, 1.0]], [1.0]), "X must have full column rank"),
         (lambda: posterior_law(np.ones((0, 1)), []), "X must have at least one row"),
-        (lambda: is_posterior(0.0, 5), "noise_variance must be positive"),
-        (lambda: ridge_prior_variance(0.0, 5), "ridge must be positive"),
+        (lambda: gibbs_law([[1.0]], [1.0], 0.0), "noise_variance must be positive"),
+        (lambda: posterior_law([[1.0]], [1.0], ridge=-1.0), "ridge must be within"),
         (lambda: is_gibbs(-np.eye(2)), "Sigma must be positive semidefinite"),
     ],
 )

@@ -26,10 +26,10 @@ from ... import checks
 from ...sde.models import LinearSDE
 from ...sde.result import Simulation
 from ...sde.simulate import simulate
-from ..formula import Schedule
 from ..inputs import Uniform
 from ..problem import LeastSquares
 from ..result import Descent
+from ..schedule import Schedule
 from ..sgd import sgd
 
 if TYPE_CHECKING:

@@ -1,4 +1,4 @@
-r"""Exact laws of SGD on data in shuffled epochs, by a recursion over the sets of rows that an epoch has used.
+r"""How iterations pick rows of data; exact laws of shuffled epochs, by a recursion over the sets of rows used.
 
 Every epoch goes through a fresh uniform permutation of the n rows in batches of B, and skips the n mod B rows that are
 left over. Whatever set U of k B rows the first k iterations used, every order of them is as likely, so that their last
@@ -17,7 +17,7 @@ and the law of an iteration is the mixture over the sets of k B rows. An epoch h
 times are interchangeable, so that sets are numbers of copies and there are fewer. Nothing is approximated, and nothing
 cancels: covariances are never differences.
 
-An epoch of a single iteration needs no sets, see `independent_samples`; `one_hot` has rows with a single entry.
+An epoch of a single iteration needs no sets, see `independent_samples`.
 """
 
 from __future__ import annotations
@@ -27,14 +27,37 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from ... import resources
+from ... import checks, resources
+from .expectations import Independent, infinite_from_overflow
+from .moments import EmpiricalMoments, Moments
+
+SAMPLINGS = ("replacement", "shuffle")
 
 #: Sets of rows at most: 14 different rows have so many.
 MOST_SETS = 2**14
+
+
+def recursion(moments: Moments, batch_size: Any, sampling: Any) -> Independent | Epochs:
+    """The recursion that has the exact law of batches that are picked so.
+
+    Raises
+    ------
+    ValueError
+        If ``sampling`` is unknown, or "shuffle" for a stream or for batches larger than the data.
+    """
+    batch = checks.count("batch_size", batch_size)
+    if checks.choice("sampling", sampling, SAMPLINGS) == "replacement":
+        return Independent(moments, batch)
+    if not isinstance(moments, EmpiricalMoments):
+        raise ValueError("sampling='shuffle' needs LeastSquares(data=(X, y)): a stream has no epochs")
+    n = len(moments.X)
+    if batch > n:
+        raise ValueError(f"batch_size must be at most the {n} rows of data with sampling='shuffle', got {batch}")
+    return Independent(moments, independent_samples(n, batch)) if n // batch == 1 else Epochs(moments, batch)
 
 
 def independent_samples(n: int, batch_size: int) -> float:
@@ -48,21 +71,20 @@ def independent_samples(n: int, batch_size: int) -> float:
 
 @dataclass(frozen=True)
 class Epochs:
-    """Shuffled epochs over the rows of ``X`` (n, d) with ``residuals`` (n,) at the minimiser.
+    """Shuffled epochs in batches of ``batch_size`` over the rows of data that ``moments`` has.
 
-    If ``averaged``, laws are those of the sums delta_0 + ... + delta_k, and errors those of their means.
+    There are laws if an epoch has up to `MOST_SETS` sets of rows; ValueError if it has more.
     """
 
-    X: np.ndarray
-    residuals: np.ndarray
+    moments: EmpiricalMoments
     batch_size: int
-    averaged: bool = False
 
     @cached_property
     def _rows(self) -> tuple[np.ndarray, np.ndarray]:
         """Different rows (x, residual), of shape (n_different, d + 1), and how often they occur."""
-        rows = np.column_stack([self.X, self.residuals])
-        rows[~self.X.any(axis=1)] = 0  # no gradient, whatever the residual
+        X = self.moments.X
+        rows = np.column_stack([X, self.moments.residuals])
+        rows[~X.any(axis=1)] = 0  # no gradient, whatever the residual
         first = rows[np.arange(len(rows)), (rows != 0).argmax(axis=1)]
         rows[first < 0] *= -1  # (x, y) and (-x, -y) have the same gradient
         different, copies = np.unique(rows + 0.0, axis=0, return_counts=True)
@@ -83,15 +105,16 @@ class Epochs:
         return (mean for mean, _ in self.mean_and_covariance(delta0, steps, n_steps))
 
     def mean_and_covariance(
-        self, delta0: np.ndarray, steps: np.ndarray, n_steps: int
+        self, delta0: np.ndarray, steps: np.ndarray, n_steps: int, summed: bool = False
     ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        """E and Cov of delta_k, of shapes (d,) and (d, d), for k = 0, ..., n_steps.
+        """E and Cov of delta_k, or of delta_0 + ... + delta_k, of shapes (d,) and (d, d), for k = 0, ..., n_steps.
 
         An epoch costs O(d^3) for each set and each batch in it.
         """
+        self._refuse_many_sets()
         d, (rows, copies) = len(delta0), self._rows
         sets = _sets(tuple(copies.tolist()), self.batch_size)
-        size = 2 * d if self.averaged else d
+        size = 2 * d if summed else d
         most = max(len(level.probability) for level in sets.levels)
         resources.refuse_too_large(5 * 8 * most * size**2, f"{most} sets of rows", ["data= fewer rows or columns"])
         slopes, offsets = _mean_gradients(rows, sets.batches / self.batch_size)
@@ -103,23 +126,31 @@ class Epochs:
                 means, covariances = mean[None], covariance[None]
             g = steps[k % len(steps)]
             T, c = np.eye(d) - g[:, None] * slopes, g * offsets
-            if self.averaged:  # (delta, sum) -> (T delta + c, sum + T delta + c)
+            if summed:  # (delta, sum) -> (T delta + c, sum + T delta + c)
                 zero, one = np.zeros_like(T), np.broadcast_to(np.eye(d), T.shape)
                 T, c = np.block([[T, zero], [T, one]]), np.hstack([c, c])
             means, covariances = _advance(level, T, c, means, covariances)
             mean, covariance = level.mixture(means, covariances)
             yield mean[-d:], covariance[-d:, -d:]
 
-    def errors(self, delta0: np.ndarray, steps: np.ndarray, n_steps: int, weight: np.ndarray | None) -> np.ndarray:
-        """E delta_k' W delta_k for k = 0, ..., n_steps, as `expectations.matrix_errors` has it with replacement."""
-        result = np.empty(n_steps + 1)
-        for k, (m, C) in enumerate(self.mean_and_covariance(delta0, steps, n_steps)):
-            W = np.eye(len(m)) if weight is None else weight
-            result[k] = (np.vdot(W, C) + m @ W @ m) / ((k + 1) ** 2 if self.averaged else 1)
-            if not np.isfinite(result[k]):
-                result[k:] = np.inf
-                break
-        return result
+    def errors(
+        self, delta0: np.ndarray, steps: np.ndarray, n_steps: int, loss: bool = False, averaged: bool = False
+    ) -> np.ndarray:
+        """E delta_k' W delta_k for k = 0, ..., n_steps, as `Independent.errors`."""
+        W = self.moments.hessian if loss else np.eye(len(delta0))
+        laws = self.mean_and_covariance(delta0, steps, n_steps, averaged)
+        squares = (float(np.vdot(W, C) + m @ W @ m) for m, C in laws)
+        values = (square / (k + 1) ** 2 for k, square in enumerate(squares)) if averaged else squares
+        return infinite_from_overflow(values, n_steps + 1)
+
+    def _refuse_many_sets(self) -> None:
+        if self.n_sets > MOST_SETS:
+            raise ValueError(
+                "sampling='shuffle' has an exact law for data of up to 14 different rows (of more if several occur "
+                f"more than once: up to {MOST_SETS} sets of rows) and for batches of more than half the data; here "
+                f"{self.n_different} of {len(self.moments.X)} rows are different and batch_size={self.batch_size}: "
+                "simulate it with sgd"
+            )
 
 
 class _Move(NamedTuple):

@@ -10,7 +10,8 @@ from numpy.typing import ArrayLike
 
 from ... import checks, resources
 from ..schedule import constant_steps, saved_iterations, step_sizes
-from . import expectations, shuffling, stationary, thresholds
+from . import thresholds
+from .epochs import recursion
 from .moments import GaussianMoments, Moments
 
 
@@ -70,13 +71,9 @@ class ExactLaws:
             If an argument is out of range, or shuffled epochs have no exact law.
         """
         delta0, steps, n_steps = self._start(step_size, n_steps, theta0)
-        _, epochs = shuffling.checked(self._moments, batch_size, sampling)
+        path = recursion(self._moments, batch_size, sampling).means(delta0, steps, n_steps)
         saved = saved_iterations(save_at, n_steps, self.dim)
         with np.errstate(over="ignore", invalid="ignore"):
-            if epochs is None:
-                path = expectations.means(self._moments, delta0, steps, n_steps)
-            else:
-                path = shuffling.solvable(epochs, steps).means(delta0, steps, n_steps)
             return np.asarray(self.theta_star + _pick(path, saved, np.empty((len(saved), self.dim))))
 
     def second_moment(
@@ -122,17 +119,13 @@ class ExactLaws:
         self, step_size: Any, n_steps: int, theta0: Any, batch_size: int, save_at: Any, sampling: str, centred: bool
     ) -> np.ndarray:
         delta0, steps, n_steps = self._start(step_size, n_steps, theta0)
-        batch, epochs = shuffling.checked(self._moments, batch_size, sampling)
-        d = self.dim
-        saved = saved_iterations(save_at, n_steps, 3 * d * d)
         moments, basis = self._moments.in_eigenbasis() if steps.shape[1] == 1 else (self._moments, None)
         if basis is not None:
             delta0 = delta0 @ basis
+        path = recursion(moments, batch_size, sampling).mean_and_covariance(delta0, steps, n_steps)
+        d = self.dim
+        saved = saved_iterations(save_at, n_steps, 3 * d * d)
         with np.errstate(over="ignore", invalid="ignore"):
-            if epochs is None:
-                path = expectations.mean_and_covariance(moments, delta0, steps, n_steps, batch)
-            else:
-                path = shuffling.with_sets(epochs).mean_and_covariance(delta0, steps, n_steps)
             matrices = (C if centred else C + np.outer(m, m) for m, C in path)
             result = _pick(matrices, saved, np.empty((len(saved), d, d)))
             if basis is not None:
@@ -169,8 +162,8 @@ class ExactLaws:
         sampling : {"replacement", "shuffle"}
             How rows of data are picked: anew at every iteration, or in the order of a fresh uniform permutation of the
             n rows in each epoch of n // batch_size iterations, which skips the rows left over. Shuffled epochs have an
-            exact law for up to 14 different rows (see `epochs`: an epoch goes through their 2^n sets), for batches of
-            more than half the data, and for rows with one entry each (`one_hot`).
+            exact law for up to 14 different rows (see `epochs`: an epoch goes through their 2^n sets), and for batches
+            of more than half the data.
 
         Returns
         -------
@@ -210,26 +203,16 @@ class ExactLaws:
         self, step_size: Any, n_steps: int, theta0: Any, batch_size: int, averaging: Any, sampling: str, loss: bool
     ) -> np.ndarray:
         delta0, steps, n_steps = self._start(step_size, n_steps, theta0)
-        batch, epochs = shuffling.checked(self._moments, batch_size, sampling)
+        law = recursion(self._moments, batch_size, sampling)
         resources.refuse_too_large(16 * (n_steps + 1), "the error curve", ["n_steps= fewer"])
         averaged = checks.averaging(averaging)
-        last = n_steps - averaged  # an average of k iterates ends with theta_{k-1}
-        spectrum = self._moments.spectrum() if steps.shape[1] == 1 else None
         with np.errstate(over="ignore", invalid="ignore"):
-            if epochs is not None:
-                recursion = shuffling.solvable(epochs, steps, averaged)
-                curve = recursion.errors(delta0, steps, last, self.hessian if loss else None)
-            elif spectrum is None:
-                W = self.hessian if loss else None
-                curve = expectations.matrix_errors(self._moments, delta0, steps, last, batch, W, averaged)
-            else:
-                weight = spectrum.values if loss else np.ones(len(spectrum.values))
-                w0 = spectrum.squares(delta0)
-                curve = expectations.mode_errors(spectrum, w0, steps, last, batch, weight, averaged)
+            # An average of k iterates ends with theta_{k-1}.
+            curve = law.errors(delta0, steps, n_steps - averaged, loss, averaged)
         return np.concatenate([curve[:1], curve]) if averaged else curve
 
     def stationary_covariance(self, step_size: ArrayLike, batch_size: int = 1, continuous: bool = False) -> np.ndarray:
-        r"""Covariance of the stationary law of SGD, about theta*, with its multiplicative noise; see `stationary`.
+        r"""Covariance of the stationary law of SGD, about theta*, with its multiplicative noise; see `thresholds`.
 
         Parameters
         ----------
@@ -256,7 +239,7 @@ class ExactLaws:
         sdefast.least_squares.constant_noise_covariance : the Lyapunov equation of a constant noise.
         """
         steps, batch_size = constant_steps(step_size, self.dim), checks.count("batch_size", batch_size)
-        C = stationary.stationary_covariance(self._moments, steps, batch_size, continuous)
+        C = thresholds.stationary_covariance(self._moments, steps, batch_size, continuous)
         if C is None:
             limit = f" {self.mean_square_threshold(batch_size, continuous):g}" if len(steps) == 1 else ""
             raise ValueError(
@@ -272,7 +255,7 @@ class ExactLaws:
         in `stationary_covariance`, whose trace it is.
         """
         steps, batch_size = constant_steps(step_size, self.dim), checks.count("batch_size", batch_size)
-        C = stationary.stationary_covariance(self._moments, steps, batch_size)
+        C = thresholds.stationary_covariance(self._moments, steps, batch_size)
         return math.inf if C is None else float(np.trace(C))
 
     def mean_square_threshold(self, batch_size: int = 1, continuous: bool = False) -> float:
@@ -281,7 +264,7 @@ class ExactLaws:
         If ``continuous``, that of the first-order modified equation, 2 B / (d + 1); infinite if there is none.
         """
         batch_size = checks.count("batch_size", batch_size)
-        return stationary.mean_square_threshold(self._moments, batch_size, continuous)
+        return thresholds.mean_square_threshold(self._moments, batch_size, continuous)
 
     def almost_sure_threshold(self) -> float:
         """The step size below which almost every run stays stable, for Gaussian inputs with H = c I and batch size 1.

@@ -1,4 +1,4 @@
-r"""Stationary laws under *constant* gradient noise: Lyapunov equations, Gibbs laws, Bayesian posteriors.
+r"""Stationary laws under *constant* gradient noise: detailed balance, Gibbs laws, Bayesian posteriors.
 
 The model is a quadratic loss :math:`L = \frac12 \delta' H \delta` whose gradient is seen with noise of a covariance
 Sigma that does not depend on theta,
@@ -9,8 +9,8 @@ Sigma that does not depend on theta,
     d\delta = -H\delta\,dt + \sqrt{\eta}\,\Sigma^{1/2}\,dB .
 
 Its stationary law is Gaussian. Three questions about it have three different answers: which covariance it has
-(`constant_noise_covariance`), whether the process is reversible (`has_detailed_balance`), and whether it is a Gibbs law
-exp(-L / T) of the loss with a single temperature T (`is_gibbs`). Two temperatures, H = I and
+(`constant_noise_covariance`, in `thresholds`), whether the process is reversible (`has_detailed_balance`), and whether
+it is a Gibbs law exp(-L / T) of the loss with a single temperature T (`is_gibbs`). Two temperatures, H = I and
 Sigma = diag(s_1^2, s_2^2), are reversible and not Gibbs. The step size eta may be one per parameter everywhere.
 """
 
@@ -24,60 +24,8 @@ from numpy.typing import ArrayLike
 from ... import checks
 from ...sde.models import laws
 from ..schedule import constant_steps
-from .moments import covariance_matrix
-
-
-def constant_noise_covariance(
-    H: ArrayLike, Sigma: ArrayLike, step_size: ArrayLike, continuous: bool = False
-) -> np.ndarray:
-    r"""Stationary covariance of SGD, or of its Ornstein-Uhlenbeck model, with constant gradient noise.
-
-    The solution C of :math:`H C + C H - \eta H C H = \eta \Sigma`, or without the third term if ``continuous``; in the
-    eigenbasis of H, :math:`C_{ij} = \eta \Sigma_{ij} / (h_i + h_j - \eta h_i h_j)`. H and Sigma need not commute.
-
-    Parameters
-    ----------
-    H : array_like of shape (d, d)
-        Hessian, symmetric positive definite.
-    Sigma : array_like of shape (d, d)
-        Covariance of the gradient noise, symmetric positive semidefinite.
-    step_size : float or array_like of shape (d,)
-        Step size eta, or one per parameter.
-    continuous : bool
-        The law of the stochastic differential equation instead of the recursion's.
-
-    Returns
-    -------
-    numpy.ndarray
-        C, of shape (d, d).
-
-    Raises
-    ------
-    ValueError
-        If a matrix is not as said, or the recursion is unstable: eta h >= 2 for an eigenvalue h of H, or of
-        diag(eta)^{1/2} H diag(eta)^{1/2} >= 2.
-
-    Examples
-    --------
-    >>> from sdefast.least_squares import constant_noise_covariance
-    >>> constant_noise_covariance([[2.0, 0.0], [0.0, 1.0]], [[3.0, 0.0], [0.0, 3.0]], step_size=0.5).round(12)
-    array([[0.75, 0.  ],
-           [0.  , 1.  ]])
-    """
-    H, Sigma = covariance_matrix("H", H), covariance_matrix("Sigma", Sigma)
-    _same_shape(H, Sigma)
-    root = np.sqrt(constant_steps(step_size, len(H)) * np.ones(len(H)))
-    # theta = diag(eta)^{1/2} psi has step size 1, Hessian and noise scaled on both sides.
-    h, basis = np.linalg.eigh(root[:, None] * H * root)
-    if h[0] <= len(h) * np.finfo(float).eps * h[-1]:
-        raise ValueError(
-            f"H must be positive definite for a stationary law, got the eigenvalue {h[0]:g} (times step_size)"
-        )
-    if not continuous and h[-1] >= 2:
-        raise ValueError(f"step_size times the largest eigenvalue of H must be below 2, got {h[-1]:g}")
-    noise = basis.T @ (root[:, None] * Sigma * root) @ basis
-    C = basis @ (noise / (h[:, None] + h - (0.0 if continuous else np.outer(h, h)))) @ basis.T
-    return np.asarray(root[:, None] * (0.5 * (C + C.T)) * root)
+from .moments import covariance_matrix, hessian_and_noise
+from .thresholds import constant_noise_covariance as constant_noise_covariance
 
 
 def two_temperature_variances(
@@ -149,37 +97,6 @@ def forced_gibbs_rates(rate: float, noise_std: ArrayLike) -> np.ndarray:
     return np.asarray(checks.real("rate", rate, positive=True) / s**2)
 
 
-def forced_gibbs_variances(
-    rate: float, noise_std: ArrayLike, curvature: ArrayLike = 1.0, continuous: bool = False
-) -> np.ndarray:
-    r"""Stationary variances with the step sizes of `forced_gibbs_rates`: rate / (h_i (2 - eta_i h_i)).
-
-    If ``continuous``, rate / (2 h_i): exactly the Gibbs law exp(-2 L / rate). SGD has it in the limit of small rates.
-
-    Parameters
-    ----------
-    rate, noise_std
-        As in `forced_gibbs_rates`.
-    curvature : float or array_like of shape (d,)
-        Curvatures h_i, positive.
-    continuous : bool
-        The variances of the Ornstein-Uhlenbeck model.
-
-    Raises
-    ------
-    ValueError
-        As `two_temperature_variances`.
-
-    Examples
-    --------
-    >>> from sdefast.least_squares import forced_gibbs_variances
-    >>> forced_gibbs_variances(0.1, [1.0, 2.0], continuous=True).round(12)
-    array([0.05, 0.05])
-    """
-    eta = forced_gibbs_rates(rate, noise_std)
-    return np.asarray(two_temperature_variances(eta, noise_std, curvature, continuous))
-
-
 def has_detailed_balance(
     H: ArrayLike, Sigma: ArrayLike, step_size: ArrayLike = 1.0, *, tolerance: float = 1e-10
 ) -> bool:
@@ -207,8 +124,7 @@ def has_detailed_balance(
     >>> has_detailed_balance([[2.0, 0.0], [0.0, 1.0]], [[2.0, 1.0], [1.0, 2.0]])
     False
     """
-    H, Sigma = covariance_matrix("H", H), covariance_matrix("Sigma", Sigma)
-    _same_shape(H, Sigma)
+    H, Sigma = hessian_and_noise(H, Sigma)
     eta = constant_steps(step_size, len(H)) * np.ones(len(H))
     product = H @ (eta[:, None] * Sigma)
     return bool(np.abs(product - product.T).max() <= tolerance * np.abs(product).max())
@@ -304,7 +220,7 @@ def posterior_law(
     The likelihood is :math:`y_i \sim N(\langle\theta, x_i\rangle, \tau^2)` for the N rows, the prior
     :math:`N(0, \tau^2 I / (2 \lambda N))`, flat for lambda = 0. With tau = 1 this is the Gibbs law exp(-2 L / s^2) of
     the mean loss :math:`L = \frac{1}{2N} \sum_i (y_i - \langle\theta, x_i\rangle)^2 + \lambda |\theta|^2` if, and only
-    if, :math:`s^2 = 2 / N`; with another tau if :math:`s^2 = 2 \tau^2 / N` (`posterior_noise_variance`).
+    if, :math:`s^2 = 2 / N`; with another tau if :math:`s^2 = 2 \tau^2 / N`.
 
     Parameters
     ----------
@@ -345,63 +261,3 @@ def posterior_law(
     if values[0] <= len(values) * np.finfo(float).eps * values[-1]:
         raise ValueError("X must have full column rank, or ridge be positive, for a proper posterior")
     return np.linalg.solve(precision, X.T @ y), tau**2 * np.linalg.inv(precision)
-
-
-def posterior_noise_variance(n_data: int, noise_std: float = 1.0) -> float:
-    """The s^2 with which exp(-2 L / s^2) is the posterior of ``n_data`` samples: 2 tau^2 / N, and no other.
-
-    L is the mean over the data of half the squared error; tau is the standard deviation of the likelihood, 1 if L is
-    the mean of the negative log-likelihoods themselves.
-
-    Raises
-    ------
-    ValueError
-        If n_data is below 1 or noise_std is not positive.
-
-    Examples
-    --------
-    >>> from sdefast.least_squares import posterior_noise_variance
-    >>> posterior_noise_variance(100)
-    0.02
-    """
-    return 2 * checks.real("noise_std", noise_std, positive=True) ** 2 / checks.count("n_data", n_data)
-
-
-def ridge_prior_variance(ridge: float, n_data: int) -> float:
-    """Variance of the prior N(0, I / (2 lambda N)) that the ridge term lambda |theta|^2 stands for if s^2 = 2 / N.
-
-    Raises
-    ------
-    ValueError
-        If ridge is not positive or n_data is below 1.
-
-    Examples
-    --------
-    >>> from sdefast.least_squares import ridge_prior_variance
-    >>> ridge_prior_variance(0.05, 100)
-    0.1
-    """
-    return 1 / (2 * checks.real("ridge", ridge, positive=True) * checks.count("n_data", n_data))
-
-
-def is_posterior(noise_variance: float, n_data: int, noise_std: float = 1.0, *, tolerance: float = 1e-10) -> bool:
-    """Whether the Gibbs law exp(-2 L / s^2) is the posterior of ``n_data`` samples: if s^2 = 2 tau^2 / N.
-
-    Raises
-    ------
-    ValueError
-        If an argument is not positive.
-
-    Examples
-    --------
-    >>> from sdefast.least_squares import is_posterior
-    >>> is_posterior(0.02, 100), is_posterior(0.1, 100)
-    (True, False)
-    """
-    target = posterior_noise_variance(n_data, noise_std)
-    return abs(checks.real("noise_variance", noise_variance, positive=True) - target) <= tolerance * target
-
-
-def _same_shape(H: np.ndarray, Sigma: np.ndarray) -> None:
-    if H.shape != Sigma.shape:
-        raise ValueError(f"Sigma must have the shape of H, {H.shape}, got {Sigma.shape}")

@@ -20,6 +20,7 @@ import numpy as np
 from ... import checks
 from ...sde.models import LinearSDE
 from ...sde.models.base import Model
+from ...sde.sde import SDE
 
 #: name -> order and covariance of a modified equation
 EQUATIONS = {"order 1": (1, "full"), "order 2": (2, "full"), "Ornstein-Uhlenbeck": (1, "isotropic")}
@@ -45,8 +46,6 @@ def full(
 
     The noise is :math:`\\sqrt{\\delta'H\\delta + \\sigma^2}\\, H^{1/2} dW_{1..d} + H\\delta\\, dW_{d+1}`.
     """
-    from ...sde.sde import SDE
-
     A, root, h = drift_matrix(H, step_size, order).tolist(), symmetric_root(H).tolist(), H.tolist()
     star, d = theta_star.tolist(), len(theta_star)
 
@@ -91,11 +90,12 @@ def expected_errors(
 
 
 def symmetric_root(H: np.ndarray) -> np.ndarray:
-    """The symmetric root of a positive semidefinite matrix, exactly diagonal if it is."""
-    if np.array_equal(H, np.diag(np.diag(H))):
+    """The symmetric root of a positive semidefinite matrix of shape (..., d, d), diagonal if one is."""
+    if H.ndim == 2 and np.array_equal(H, np.diag(np.diag(H))):
         return np.asarray(np.diag(np.sqrt(np.diag(H))))
     values, vectors = np.linalg.eigh(H)
-    return np.asarray((vectors * np.sqrt(np.maximum(values, 0.0))) @ vectors.T)
+    roots = np.sqrt(np.maximum(values, 0.0))
+    return np.asarray((vectors * roots[..., None, :]) @ np.swapaxes(vectors, -1, -2))
 
 
 def checked(step_size: Any, order: Any, covariance: Any, batch_size: Any) -> tuple[float, int, str, int]:

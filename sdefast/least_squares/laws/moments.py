@@ -46,6 +46,14 @@ def covariance_matrix(name: str, value: Any) -> np.ndarray:
     return symmetric
 
 
+def hessian_and_noise(H: Any, Sigma: Any) -> tuple[np.ndarray, np.ndarray]:
+    """A Hessian and a covariance of gradient noise, two covariance matrices of one shape."""
+    H, Sigma = covariance_matrix("H", H), covariance_matrix("Sigma", Sigma)
+    if H.shape != Sigma.shape:
+        raise ValueError(f"Sigma must have the shape of H, {H.shape}, got {Sigma.shape}")
+    return H, Sigma
+
+
 def largest_row(matrix: np.ndarray) -> float:
     """The largest sum of absolute values in a row, no eigenvalue being larger."""
     return float(np.abs(matrix).sum(axis=1).max())
