@@ -19,6 +19,7 @@ from ..least_squares.experiments.presets import OUExperiment, SGDExperiment
 from ..least_squares.inputs import Student
 from ..least_squares.result import Descent
 from ..least_squares.schedule import Schedule
+from ..sde.models.base import exact_moments
 from ..sde.result import Simulation
 from .experiment import experiment
 from .tables import cost_line, header, row
@@ -196,13 +197,10 @@ def _title(e: presets.Experiment) -> list[str]:
 def _exact(e: SGDExperiment, notes: list[str]) -> dict[str, np.ndarray] | None:
     """The exact curves, by their names in the table."""
     try:
-        curves = {"error": e.expected_error()}
-        if e.averaging is not None:
-            curves["averaged"] = e.expected_averaged_error()
+        return e.exact_errors()
     except ValueError as error:  # inputs without a fourth moment
         notes.append(f"no exact error: {error}")
         return None
-    return curves
 
 
 def _z_is_meaningful(e: SGDExperiment, notes: list[str]) -> bool:
@@ -270,7 +268,7 @@ def ou_report(e: OUExperiment, result: Simulation) -> str:
         "",
         f"{header('t', 'of the scheme')} {'exact':>14}",
     ]
-    scheme, process = e.scheme_moments(result.t), plots.exact_moments(e.model, result.t, np.zeros(e.model.dim))
+    scheme, process = e.scheme_moments(result.t), exact_moments(e.model, result.t, np.zeros(e.model.dim))
     assert process is not None
     n = len(result.t)
     for i in sorted({int(j) for j in np.linspace(0, n - 1, min(_OU_TIMES, n - 1) + 1)[1:]}):

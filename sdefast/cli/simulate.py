@@ -11,6 +11,7 @@ import numpy as np
 
 from .. import plots
 from ..sde.models import MODELS, Model
+from ..sde.models.base import exact_moments
 from ..sde.result import Simulation
 from ..sde.schemes import SCHEMES
 from ..sde.simulate import simulate
@@ -65,8 +66,8 @@ def run(options: argparse.Namespace) -> None:
     if options.plot is not None:
         # The first paths of the run once more, this time every step of them kept.
         some = _simulate(model, options, save_at="all", paths=True, n_paths=min(_PLOT_PATHS, options.paths))
-        axes = plots.simulation(result)
-        plots.paths(axes, some, 0, _PLOT_PATHS)
+        axes = result.plot()
+        plots.thin(axes, some.t, np.asarray(some.x[:, :, 0]))
         plots.save(axes, options.plot)
         print(f"\nplot: {options.plot}")
 
@@ -101,7 +102,7 @@ def report(run: Simulation, x0: Any) -> str:
         f"{s.n_paths:,} paths x {s.grid.n_steps:,} steps of {scheme.name}, {s.dtype.name}, seed {s.seed}",
         "",
     ]
-    moments = plots.exact_moments(run.model, run.t, x0)
+    moments = exact_moments(run.model, run.t, x0)
     lines.append(header("t", None if moments is None else "exact"))
     for i in _table_rows(len(run.t)):
         for c in range(run.model.dim):

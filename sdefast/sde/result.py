@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from .. import checks, plots
 from ..engine.parts import ONE
 from ..engine.statistics import Layout, Nodes
 from ..engine.tiles import BLOCK
-from . import prepare
+from . import figures, prepare
 from .models.base import Model
 from .settings import Settings
 
@@ -448,9 +449,16 @@ class Simulation:
         ValueError
             If a single time was saved.
         """
-        from .. import plots
-
-        return plots.simulation(self, ax, component=component, n_paths=n_paths)
+        c = checks.count("component", component, least=0, most=self.model.dim - 1)
+        n_paths = checks.count("n_paths", n_paths, least=0)
+        s = self.settings
+        ax = figures.statistics(ax, self.t, self.mean[:, c], self.standard_deviation[:, c], self.n_paths)
+        if s.keeps_paths:
+            plots.thin(ax, self.t, np.asarray(self.x[:, :n_paths, c]))
+        if s.x0 is not None:
+            figures.exact(ax, s.model, c, self.t, self.t - s.grid.t0, s.x0)
+        figures.labels(ax, s.model, c, f"{s.method}, {s.dtype.name}, seed {self.seed}")
+        return ax
 
     def __repr__(self) -> str:
         s, grid = self.settings, self.settings.grid

@@ -123,7 +123,8 @@ def test_the_bias_of_the_scheme_is_of_first_order_at_most(problem, order):
     """It is what an independent recursion of matrices says, and halves, or better, with the step."""
     g, n, B = 0.05, 20, 2
     problem, theta0 = weak_errors.in_eigenbasis(problem, np.zeros(problem.dim))
-    biases = [weak_errors.scheme_bias(problem, theta0, B, g, n, order, substeps) for substeps in (1, 2, 4, 8)]
+    chain = weak_errors.Chain(problem, theta0, B, g, n, n_runs=1)
+    biases = [chain.bias(order, substeps) for substeps in (1, 2, 4, 8)]
     assert (np.abs(biases[1:]) < 0.55 * np.abs(biases[:-1])).all()
 
     h, A = g / 2, problem.hessian + (g / 2 * problem.hessian @ problem.hessian if order == 2 else 0)

@@ -15,11 +15,10 @@ from ..laws.modified import EQUATIONS
 from ..problem import LeastSquares
 from ..result import Descent
 from ..sgd import sgd
+from . import figures, weak_errors
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-
-    from .weak_errors import WeakErrors
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,7 +54,7 @@ class Comparison:
         device: str = "cpu",
         threads: int | None = None,
         executor: Executor | None = None,
-    ) -> WeakErrors:
+    ) -> weak_errors.WeakErrors:
         r"""Distances between equations and SGD over step sizes, exact or simulated, and the orders that they show.
 
         Parameters
@@ -114,8 +113,6 @@ class Comparison:
         >>> {name: round(order) for name, order in weak.orders.items()}
         {'order 1': 1, 'order 2': 2, 'Ornstein-Uhlenbeck': 1}
         """
-        from . import weak_errors
-
         end, sizes = self._times(step_sizes, time)
         simulation = {
             "seed": seed, "variance_reduction": variance_reduction, "substeps": substeps, "sgd_options": sgd_options,
@@ -158,17 +155,7 @@ class Comparison:
         ImportError
             If matplotlib is not installed.
         """
-        from ...plots import new_axes
-
-        ax = new_axes() if ax is None else ax
-        k, error, spread = self.fit.iterations, self.fit.error, 2 * self.fit.error_standard_error
-        ax.fill_between(k, error - spread, error + spread, alpha=0.3, label="SGD, two standard errors")
-        ax.plot(k, self.exact, color="black", label="SGD, exact")
-        for name, curve in self.equations.items():
-            ax.plot(k, curve, linestyle="--", label=name)
-        ax.set(yscale="log", xlabel="iteration", ylabel=r"$E|\theta - \theta^*|^2$")
-        ax.legend()
-        return ax
+        return figures.comparison(ax, self.fit, self.exact, self.equations)
 
     def _exact(self, step_size: float, n_steps: int) -> np.ndarray:
         batch = self.fit.settings.iteration.batch_size

@@ -15,7 +15,6 @@ Examples
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -31,16 +30,10 @@ from ..problem import LeastSquares
 from ..result import Descent
 from ..schedule import Schedule
 from ..sgd import sgd
+from . import figures
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-
-#: What may be drawn of delta = theta - theta*, as a function of its norm.
-MEASURES: dict[str, Callable[[Any], Any]] = {
-    "squared norm": np.square,
-    "norm": np.positive,
-    "half norm": lambda norm: norm / 2,
-}
 
 
 @dataclass(frozen=True)
@@ -105,7 +98,7 @@ class SGDExperiment:
         if not isinstance(self.problem, LeastSquares):
             raise TypeError(f"problem must be a LeastSquares, got {self.problem!r}")
         checks.count("n_steps", self.n_steps)
-        checks.choice("measure", self.measure, MEASURES)
+        checks.choice("measure", self.measure, figures.MEASURES)
         checks.count("first_shown", self.first_shown, least=0, most=self.n_steps)
         checks.count("n_shown", self.n_shown, least=0)
         if not isinstance(self.step_size, Schedule):
@@ -136,15 +129,18 @@ class SGDExperiment:
         """The exact squared error of the average of the iterates, of shape (n_steps + 1,)."""
         return self.problem.expected_error(**self._settings, averaging="polyak-ruppert")
 
+    def exact_errors(self) -> dict[str, np.ndarray]:
+        """The exact curves there are: "error", and with averaging "averaged"."""
+        curves = {"error": self.expected_error()}
+        return curves if self.averaging is None else curves | {"averaged": self.expected_averaged_error()}
+
     def errors(self, theta: ArrayLike) -> np.ndarray:
         """The error that is drawn, for iterates of shape (..., d); infinite where they are not finite."""
-        norm = _norm(np.asarray(theta, np.float64) - self.problem.theta_star)
-        with np.errstate(over="ignore"):
-            return np.asarray(MEASURES[self.measure](norm))
+        return figures.MEASURES[self.measure].of(np.asarray(theta, np.float64) - self.problem.theta_star)
 
     def of_mean_square(self, squared: ArrayLike) -> np.ndarray:
         """The error that is drawn, of a root mean square: from values of E|theta - theta*|^2."""
-        return np.asarray(MEASURES[self.measure](np.sqrt(squared)))
+        return np.asarray(figures.MEASURES[self.measure].of_norm(np.sqrt(squared)))
 
     def plot(self, fit: Descent) -> list[Axes]:
         """Error and first two coordinates over the iterations, an axes each, of a run that kept iterates (``runs=``).
@@ -154,9 +150,15 @@ class SGDExperiment:
         ImportError
             If matplotlib is not installed.
         """
-        from ...plots import descent
-
-        return descent(self, fit)
+        try:
+            exact = self.exact_errors()
+        except ValueError:  # inputs without a fourth moment: there is no curve
+            exact = {}
+        measure = figures.MEASURES[self.measure]
+        axes = figures.descent(fit, measure, exact, first_shown=self.first_shown, n_shown=self.n_shown)
+        how = f"{self.problem}, step size {self.step_size}, seed {fit.seed}"
+        figures.number(axes, self.figures, self.figure, self.source, how)
+        return axes
 
     @property
     def _settings(self) -> dict[str, Any]:
@@ -243,9 +245,10 @@ class OUExperiment:
         ImportError
             If matplotlib is not installed.
         """
-        from ...plots import coordinates
-
-        return coordinates(self, run, shown)
+        axes = figures.coordinates(self.model, run, shown)
+        how = f"rate {self.kappa:g}, noise {self.noise:.4g}, step {self.step_size:g}, seed {run.seed}"
+        figures.number(axes, self.figures, self.figure, self.source, how)
+        return axes
 
 
 Experiment = SGDExperiment | OUExperiment
@@ -385,27 +388,19 @@ _PROGRAM = (
 
 
 def _ou(name: str, source: str, program: bool) -> OUExperiment:
-    if program:
-        return OUExperiment(
-            name, _THETA_STAR, kappa=0.1, noise=math.sqrt(_STEP * _SIGMA**2 / 2), t1=100.0, n_steps=10_000,
-            figures=(16,), figure=16, source=source,
-            description="Shows all coordinates of one path. The program's rate is 0.1 and its squared noise strength "
-            "gamma sigma^2 / 2, with steps of 0.01 up to time 100.",
-        )  # fmt: skip
+    squared = _STEP * _SIGMA**2 / (2 if program else 1)
+    kappa, t1, n_steps = (0.1, 100.0, 10_000) if program else (1.0, 10.0, 1000)
     return OUExperiment(
-        name, _THETA_STAR, kappa=1.0, noise=math.sqrt(_STEP * _SIGMA**2), t1=10.0, n_steps=1000,
-        figures=(16,), figure=16, source=source,
-        description="Shows all coordinates of one path. Section 4.2 gives the rate 1 and the squared noise strength "
-        "gamma sigma^2; section 4.3 states no numbers, so gamma, sigma, theta* and the start are those of section 3.3, "
-        "the step is gamma, as in equation 5, and the end is that of its 1000 iterations, time 10.",
+        name, _THETA_STAR, kappa, math.sqrt(squared), t1, n_steps, figures=(16,), figure=16, source=source,
+        description="Shows all coordinates of one path. " + (_OU_PROGRAM if program else _OU_TEXT),
     )  # fmt: skip
 
 
-def _norm(delta: np.ndarray) -> np.ndarray:
-    """The norm over the last axis, up to the largest float64; infinite where a coordinate is not finite."""
-    largest = np.abs(delta).max(axis=-1)
-    finite = np.isfinite(largest)
-    scale = np.where(finite & (largest > 0), largest, 1.0)
-    with np.errstate(over="ignore", invalid="ignore"):
-        norm = scale * np.sqrt(np.sum((delta / scale[..., None]) ** 2, axis=-1))
-    return np.where(finite, norm, np.inf)
+_OU_TEXT = (
+    "Section 4.2 gives the rate 1 and the squared noise strength gamma sigma^2; section 4.3 states no numbers, so "
+    "gamma, sigma, theta* and the start are those of section 3.3, the step is gamma, as in equation 5, and the end is "
+    "that of its 1000 iterations, time 10."
+)
+_OU_PROGRAM = (
+    "The program's rate is 0.1 and its squared noise strength gamma sigma^2 / 2, with steps of 0.01 up to time 100."
+)

@@ -20,7 +20,7 @@ gradients are unbiased is all that is used. In the eigenbasis of H the matrices 
 .. math:: E|\delta(T)|^2 = |e^{-AT}\delta_0|^2 + \sum_k E\,|e^{-AT} (Y_{k+1} - Y_k)|^2 .
 
 With t in the middle of a step this is a splitting after Strang: the drift is exact, and the scheme's bias, which is
-known exactly too (`scheme_bias`), is that of noise held for a step, of order gamma^2 h at steps of h, and of order
+known exactly too (`Chain.bias`), is that of noise held for a step, of order gamma^2 h at steps of h, and of order
 gamma h^2, against distances of order gamma and gamma^2.
 """
 
@@ -53,6 +53,7 @@ from ..result import DescentSettings
 from ..sgd import sgd, start_rows
 from ..steps.coordinates import Coordinates
 from ..steps.traced import MOST_INPUTS, MOST_ROWS, TracedIteration, numbered, symbols, total
+from . import figures
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -119,21 +120,8 @@ class WeakErrors:
         ImportError
             If matplotlib is not installed.
         """
-        from ...plots import new_axes
-
-        ax = new_axes() if ax is None else ax
-        x = np.log(self.step_sizes)
-        for name, distances in self.distances.items():
-            size, order = np.abs(distances), self.orders[name]
-            spread = self.order_standard_errors[name]
-            label = f"{name}: order {order:.2f}" + (f" ± {spread:.2g}" if spread > 0 else "")
-            points = ax.errorbar(self.step_sizes, size, 2 * self.standard_errors[name], fmt="o", capsize=3, label=label)
-            line = np.exp(np.log(size).mean() + order * (x - x.mean()))
-            ax.plot(self.step_sizes, line, color=points.lines[0].get_color(), linewidth=1)
-        what = rf"$|E|\theta - \theta^*|^2$ less that of SGD$|$ at time {self.time:g}"
-        ax.set(xscale="log", yscale="log", xlabel="step size", ylabel=what)
-        ax.legend()
-        return ax
+        orders = {name: (order, self.order_standard_errors[name]) for name, order in self.orders.items()}
+        return figures.weak_errors(ax, self.time, self.step_sizes, self.distances, self.standard_errors, orders)
 
 
 class Simulated(NamedTuple):
@@ -193,7 +181,7 @@ def simulated(
     seeds = np.random.SeedSequence(how.seed).generate_state(2 * len(sizes), np.uint64).tolist()
     distances, errors, biases = ({name: np.empty(len(sizes)) for name in modified.EQUATIONS} for _ in range(3))
     for i, size in enumerate(sizes.tolist()):
-        chain = _Chain(problem, theta0, batch_size, size, round(time / size), int(how.n_runs[i]))
+        chain = Chain(problem, theta0, batch_size, size, round(time / size), int(how.n_runs[i]))
         ours = chain.sgd(how, seeds[2 * i])
         for name, (order, covariance) in modified.EQUATIONS.items():
             if covariance == "full":
@@ -247,30 +235,7 @@ def in_eigenbasis(problem: LeastSquares, theta: np.ndarray) -> tuple[LeastSquare
     return rotated, theta @ vectors
 
 
-def scheme_bias(
-    problem: LeastSquares,
-    theta0: np.ndarray,
-    batch_size: int,
-    step_size: float,
-    n_steps: int,
-    order: int,
-    substeps: int,
-) -> float:
-    """E|theta - theta*|^2 of the scheme at the end, less that of the equation; both are linear in second moments."""
-    h, rate, length = np.diag(problem.hessian), step_size / batch_size, step_size / substeps
-    a = np.diag(modified.drift_matrix(problem.hessian, step_size, order))
-    v = (theta0 - problem.theta_star) ** 2
-    for _ in range(n_steps * substeps):
-        half = np.exp(-a * length) * v
-        noise = (h @ half + problem.noise_std**2) * h + h**2 * half
-        v = np.exp(-a * length) * (half + length * rate * noise)
-    exact = problem.modified_expected_error(
-        step_size * n_steps, step_size, order=order, batch_size=batch_size, theta0=theta0
-    )
-    return float(v.sum() - exact)
-
-
-class _Chain(NamedTuple):
+class Chain(NamedTuple):
     """SGD and its equations at one step size, on a problem with a diagonal H."""
 
     problem: LeastSquares
@@ -285,9 +250,18 @@ class _Chain(NamedTuple):
         return self.step_size * self.n_steps
 
     def bias(self, order: int, substeps: int) -> float:
-        return scheme_bias(
-            self.problem, self.theta0, self.batch_size, self.step_size, self.n_steps, order, substeps
-        )  # fmt: skip
+        """E|theta - theta*|^2 of an equation's scheme less that of the equation; both are linear in second moments."""
+        h, rate, length = np.diag(self.problem.hessian), self.step_size / self.batch_size, self.step_size / substeps
+        a = np.diag(modified.drift_matrix(self.problem.hessian, self.step_size, order))
+        v = (self.theta0 - self.problem.theta_star) ** 2
+        for _ in range(self.n_steps * substeps):
+            half = np.exp(-a * length) * v
+            noise = (h @ half + self.problem.noise_std**2) * h + h**2 * half
+            v = np.exp(-a * length) * (half + length * rate * noise)
+        exact = self.problem.modified_expected_error(
+            self._time, self.step_size, order=order, batch_size=self.batch_size, theta0=self.theta0
+        )
+        return float(v.sum() - exact)
 
     def sgd(self, how: Simulated, seed: int) -> Estimate:
         """E|theta_n - theta*|^2 of SGD."""

@@ -109,3 +109,13 @@ class Model:
     def parameters(self) -> dict[str, Any]:
         """The parameters by name."""
         return {field.name: getattr(self, field.name) for field in fields(self)}
+
+
+def exact_moments(model: Model, elapsed: np.ndarray, x0: Any) -> tuple[np.ndarray, np.ndarray] | None:
+    """Exact mean and variance, each (n_times, dim), or None for a model without closed forms."""
+    if not (hasattr(model, "mean") and hasattr(model, "variance")):
+        return None
+    start = np.asarray(x0, np.float64).reshape(model.dim)
+    shape = (len(elapsed), model.dim)
+    x = start if model.dim > 1 else start[0]
+    return np.reshape(model.mean(elapsed, x), shape), np.reshape(model.variance(elapsed, x), shape)
