@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from ptx import Machine
 
-from sdefast.cuda import kernels, run, statistics
+from sdefast.cuda import chains, programs, run, statistics
 
 _COMPILE = """
 import pickle, sys
@@ -57,9 +57,9 @@ class _Launcher:
 def card(launch):
     """Runs on the GPU launch their kernels by this function, with as many threads as on a card."""
     with (
-        patch.object(kernels, "_compiled", lambda program, device: _Launcher(program, launch)),
+        patch.object(programs, "_compiled", lambda program, device: _Launcher(program, launch)),
         patch.object(statistics, "THREADS", _THREADS),
-        patch.object(run, "_THREADS", 128),
+        patch.object(chains, "THREADS", 128),
         patch.object(run, "_MERGING", _MERGING),
     ):
         yield

@@ -1,10 +1,11 @@
 """Runs on NVIDIA GPUs.
 
 Kernels are Python sources that numba compiles: the step of a run is put into the one kernel that takes chains through
-their steps (``emit.py``, ``draws.py``), built-in models too by their equation in Python code, SGD with many parameters
-in loops (``least_squares.py``). Statistics, histograms and user functions are kernels of their own over the saved
-states (``statistics.py``). Noise and elementary functions are those of the CPU, bit for bit (``noise.py``,
-``functions.py``). ``run.py`` cuts a run into what the card's memory holds.
+their steps (``emit.py``, ``draws.py``), built-in models too by their equation in Python code. A family whose steps are
+too long for that brings a source of its own, and says with what it is called (``chains.py``). Statistics, histograms
+and user functions are kernels of their own over the saved states (``statistics.py``). Noise and elementary functions
+are those of the CPU, bit for bit (``noise.py``, ``functions.py``). ``run.py`` cuts a run into what the card's memory
+holds.
 """
 
 from __future__ import annotations

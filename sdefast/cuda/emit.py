@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import lru_cache
-from typing import NamedTuple, Protocol
+from typing import Protocol
 
 from ..jit.emit import CLOCK, SIGNS, Code, Step, indent
 from ..trace import Expr
@@ -31,37 +31,37 @@ _ARGUMENTS = (
 )  # fmt: skip
 
 
-class Linear(NamedTuple):
-    """The step X += M X + c + L Z of ``csrc/sde/linear.hpp``, whose coefficients are M, c and L row by row."""
-
-    dim: int
-    n_draws: int
-    n_uniforms: int = 0
-    signs: bool = False
-
-
 @lru_cache(maxsize=256)
-def paths_source(step: Step | Linear, dtype: str, noise_dtype: str, *, uniform_grid: bool, given: bool) -> str:
+def paths_source(step: Step, dtype: str, noise_dtype: str, *, uniform_grid: bool, given: bool) -> str:
     """The source of the kernel that takes chains through steps and stores them where they are saved.
 
     ``c`` are rows of coefficients, one for all steps of a uniform grid, else one a step, and ``clock`` their clocks in
     float64; ``saves`` the steps after which to save, the first of which may be the start, and at the end a number that
     no step has. ``given`` normals (draws, n) take the generator's place.
     """
-    steps = _LinearSteps(step, uniform_grid) if isinstance(step, Linear) else _Steps(step, uniform_grid)
     uniforms = Uniforms(step.n_uniforms, 1 if dtype == "float32" else 2)
-    return Paths(steps, _draws(step, noise_dtype, given), uniforms).source(("clock",), ("given",))
+    return Paths(_Steps(step, uniform_grid), _draws(step, noise_dtype, given), uniforms).source(*AROUND)
 
 
-def _draws(step: Step | Linear, noise_dtype: str, given: bool) -> Draws:
+#: What the kernel of `paths_source` is given before and after what the kernel of every chain is.
+AROUND = ("clock",), ("given",)
+
+
+def _draws(step: Step, noise_dtype: str, given: bool) -> Draws:
     if given or not step.n_draws:
-        return Given(step.n_draws, in_array=isinstance(step, Linear))
+        return Given(step.n_draws, in_array=False)
     if step.signs:
         return Signs(step.n_draws)
+    return drawn_normals(step.n_draws, 1 if noise_dtype == "float32" else 2)
+
+
+def steps_in_loops(step: Statements, n_draws: int, noise_dtype: str, given: bool) -> str:
+    """The same of a step in loops, whose normals are in an array ``z``."""
     words = 1 if noise_dtype == "float32" else 2
-    if isinstance(step, Linear):
-        return NormalsInArray(step.n_draws, words, unpacked=False)
-    return drawn_normals(step.n_draws, words)
+    draws: Draws = Given(n_draws, in_array=True)
+    if n_draws and not given:
+        draws = NormalsInArray(n_draws, words, unpacked=False)
+    return Paths(step, draws, Uniforms(0, 1)).source(*AROUND)
 
 
 class Statements(Protocol):
@@ -159,47 +159,6 @@ class _Steps:
         if index:
             code.follow(self._first)
         return code, code.add(step.outputs)
-
-
-class _LinearSteps:
-    """The linear step in loops over arrays of a thread's own: as straight code it would take minutes to compile."""
-
-    is_short, needs_k = False, True
-
-    def __init__(self, step: Linear, uniform_grid: bool) -> None:
-        self.step, self.uniform_grid = step, uniform_grid
-        self.constants: dict[str, str] = {}
-
-    def _each(self, line: str) -> list[str]:
-        return [f"for j in range({self.step.dim}):", f"    {line}"]
-
-    def load(self) -> list[str]:
-        made = [f"{name} = cuda.local.array({self.step.dim}, L)" for name in "xy"]
-        return [*made, *self._each("x[j] = state[j, i]")]
-
-    def record(self) -> list[str]:
-        return self._each("saved[save, j, i] = x[j]")
-
-    def store(self) -> list[str]:
-        return self._each("state[j, i] = x[j]")
-
-    def setup(self) -> list[str]:
-        return ["r = 0"]
-
-    def lines(self, index: int) -> list[str]:
-        """Step number k."""
-        d, m = self.step.dim, self.step.n_draws
-        first = len(CLOCK)
-        row = [
-            f"total, b = c[r, {first + d * d} + a], 0",
-            f"while b < {d}:", f"    total, b = fma_(c[r, {first} + a * {d} + b], x[b], total), b + 1",
-            "b = 0",
-            f"while b < {m}:", f"    total, b = fma_(c[r, {first + d * d + d} + a * {m} + b], z[b], total), b + 1",
-            "y[a], a = add_(x[a], total), a + 1",
-        ]  # fmt: skip
-        again = [] if self.uniform_grid else ["r = k - first_step"]
-        # (counted by hand: numba's range costs some instructions a turn)
-        return [*again, "a = 0", f"while a < {d}:", *indent(row), *self._each("x[j] = y[j]")]
 
 
 class Paths:

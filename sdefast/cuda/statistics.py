@@ -15,7 +15,6 @@ from numba import cuda
 
 from ..engine.statistics import merged_powers, merged_product
 from ..engine.tiles import BLOCK
-from ..least_squares.cuda.kernels import TILE
 from ..trace import as_expr, select, symbol
 from .emit import function_source
 from .functions import compile_used, functions
@@ -28,6 +27,9 @@ CHAINS_PER_THREAD = BLOCK // THREADS
 
 #: Of states with more rows it is found out once whether they are finite, not for every row again.
 FEW = 4
+
+#: Chains whose numbers lie together where a kernel keeps its states in tiles: the threads of a warp.
+TILE = 32
 
 #: A component's numbers: count, mean, sums of central powers 2 to 4, minimum, maximum.
 NUMBERS = 7

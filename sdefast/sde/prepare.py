@@ -294,13 +294,13 @@ def _on_gpu(s: Settings) -> tuple[Any, np.ndarray, float]:
 
     types = s.dtype.name, s.noise_dtype.name, s.grid.is_uniform, s.given_normals
     if isinstance(s.model, LinearSDE) and chain_of(s) is None:
-        from ..cuda.emit import Linear
+        from .cuda import linear
 
-        step = Linear(s.model.dim, s.model.noise_dim_of(s.method))
-        _refuse_rows(len(s.grid.step_sizes()), 5 + step.dim * (step.dim + 1 + step.n_draws))
+        dim, n_draws = s.model.dim, s.model.noise_dim_of(s.method)
+        _refuse_rows(len(s.grid.step_sizes()), 5 + dim * (dim + 1 + n_draws))
         rows = s.model.step(s.method, s.grid.step_sizes()).coefficients
-        cost = max(step.dim * (step.dim + step.n_draws) / 4, 1)
-        return paths(step, *types), np.hstack([clock_rows(s.grid), rows]), cost
+        cost = max(dim * (dim + n_draws) / 4, 1)
+        return linear(dim, n_draws, *types), np.hstack([clock_rows(s.grid), rows]), cost
     chain = _compiled_chain(s)
     _refuse_rows(len(s.grid.step_sizes()), 5 + len(s.model.parameters()))
     return paths(chain.step, *types), chain.coefficients(s.grid), max(chain.n_operations / 16, chain.step.n_draws, 1)

@@ -15,8 +15,9 @@ from conftest import EVERYTHING, MODELS, TYPES
 from sde.equations import EQUATIONS, FUNCTIONALS, LONG, RUNS, chain_of, noisy
 
 import sdefast as sf
-from sdefast.cuda import emit, kernels, run, target
+from sdefast.cuda import kernels, run, target
 from sdefast.sde import boundaries, prepare
+from sdefast.sde.cuda import linear
 
 pytestmark = pytest.mark.skipif(not target.SIMULATED, reason="with a GPU these kernels run there, in test_simulate.py")
 
@@ -209,8 +210,8 @@ def programs_of(name):
     for method in model.schemes:
         for dtype, noise in TYPES:
             if name == "linear":
-                step = emit.Linear(model.dim, model.noise_dim_of(method))
+                found.add(linear(model.dim, model.noise_dim_of(method), dtype, noise, True, False))
             else:
                 step = prepare.compiled_chain(model, method, prepare._NOTHING).step
-            found.add(kernels.paths(step, dtype, noise, True, False))
+                found.add(kernels.paths(step, dtype, noise, True, False))
     return found

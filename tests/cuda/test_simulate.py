@@ -232,7 +232,9 @@ def test_no_bit_depends_on_how_a_run_is_cut(limits, walk, monkeypatch):
 
 
 def test_no_bit_depends_on_the_block_of_threads(walk, monkeypatch):
-    small(monkeypatch, _THREADS=7)
+    from sdefast.cuda import chains
+
+    monkeypatch.setattr(chains, "THREADS", 7)
     run = sf.simulate(PLANE, **WALK, **EVERYTHING, device="cuda")
     assert run.covariance.tobytes() == walk.covariance.tobytes()
     assert run.x.to_numpy().tobytes() == walk.x.to_numpy().tobytes()

@@ -16,7 +16,7 @@ fma = rounded_once()
 
 @dataclass
 class Fit:
-    """A fit: the shape, as `sdefast.cuda.least_squares.Shape` has it, and its settings."""
+    """A fit: the shape, as `sdefast.least_squares.cuda.shape.Shape` has it, and its settings."""
 
     shape: object
     dtype: str = "float64"
@@ -148,7 +148,7 @@ class Fit:
 
     def on_the_card(self):
         """States and the means of the errors at saved steps."""
-        from sdefast.cuda import kernels
+        from sdefast.least_squares.cuda import kernels
 
         p = self.shape
         kernel = kernels.least_squares(

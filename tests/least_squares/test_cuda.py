@@ -9,12 +9,13 @@ import pytest
 from cards import card, compiled, noted, resources
 from least_squares.descents import Fit
 
-from sdefast.cuda import kernels, run, statistics, target
+from sdefast.cuda import run, statistics, target
 from sdefast.cuda.functions import functions
-from sdefast.cuda.kernels import Shape
 from sdefast.engine.statistics import Layout
 from sdefast.engine.tiles import Gathered
+from sdefast.least_squares.cuda import kernels
 from sdefast.least_squares.cuda.kernels import source
+from sdefast.least_squares.cuda.shape import Shape
 from sdefast.run.where import Where
 
 without_a_gpu = pytest.mark.skipif(

@@ -179,8 +179,8 @@ class Iteration(TracedIteration):
 
     def _gpu_kernel(self, constant: bool, dtype: str, noise_dtype: str) -> Any:
         """The GPU's kernel of long iterations."""
-        from ...cuda import kernels
-        from ..cuda.kernels import Shape
+        from ..cuda import kernels
+        from ..cuda.shape import Shape
 
         law, scales = self.problem.inputs, self.coordinates.scales
         shape = Shape(
@@ -199,7 +199,7 @@ class Iteration(TracedIteration):
             return super().observer(dtype, device)
         if device is None:
             return "squared_norms", np.array([self.dim, self.n_parts], float)
-        from ...cuda import kernels
+        from ..cuda import kernels
 
         return kernels.errors(self.dim, self.averaged, dtype), np.zeros(1)
 
@@ -211,7 +211,7 @@ class Iteration(TracedIteration):
         matrix = np.array([self.dim, *basis.ravel()], float)
         if device is None:
             return "rotated", matrix
-        from ...cuda import kernels
+        from ..cuda import kernels
 
         return kernels.turned(dtype), matrix
 
