@@ -130,8 +130,11 @@ class _Watched:
     """Stands for the program of a run; its kernel notes when launches begin and end."""
 
     def __init__(self, program: Any) -> None:
-        self.compiled, self.given_dtype = program.kernel(), program.given_dtype
+        self.program, self.compiled = program, program.kernel()
         self.launches: list[tuple[Any, Any]] = []
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.program, name)
 
     def kernel(self) -> _Watched:
         return self

@@ -145,7 +145,14 @@ class Chains(ABC):
 
 
 class Stepped(Chains):
-    """What the kernel of `kernels.paths` is called with; its state is (rows, n)."""
+    """What the kernel of `kernels.paths` is called with; its state is (rows, n).
+
+    ``given`` is the type of normals that take the generator's place.
+    """
+
+    def __init__(self, tile: Tile, card: Card, given: str) -> None:
+        super().__init__(tile, card)
+        self.given = given
 
     def start(self, first: int, n: int) -> Any:
         return self.in_rows(first, n)
@@ -162,6 +169,6 @@ class Stepped(Chains):
         """Normals that take the generator's place; nothing the kernel reads where there are none."""
         tile = self.tile
         if tile.normals is None:
-            return self.card.new((1, 1), tile.kernel.given_dtype)  # type: ignore[union-attr]
+            return self.card.new((1, 1), self.given)
         first, last = (tile.draws.noise_dim * (k - tile.first_step) for k in (part.start, part.end))
         return self.card.send(tile.normals[first:last, part.first : part.first + part.n])

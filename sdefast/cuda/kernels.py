@@ -39,7 +39,7 @@ class PathsProgram(Program):
 
     def chains(self, tile: Tile, card: Card) -> Stepped:
         """A tile's chains."""
-        return Stepped(tile, card)
+        return Stepped(tile, card, self.given_dtype)
 
 
 class ObserverProgram(Program):

@@ -24,11 +24,11 @@ import numpy as np
 from numpy.typing import ArrayLike, DTypeLike
 
 from .. import checks
-from ..engine import executors, plan
+from ..engine import plan
 from ..engine.statistics import Layout, Nodes
 from ..engine.tiles import BLOCK, Draws, Gathered, Observer, Tile
 from ..jit.emit import ROW
-from ..run.where import progress_bar
+from ..run.where import Where, progress_bar
 from . import prepare
 from .boundaries import Boundary
 from .chain import Chain
@@ -176,6 +176,7 @@ def multilevel(
     n_initial: int = 4096,
     max_level: int = 10,
     max_cost: float = 1e13,
+    device: str = "cpu",
     threads: int | None = None,
     executor: Executor | None = None,
     progress: bool = False,
@@ -183,7 +184,8 @@ def multilevel(
     r"""Estimate E f(t1, X(t1)) to a given root-mean-square error by multilevel Monte Carlo.
 
     How many levels and how many paths of each are needed is found on the way. Results depend on the arguments alone:
-    any number of threads and any executor give the same bits.
+    any number of threads and any executor give the same bits. On a GPU paths have the same bits too, and what is summed
+    over them differs in last digits.
 
     Parameters
     ----------
@@ -220,7 +222,7 @@ def multilevel(
         The finest level that may be used, at least 2.
     max_cost : float
         Path-steps that may be spent. A run that turns out to need more stops there and then.
-    threads, executor, progress
+    device, threads, executor, progress
         As in `simulate`.
 
     Returns
@@ -270,6 +272,7 @@ def multilevel(
         raise TypeError(f"model must be a model such as sdefast.OrnsteinUhlenbeck(), got {model!r}")
     if not callable(f):
         raise TypeError(f"f must be a function of (t, x), got {f!r}")
+    where = Where.of(device, threads, executor)
     chain = _chain(model, f, method, functionals, boundary)
     m = checks.count("refinement", refinement, least=2, most=8)
     most = checks.count("max_level", max_level, least=_FIRST_LEVELS - 1, most=40)
@@ -278,7 +281,7 @@ def multilevel(
     problem = _Problem(
         chain, Coupled(chain.sde, chain.scheme, chain.extras, m), start, checks.real("t0", t0), checks.real("t1", t1),
         checks.count("n_steps", n_steps), secrets.randbits(64) if seed is None else checks.seed("seed", seed),
-        noise_type,
+        noise_type, where.gpu is not None,
     )  # fmt: skip
     problem.check(most)
     target = _Target(
@@ -287,9 +290,8 @@ def multilevel(
     )  # fmt: skip
     if not isinstance(progress, (bool, np.bool_)):
         raise TypeError(f"progress must be True or False, got {progress!r}")
-    workers = prepare.workers(executor, threads)
     with progress_bar(bool(progress), type(model).__name__, None, "path-step") as bar:
-        samplers = _estimate(problem, target, _How(executor, workers, bar))
+        samplers = _estimate(problem, target, _How(where, bar))
     result = _result(problem, target, [s.level() for s in samplers], started)
     _warn(result)
     return result
@@ -342,8 +344,7 @@ def _start(model: Model, x0: Any, chain: Chain, dtype: np.dtype) -> np.ndarray:
 class _How(NamedTuple):
     """Where to run, and the bar to tell."""
 
-    executor: Executor | None
-    threads: int
+    where: Where
     bar: Any
 
 
@@ -359,6 +360,7 @@ class _Problem:
     n_steps: int
     seed: int
     noise_dtype: np.dtype
+    on_gpu: bool = False
 
     def steps(self, level: int) -> int:
         """Steps of a level's own grid."""
@@ -381,18 +383,29 @@ class _Problem:
         """What a level runs, for no paths yet."""
         chain = self.coupled if level else self.chain
         grid = plan.time_grid(self.t0, self.t1, self.steps(max(level - 1, 0)), None)
-        step, dtype, outputs = chain.step, self.start.dtype.name, chain.observed
+        step, outputs = chain.step, chain.observed
         saves = np.array([grid.last_step], np.int64)
         times = np.ascontiguousarray(grid.time(saves), float)
-        observer = Observer(chain.observer(dtype, outputs), len(outputs), chain.parameter_values, times)
+        stepper, watcher = self._kernels(chain)
+        observer = Observer(watcher, len(outputs), chain.parameter_values, times)
         draws = Draws(step.n_draws, step.n_uniforms, float32=self.noise_dtype.itemsize == 4)
         gathered = tuple(Gathered(_ONE, i, True) for i in range(len(outputs)))
         cost = max(chain.n_operations // 16, step.n_draws, 1)
         return Tile(
-            chain.program(dtype, self.noise_dtype.name), chain.coefficients(grid), draws,
+            stepper, chain.coefficients(grid), draws,
             derived_seed(self.seed, "multilevel", level), 0, 0, 0, grid.n_steps, chain.start_rows(self.start, self.t0),
             saves, False, gathered, cost, observer,
         )  # fmt: skip
+
+    def _kernels(self, chain: Chain) -> tuple[Any, Any]:
+        """What takes a chain through its steps, and what observes it."""
+        dtype, noise = self.start.dtype.name, self.noise_dtype.name
+        if not self.on_gpu:
+            return chain.program(dtype, noise), chain.observer(dtype, chain.observed)
+        from ..cuda import kernels
+
+        observed = kernels.observer(tuple(chain.observed), chain.parameter_names, chain.n_rows, dtype)
+        return kernels.paths(chain.step, dtype, noise, True, False), observed
 
 
 class _Sampler:
@@ -418,9 +431,9 @@ class _Sampler:
         n_chains = max(math.ceil(n / ROW), 1) * ROW
         batch = replace(self._tile, first_chain=self._next_chain, n_chains=n_chains)
         told = None if how.bar is None else lambda steps: how.bar.update(steps * self.path_steps // batch.n_steps)
-        for result in executors.run(batch, None, how.executor, how.threads, told):
-            for gathered, nodes, new in zip(batch.gathered, self._nodes, result.nodes, strict=True):
-                gathered.layout.add(nodes, new)
+        outcome = how.where.run(batch, told)
+        for gathered, nodes, new in zip(batch.gathered, self._nodes, outcome.nodes, strict=True):
+            gathered.layout.add(nodes, new)
         self.n_paths += n_chains
         self._next_chain += -(-n_chains // BLOCK) * BLOCK
 

@@ -11,9 +11,11 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from conftest import TYPES
 
 import sdefast as sf
 from sdefast.engine import executors
+from sdefast.run.where import Where
 from sdefast.sde import functionals
 from sdefast.sde.coupled import Coupled
 from sdefast.sde.multilevel import Multilevel
@@ -109,12 +111,17 @@ def test_variance_of_the_differences_is_exact(refinement):
         assert r.fine_variance == pytest.approx(fine_square - fine**2, rel=0.05)
 
 
-def paths_of(model, method, level, refinement, dtype="float64", n=40):
-    """End states of the fine and the coarse paths of a level, and their draws."""
+def problem_of(model, method, refinement, dtype, noise_dtype, on_gpu=False):
     chain = multilevel._chain(model, lambda t, x: x[0], method, None, None)
     coupled = Coupled(chain.sde, chain.scheme, chain.extras, refinement)
     start = np.array([[1.0], [-0.5]], dtype)
-    problem = multilevel._Problem(chain, coupled, start, 0.5, 1.5, 3, 7, np.dtype(dtype))
+    return multilevel._Problem(chain, coupled, start, 0.5, 1.5, 3, 7, np.dtype(noise_dtype), on_gpu)
+
+
+def paths_of(model, method, level, refinement, dtype="float64", n=40):
+    """End states of the fine and the coarse paths of a level, and their draws."""
+    problem = problem_of(model, method, refinement, dtype, dtype)
+    chain = problem.chain
     tile = replace(problem.tile(level), n_chains=n, keep_paths=True)
     saved = np.empty((1, len(tile.start), n), dtype)
     list(executors.run(tile, saved, None, 1, None))
@@ -309,6 +316,43 @@ def test_same_bits():
     assert price(0.02, seed=None).seed != price(0.02, seed=None).seed
 
 
+def small(device, **options):
+    """Three levels of 256 paths, on which functionals look between the steps."""
+    return estimate(
+        GBM, lambda t, x, p, y: max(x[0] - 1.0, 0.0) + t * y.high, x0=1.0, t1=1.0, accuracy=10.0, n_steps=1,
+        refinement=2, n_initial=200, max_level=2, seed=1, functionals={"high": functionals.running_max()},
+        device=device, **options,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(("dtype", "noise_dtype"), TYPES)
+def test_a_gpu_gives_the_same(dtype, noise_dtype):
+    """Paths have the same bits, see below; what is summed over them is so in another order, in float64."""
+    cpu, gpu = (small(device, dtype=dtype, noise_dtype=noise_dtype) for device in ("cpu", "cuda"))
+    assert [r.n_paths for r in gpu.levels] == [r.n_paths for r in cpu.levels] == [256] * 3
+    close = 1e-12 if dtype == "float64" else 2e-6
+    for have, want in zip(gpu.levels, cpu.levels, strict=True):
+        assert have.mean == pytest.approx(want.mean, rel=close, abs=close * math.sqrt(want.variance))
+        assert have.variance == pytest.approx(want.variance, rel=close)
+        assert have.fine_variance == pytest.approx(want.fine_variance, rel=close)
+    assert gpu.value == pytest.approx(cpu.value, rel=close)
+    assert gpu.cost == cpu.cost
+
+
+@pytest.mark.parametrize(("dtype", "noise_dtype"), TYPES)
+@pytest.mark.parametrize(("model", "method"), [(MOVING, "euler-maruyama"), (MOVING, "milstein"), (ADDITIVE, "sra1")])
+def test_both_paths_have_the_same_bits_on_a_gpu(model, method, dtype, noise_dtype):
+    states = []
+    for device in ("cpu", "cuda"):
+        tile = replace(
+            problem_of(model, method, 2, dtype, noise_dtype, on_gpu=device == "cuda").tile(2), n_chains=40,
+            keep_paths=True,
+        )  # fmt: skip
+        states.append(np.array(Where.of(device, 1, None).run(tile, None).states))
+    assert states[0].shape == (1, 4, 40)
+    assert states[0].tobytes() == states[1].tobytes()
+
+
 def test_progress(capsys):
     price(progress=True)
     assert "path-step" in capsys.readouterr().err
@@ -385,6 +429,8 @@ def test_functions_that_are_not_finite():
         ({"dtype": "float32", "noise_dtype": "float64"}, ValueError, "noise_dtype='float64' needs"),
         ({"threads": 0}, ValueError, "threads must be between"),
         ({"executor": ThreadPoolExecutor}, TypeError, "executor must be"),
+        ({"device": "gpu"}, ValueError, "device must be 'cpu', 'cuda' or 'cuda:N', got 'gpu'"),
+        ({"device": "cuda", "executor": ThreadPoolExecutor(1)}, TypeError, "executor is for device='cpu'"),
         ({"progress": 1}, TypeError, "progress must be True or False"),
     ],
     ids=lambda value: ", ".join(value) if isinstance(value, dict) else "",
