@@ -28,7 +28,7 @@ from sdefast.cuda import find, run
 from sdefast.cuda.functions import compile_used, functions
 from sdefast.cuda.noise import NORMALS, WORDS_PER_SEGMENT
 from sdefast.cuda.target import SIMULATED, jit
-from sdefast.sde import prepare
+from sdefast.sde import settings as sde_settings
 
 Row = dict[str, Any]
 Measurement = tuple[str, Callable[[], Row]]
@@ -170,7 +170,7 @@ class _Watched:
 def kernel_alone(settings: Any, repeats: int) -> Row:
     """Seconds of the paths kernel in each of several runs with these settings, and what the kernel is like."""
     device = find("cuda")
-    whole = prepare.tile(settings, prepare.start_rows(settings, settings.x0[:, None]), None, device)
+    whole = settings.tile(sde_settings.start_rows(settings, settings.x0[:, None]), None, device)
     watched = _Watched(whole.kernel)
     whole = replace(whole, kernel=watched)
     memory, seconds = run.allocate(whole, device), []

@@ -12,6 +12,7 @@ import numpy as np
 from workloads import HESTON, NUMPY_PATHS, OU, STEPS, Workload, cache_sized_blocks, fastest_rng, in_numpy, in_sdefast
 
 import sdefast as sf
+from sdefast.sde.sde import sde_of
 
 USER_OU = sf.SDE(
     drift=lambda t, x, p: p.kappa * (p.theta - x[0]),
@@ -83,7 +84,7 @@ TYPES = ("float32", "float64")
 #: (sdefast, other) pairs; what is asked of the ratio of their speeds.
 SDE_PAIRS: list[tuple[Workload, Workload, float]] = [
     *((*_pair("user's OU", "user-ou", dtype, USER_OU, OU, 1.0), 1 / 1.2) for dtype in TYPES),
-    *((*_pair("user's Heston", "user-heston", d, HESTON.sde(), HESTON, (100.0, 0.04)), 1 / 1.2) for d in TYPES),
+    *((*_pair("user's Heston", "user-heston", d, sde_of(HESTON), HESTON, (100.0, 0.04)), 1 / 1.2) for d in TYPES),
     *(
         (
             in_sdefast(f"exp, sin, tanh, {d}, {kind} numpy", f"pendulum-{d}", DRIVEN_PENDULUM, (1.0, 0.0), dtype=d),

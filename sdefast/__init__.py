@@ -9,7 +9,8 @@ from .config import show_config
 from .least_squares import LeastSquares, inputs
 from .least_squares.laws import gibbs
 from .least_squares.result import Descent
-from .least_squares.sgd import sgd
+from .least_squares.sgd import noisy_gd, sgd
+from .run.result import merge
 from .sde import boundaries, functionals, quasi, wiener
 from .sde.models import (
     CEV,
@@ -24,7 +25,7 @@ from .sde.models import (
     OrnsteinUhlenbeck,
 )
 from .sde.multilevel import Multilevel, multilevel
-from .sde.result import Simulation, merge
+from .sde.result import Simulation
 from .sde.schemes import SCHEMES
 from .sde.sde import SDE
 from .sde.simulate import simulate
@@ -34,13 +35,11 @@ if _TYPE_CHECKING:
     from .least_squares.experiments import presets as sgd_presets
     from .least_squares.experiments.comparison import Comparison, compare
     from .least_squares.gradient_descent import GradientDescent, gd
-    from .least_squares.noisy import NoisyDescent, noisy_gd
 
 #: Names that are imported when they are first used, and the modules of ``least_squares`` that have them.
 _LATER = {
     "Comparison": "experiments.comparison", "compare": "experiments.comparison",
-    "GradientDescent": "gradient_descent", "gd": "gradient_descent", "NoisyDescent": "noisy", "noisy_gd": "noisy",
-    "sgd_presets": "experiments.presets",
+    "GradientDescent": "gradient_descent", "gd": "gradient_descent", "sgd_presets": "experiments.presets",
 }  # fmt: skip
 
 
@@ -73,7 +72,6 @@ __all__ = [
     "LinearSDE",
     "Model",
     "Multilevel",
-    "NoisyDescent",
     "OrnsteinUhlenbeck",
     "Simulation",
     "TraceError",

@@ -39,5 +39,6 @@ def run(
     histogram: tuple[float, float, NDArray[np.int64]] | None,
     normals: NDArray[np.floating] | None,
     data: tuple[NDArray[np.floating], int, bool] | None,
+    table: NDArray[np.floating] | None,
     abort: NDArray[np.uint8],
 ) -> None: ...

@@ -20,6 +20,15 @@ def is_attribute(name: Any) -> bool:
     return isinstance(name, str) and name.isidentifier() and not keyword.iskeyword(name) and not name.startswith("_")
 
 
+def flag(name: str, value: Any) -> bool:
+    """True or False, of Python or numpy: truth of anything else would take "False" and "no" for True."""
+    if value is True or value is False:
+        return value
+    if isinstance(value, np.bool_):
+        return bool(value)
+    raise TypeError(f"{name} must be True or False, got {value!r}")
+
+
 def count(name: str, value: Any, *, least: int = 1, most: int = 2**62) -> int:
     """An integer between ``least`` and ``most``; numpy integers are welcome, bools and floats are not."""
     try:

@@ -63,7 +63,7 @@ OUTPUTS = ("t", "n_nonfinite", "mean", "variance", "skewness", "kurtosis", "mini
 
 def outputs(run):
     """All numbers of a run that was made with `EVERYTHING`, by name."""
-    states = {"x": run.x} if run.settings.keeps_paths else {}
+    states = {"x": run.x} if run.settings.keeps_states else {}
     return states | {name: getattr(run, name) for name in OUTPUTS}
 
 

@@ -178,16 +178,19 @@ template <class T> void squared_norms(const double *parameters, double, int lane
         }
 }
 
-// out = Q x; parameters d, then Q row by row.
-template <class T> void rotated(const double *parameters, double, int lanes, const T *x, T *out, const T *) {
-    const int d = int(parameters[0]);
+// The same, and then Q x_0; parameters d, parts, then Q row by row.
+template <class T>
+void squared_norms_and_rotated(const double *parameters, double time, int lanes, const T *x, T *out, const T *table) {
+    const int d = int(parameters[0]), parts = int(parameters[1]);
     constexpr int row = LeastSquares::row;
+    squared_norms(parameters, time, lanes, x, out, table);
+    out += parts * row;
     for (int i = 0; i < d; ++i, out += row)
         for (int b = 0; b < lanes; b += lane_step) {
             T sum[lane_step];
             for (int l = 0; l < lane_step; ++l) sum[l] = 0;
             for (int j = 0; j < d; ++j) {
-                const T q = T(parameters[1 + i * d + j]);
+                const T q = T(parameters[2 + i * d + j]);
 #pragma GCC ivdep
                 for (int l = 0; l < lane_step; ++l) sum[l] = fma(q, x[j * row + b + l], sum[l]);
             }

@@ -93,7 +93,7 @@ constexpr StepEntry steps[] = {SDEFAST_STEPS(SDEFAST_ENTRY)};
 
 constexpr ObserverEntry observers[] = {
     {"squared_norms", squared_norms<float>, squared_norms<double>},
-    {"rotated", rotated<float>, rotated<double>},
+    {"squared_norms_and_rotated", squared_norms_and_rotated<float>, squared_norms_and_rotated<double>},
 };
 
 template <class T, class Z>

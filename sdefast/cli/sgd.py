@@ -153,7 +153,7 @@ def report(e: SGDExperiment, fit: Descent, rows: list[int], notes: list[str]) ->
         *_title(e),
         f"{e.problem}",
         f"{s.n_runs:,} runs x {s.n_steps:,} iterations, step size {e.step_size}, batches of {e.batch_size}, "
-        f"{s.start.dtype.name}, seed {fit.seed}",
+        f"{s.dtype.name}, seed {fit.seed}",
         "",
         f"{header('t', 'exact' if exact else None)} {_median_name(e.measure):>16} {'not finite':>10}",
         *_error_rows(e, fit, rows, exact, has_z),
@@ -180,7 +180,7 @@ def _error_rows(
     for k, i, median in zip(rows, at, middle, strict=True):
         for name, (value, error) in curves.items():
             line = row(f"{k}", name, value[i], error[i], exact[name][k] if exact else None, has_z)
-            lines.append(line + (f" {median:16.7g} {fit.n_diverged[i]:10}" if name == "error" else ""))
+            lines.append(line + (f" {median:16.7g} {fit.n_nonfinite[i]:10}" if name == "error" else ""))
     return lines
 
 

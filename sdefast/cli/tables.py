@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..sde.result import Cost
+from ..run.result import Cost
 
 
 def row(start: str, name: str, value: float, error: float, exact: float | None, has_z: bool = True) -> str:

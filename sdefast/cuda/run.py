@@ -121,7 +121,7 @@ class _Run:
             {key: np.empty((len(tile.saves), g.layout.size)) for key, _ in places} for g in tile.gathered
         )
         counts = None if tile.histogram is None else tile.histogram.empty(len(tile.saves), tile.dim)
-        state = self.chains.start(first, n)
+        state, final = self.chains.start(first, n), None
         for part in _launches(tile, first, n, self.limits):
             saved = self._saved(part)
             self._advance(part, state, saved)
@@ -131,9 +131,11 @@ class _Run:
                 self._gather(part, saved, first_block, places, nodes, counts)
                 if self.passing is not None:
                     self.passing.pass_on(saved, part, self.card.stream)
+            if tile.keep_final and part.end == tile.saves[-1]:
+                final = self.card.receive(saved[part.n_saves - 1])
             self._pace(part)
         self._pace(None)
-        return TileResult(tile.first_chain + first, n, None, nodes, counts)
+        return TileResult(tile.first_chain + first, n, None, nodes, counts, final)
 
     # On the card -------------------------------------------------------------------------------------------------
 

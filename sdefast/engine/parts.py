@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import lru_cache
+from typing import NamedTuple
 
 from .statistics import Layout
 from .tiles import Gathered
@@ -14,34 +15,46 @@ MOST = 64
 ONE = Layout(1, 2, False, False)
 
 
-class Parts:
-    """Where in a run's gathered statistics is what; each attribute is a range of indices."""
+class Parts(NamedTuple):
+    """What a run gathers, and where in it is what, as ranges of indices.
 
-    def __init__(self, layout: Layout, n_carried: int, n_asked: int, n_controls: int, pairs: int) -> None:
-        dim, copies = layout.dim, 2 if pairs else 1
-        starts = [(dim + n_carried) * copy for copy in range(copies)]
-        parts = [[Gathered(layout, first) for first in starts]]
-        parts += [[Gathered(ONE, first + dim + i) for first in starts] for i in range(n_carried)]
-        if n_controls:
-            asked = [Gathered(Layout(n_asked + n_controls, 2, False, True), 0, True)]
-        else:
-            asked = [Gathered(ONE, i, True) for i in range(n_asked)]
-        of_pairs = [Gathered(ONE, n_asked + n_controls + i, True) for i in range(pairs)]
-        ranges, end = [], 0
-        for part in (*parts, asked, of_pairs):
-            ranges.append(range(end, end + len(part)))
-            end += len(part)
-        if end > MOST:
-            raise ValueError(
-                f"expectations, functionals and antithetic pairs need {end} groups of statistics, of which there are "
-                f"{MOST}"
-            )
-        self.all = tuple(g for part in (*parts, asked, of_pairs) for g in part)
-        self.state, self.carried = ranges[0], ranges[1 : 1 + n_carried]
-        self.expectations, self.pairs = ranges[-2], ranges[-1]
+    ``state`` are statistics of the state's components, ``carried`` of rows that are carried besides, one range each,
+    ``expectations`` of what is observed, ``pairs`` of averages over antithetic pairs.
+    """
+
+    all: tuple[Gathered, ...]
+    state: range
+    carried: list[range]
+    expectations: range
+    pairs: range
+
+
+def _parts(layout: Layout, n_carried: int, n_asked: int, n_controls: int, pairs: int) -> Parts:
+    dim, copies = layout.dim, 2 if pairs else 1
+    starts = [(dim + n_carried) * copy for copy in range(copies)]
+    groups = [[Gathered(layout, first) for first in starts]]
+    groups += [[Gathered(ONE, first + dim + i) for first in starts] for i in range(n_carried)]
+    if n_controls:
+        groups.append([Gathered(Layout(n_asked + n_controls, 2, False, True), 0, True)])
+    else:
+        groups.append([Gathered(ONE, i, True) for i in range(n_asked)])
+    groups.append([Gathered(ONE, n_asked + n_controls + i, True) for i in range(pairs)])
+    ranges, end = [], 0
+    for group in groups:
+        ranges.append(range(end, end + len(group)))
+        end += len(group)
+    if end > MOST:
+        raise ValueError(
+            f"expectations, functionals and antithetic pairs need {end} groups of statistics, of which there are {MOST}"
+        )
+    return Parts(tuple(g for group in groups for g in group), ranges[0], ranges[1:-2], ranges[-2], ranges[-1])
 
 
 @lru_cache(maxsize=256)
 def parts(dim: int, moments: int, extremes: bool, covariance: bool, *counts: int) -> Parts:
-    """The `Parts` of these numbers, which are quick to look up."""
-    return Parts(Layout(dim, moments, extremes, covariance), *counts)
+    """The `Parts` of simulations with these numbers, which are quick to look up.
+
+    The numbers are those of rows carried besides the state, of expectations, of controls, and of rows of a path of
+    antithetic pairs (0 for other runs).
+    """
+    return _parts(Layout(dim, moments, extremes, covariance), *counts)

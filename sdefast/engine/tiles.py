@@ -91,7 +91,8 @@ class Tile:
     ``kernel`` is the name of a built-in step or a compiled one; ``start`` is the start state, (dim, 1) for all chains
     or (dim, n_chains); ``coefficients`` has one row, or one for every step; ``normals``, (draws, n_chains), take the
     place of the generator's. ``table``, one-dimensional, contiguous and of the state's type, holds constants of the run
-    that steps and observers read.
+    that steps and observers read. ``keep_paths`` keeps the states at the saves, ``keep_final`` all rows at the end
+    (a GPU only if the last step is a save).
     """
 
     kernel: str | Compiled
@@ -112,6 +113,7 @@ class Tile:
     normals: np.ndarray | None = None
     data: Data | None = None
     table: np.ndarray | None = None
+    keep_final: bool = False
 
     @property
     def dim(self) -> int:
@@ -125,13 +127,17 @@ class Tile:
 
 
 class TileResult(NamedTuple):
-    """Saved states (n_saves, dim, n_chains), or None where the caller gave the memory or wants none; statistics."""
+    """Saved states (n_saves, dim, n_chains), or None where the caller gave the memory or wants none; statistics.
+
+    ``final`` are all rows at the end, (dim, n_chains), where they are kept.
+    """
 
     first_chain: int
     n_chains: int
     saved: np.ndarray | None
     nodes: tuple[Nodes, ...]
     counts: np.ndarray | None
+    final: np.ndarray | None = None
 
 
 def run_tile(
@@ -158,7 +164,9 @@ def run_tile(
             progress(tile.n_chains * (chunk.end - chunk.start))
     first_block = tile.first_chain // BLOCK
     nodes = tuple(g.layout.nodes(s, first_block) for g, s in zip(tile.gathered, statistics, strict=True))
-    return TileResult(tile.first_chain, tile.n_chains, None if shared else saved, nodes, counts)
+    return TileResult(
+        tile.first_chain, tile.n_chains, None if shared else saved, nodes, counts, state if tile.keep_final else None
+    )
 
 
 class _Chunk(NamedTuple):

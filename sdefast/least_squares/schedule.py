@@ -16,16 +16,16 @@ from ..engine.grid import TimeGrid
 from ..engine.plan import count_saves, saved_steps
 
 
-def step_sizes(step_size: Any, n_steps: int, dim: int) -> np.ndarray:
-    """The step sizes of iterations k = 0, ..., n_steps - 1 as one array.
+def step_sizes(step_size: Any, n_steps: int, dim: int, first: int = 0) -> np.ndarray:
+    """The step sizes of iterations k = first, ..., first + n_steps - 1 as one array.
 
     Parameters
     ----------
     step_size : float, array_like or callable
         - a number: one step size for all;
         - an array of shape (n_steps,): one per iteration;
-        - a function of the iteration k = 0, 1, ..., called once for each k, that returns a number, or an array of
-          shape (d,) with one step size per parameter;
+        - a function of the iteration k = first, first + 1, ..., called once for each k, that returns a number, or an
+          array of shape (d,) with one step size per parameter;
         - an array of shape (1, d): one per parameter, the same in all iterations;
         - an array of shape (n_steps, d): one per iteration and parameter.
 
@@ -34,6 +34,8 @@ def step_sizes(step_size: Any, n_steps: int, dim: int) -> np.ndarray:
         Number of iterations, at least 1.
     dim : int
         Number of parameters, d.
+    first : int
+        The first iteration.
 
     Returns
     -------
@@ -47,7 +49,11 @@ def step_sizes(step_size: Any, n_steps: int, dim: int) -> np.ndarray:
     TypeError
         If ``step_size`` holds anything but real numbers.
     """
-    given = _called(step_size, n_steps, dim) if callable(step_size) else checks.array("step_size", step_size)
+    given = (
+        _called(step_size, range(first, first + n_steps), dim)
+        if callable(step_size)
+        else checks.array("step_size", step_size)
+    )
     if given.ndim == 0:
         steps = given.reshape(1, 1)
     elif given.shape == (n_steps,):
@@ -79,25 +85,30 @@ def constant_steps(step_size: Any, dim: int) -> np.ndarray:
     return _positive(given.reshape(-1))
 
 
-def saved_iterations(save_at: Any, n_steps: int, size: int = 0) -> np.ndarray:
+def saved_iterations(save_at: Any, grid: TimeGrid, size: int = 0) -> np.ndarray:
     """The iterations to save: "final", "all", every so many (int) with the final one, or an array of iterations.
 
     The state of iteration k is the one after k updates; 0 is the start. Returns an increasing int64 array. What is
     saved takes ``size`` numbers at each; MemoryError, before any work, if that cannot fit.
     """
-    n_saved = count_saves(save_at, TimeGrid(0.0, 0, n_steps, h=1.0))
+    n_saved = count_saves(save_at, grid)
     resources.refuse_too_large(8 * n_saved * (size + 1), f"{n_saved} saved iterations", ["save_at= saves fewer"])
     if save_at is None or isinstance(save_at, str) or np.ndim(save_at) == 0:
-        return saved_steps(save_at, TimeGrid(0.0, 0, n_steps, h=1.0))
+        return saved_steps(save_at, grid)
     given = checks.increasing("save_at", save_at)
-    if (given != np.rint(given)).any() or given[0] < 0 or given[-1] > n_steps:
-        raise ValueError(f"save_at must hold iterations from 0 to {n_steps}, got {save_at!r}")
+    if (given != np.rint(given)).any() or given[0] < grid.first_step or given[-1] > grid.last_step:
+        raise ValueError(f"save_at must hold iterations from {grid.first_step} to {grid.last_step}, got {save_at!r}")
     return given.astype(np.int64)
 
 
-def _called(function: Any, n_steps: int, dim: int) -> np.ndarray:
+def iterations(n_steps: int, first: int = 0) -> TimeGrid:
+    """The iterations ``first`` to ``first + n_steps`` as the engine counts them: time is the iteration."""
+    return TimeGrid(0.0, first, n_steps, h=1.0)
+
+
+def _called(function: Any, iterations: range, dim: int) -> np.ndarray:
     values = []
-    for k in range(n_steps):
+    for k in iterations:
         try:
             value = function(k)
         except ZeroDivisionError:

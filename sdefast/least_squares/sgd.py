@@ -2,51 +2,58 @@
 
 from __future__ import annotations
 
-import math
-import secrets
 import time
 import warnings
 from concurrent.futures import Executor
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike
 
 from .. import checks, resources
-from ..engine.statistics import Layout
+from ..engine import plan
+from ..engine.grid import TimeGrid
+from ..engine.statistics import Histogram, Layout
+from ..engine.tiles import BLOCK
+from ..run import options
 from ..run.where import Where, progress_bar
-from .laws import epochs, thresholds
 from .problem import LeastSquares
-from .result import Descent, DescentSettings, Kept
+from .result import Descent, Kept, kept_runs, kept_theta
+from .schedule import iterations as iteration_grid
 from .schedule import saved_iterations, step_sizes
-from .steps.iteration import MOST_DRAWS, MOST_PARAMETERS, MOST_SAMPLES, Iteration
-from .steps.reduced import ReducedIteration
-from .steps.traced import MOST_INPUTS, MOST_ROWS, TracedIteration
+from .steps import iterations
+from .steps.base import DescentStep, Settings
 
 
 def sgd(
     problem: LeastSquares,
     *,
-    step_size: Any,
-    n_steps: int,
-    n_runs: int,
-    batch_size: int = 1,
+    step_size: Any = None,
+    n_steps: int | None = None,
+    n_runs: int | None = None,
+    batch_size: int | None = None,
     theta0: ArrayLike | None = None,
-    sampling: str = "replacement",
+    sampling: str | None = None,
+    noise: str | None = None,
     averaging: str | None = None,
-    reduced: bool = False,
+    reduced: bool | None = None,
     save_at: str | int | ArrayLike = "all",
     runs: int | ArrayLike = 0,
     coordinates: ArrayLike | None = None,
+    moments: bool | None = None,
     covariance: bool = False,
+    histogram: tuple[float, float, int] | None = None,
+    final_states: bool = True,
     seed: int | None = None,
     dtype: DTypeLike | None = None,
     noise_dtype: DTypeLike | None = None,
-    first_run: int = 0,
+    first_chain: int | None = None,
     device: str = "cpu",
     threads: int | None = None,
     executor: Executor | None = None,
     progress: bool = False,
+    resume: Descent | None = None,
 ) -> Descent:
     r"""Run stochastic gradient descent many times over, and gather error and iterates over the runs.
 
@@ -67,7 +74,7 @@ def sgd(
         per parameter, of shape (1, d) or (n_steps, d).
     n_steps, n_runs : int
         Numbers of iterations and of runs.
-    batch_size : int
+    batch_size : int, default 1
         Samples of an iteration, up to 1024; of streams at most 131072 / (d + 1), with inputs of Student's law 512 / d,
         and 512 / d^2 where parameters with correlated inputs have step sizes of their own.
     theta0 : array_like, optional
@@ -75,9 +82,12 @@ def sgd(
 
     Other Parameters
     ----------------
-    sampling : {"replacement", "shuffle"}
+    sampling : {"replacement", "shuffle"}, default "replacement"
         How rows of data are drawn. "shuffle": every run goes through all rows in a fresh random order, epoch after
         epoch of n // batch_size iterations; rows that are left over are not used in that epoch. On the CPU alone.
+    noise : {"sampled", "gaussian", "isotropic"}, default "sampled"
+        Where the noise of the gradients comes from: samples, as above; or normals that have the samples' covariance at
+        theta ("gaussian", the same mean and second moments), or at theta* ("isotropic"). See `noisy_gd`.
     averaging : {None, "polyak-ruppert"}
         Gather also the error of the average of theta_0 to theta_{k-1} at iteration k.
     reduced : bool
@@ -91,17 +101,26 @@ def sgd(
         Runs whose iterates to keep, for ``fit.theta``: the first so many, or those of given numbers, counted from 0.
     coordinates : array_like, optional
         Which parameters of these to keep, counted from 0; all by default.
-    covariance : bool
-        Whether to ask for the covariance of the iterates, besides mean and variance. All these are found by running
-        everything once more when they are first asked for.
+    moments, covariance : bool
+        Gather mean and variance of the iterates over the runs, or the whole covariance, besides the errors. By default
+        mean and variance are gathered where that is a small part of the work: see Notes.
+    histogram : (float, float, int)
+        ``(low, high, bins)``: count theta - theta* of every parameter in equal bins, for ``fit.histogram`` and
+        ``fit.quantile``.
+    final_states : bool, default True
+        Keep all runs at the last iteration, which ``resume`` goes on from.
     seed : int
         In [0, 2**64); a random one by default, recorded in the result.
     dtype, noise_dtype : {"float64", "float32"}
         Types of the iterates and of the normals, as for `simulate`; of data the type in which they are kept.
-    first_run : int, default 0
-        Number of the first run.
+    first_chain : int, default 0
+        Number of the first run: shards of one large set of runs, or one of them.
     device, threads, executor, progress
         As for `simulate`.
+    resume : Descent
+        Go on from the end of this fit for ``n_steps`` more iterations. Problem, start, seed, types and what an
+        iteration does are the fit's; ``step_size`` may be left out if it was one for all iterations, and as a function
+        sees k go on. What to save and to gather is said anew.
 
     Returns
     -------
@@ -119,6 +138,12 @@ def sgd(
         If the one step size of all parameters and iterations is beyond the mean-square threshold (which is not known of
         shuffled epochs of several iterations), or if runs have left the numbers.
 
+    Notes
+    -----
+    Gathering moments of the iterates at every iteration takes 10 to 30 % longer than the errors alone, and d times as
+    long as an iteration where correlated inputs run in an eigenbasis. By default they are gathered for up to 16
+    parameters with uncorrelated inputs, and for any where up to 16 iterations (or a 64th of all) are saved.
+
     References
     ----------
     Robbins and Monro, Annals of Mathematical Statistics 22, 1951. Averaging: Polyak and Juditsky, SIAM Journal on
@@ -134,28 +159,218 @@ def sgd(
     True
     """
     where = Where.of(device, threads, executor)
-    asked = _Asked(
-        batch_size, sampling, averaging, reduced, save_at, runs, coordinates, covariance, seed, dtype, noise_dtype,
-        first_run, where.gpu is not None,
+    checks.flag("progress", progress)
+    wanted = _Wanted(
+        save_at, runs, coordinates, None if moments is None else checks.flag("moments", moments),
+        checks.flag("covariance", covariance), options.histogram(histogram),
+        checks.flag("final_states", final_states),
     )  # fmt: skip
-    settings = _checked(problem, step_size, n_steps, n_runs, theta0, asked)
-    _warn_of_threshold(settings)
-    fit: Descent = run(settings, where, bool(progress), "SGD")
-    return fit
+    fixed = {
+        "n_runs": n_runs, "batch_size": batch_size, "theta0": theta0, "sampling": sampling, "noise": noise,
+        "averaging": averaging, "reduced": reduced, "seed": seed, "dtype": dtype, "noise_dtype": noise_dtype,
+        "first_chain": first_chain,
+    }  # fmt: skip
+    if not isinstance(problem, LeastSquares):
+        raise TypeError(f"problem must be a LeastSquares, got {problem!r}")
+    if n_steps is None:
+        raise TypeError("sgd needs n_steps")
+    steps = checks.count("n_steps", n_steps)
+    if resume is None:
+        settings, start = _fresh(problem, step_size, steps, fixed, wanted, where.gpu is not None)
+        _warn_of_threshold(settings)
+    else:
+        settings, start = _continued(problem, resume, step_size, steps, fixed, wanted)
+    return run(settings, start, wanted, where, progress)
 
 
-def run(settings: DescentSettings, where: Where, progress: bool, name: str, kind: type[Descent] = Descent) -> Any:
-    """Run what was checked, and warn of runs that are gone; returns a result of that kind."""
-    settings.refuse_too_large(where.threads)
+def noisy_gd(problem: LeastSquares, *, noise: str = "gaussian", **how: Any) -> Descent:
+    r"""Run gradient descent with the Gaussian noise that stands for SGD's, many times over: ``sgd(..., noise=noise)``.
+
+    .. math::
+
+        \theta_{k+1} = \theta_k - g_k H (\theta_k - \theta^*) + \frac{g_k}{\sqrt B}\, \Sigma^{1/2} z_k .
+
+    At a constant step size g this is the Euler-Maruyama scheme with step g of the order-1 modified equation
+    :math:`d\theta = -H(\theta - \theta^*)\,dt + \sqrt{g/B}\,\Sigma^{1/2} dW`, as
+    :math:`\sqrt{g/B}\,\Sigma^{1/2} \sqrt g\, z = (g/\sqrt B)\, \Sigma^{1/2} z`: the same as `simulate` makes of
+    ``problem.modified_equation(g, batch_size=B)`` in steps of g, but for rounding.
+
+    Parameters
+    ----------
+    problem : LeastSquares
+        For ``noise="gaussian"`` with Gaussian inputs.
+    noise : {"gaussian", "isotropic"}
+        Sigma is the covariance of one sample's gradient at theta, with which mean and second moments are exactly those
+        of SGD, or at theta*, a linear recursion with additive noise.
+    **how
+        As for `sgd`.
+
+    Returns
+    -------
+    Descent
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument is missing, of the wrong type or out of range.
+
+    Warns
+    -----
+    RuntimeWarning
+        If a constant step size is beyond the mean-square threshold, for "isotropic" beyond 2 / lambda_max, or if runs
+        have left the numbers.
+
+    References
+    ----------
+    Li, Tai and E, Journal of Machine Learning Research 20, 2019. Wu, Hu, Xiong, Huan, Braverman and Zhu, On the noisy
+    gradient descent that generalizes as SGD, ICML 2020.
+
+    Examples
+    --------
+    >>> import sdefast as sf
+    >>> problem = sf.LeastSquares(theta_star=[0.1, -0.2, 1.0, 0.5, -0.5], noise_std=0.1)
+    >>> fit = sf.noisy_gd(problem, step_size=0.05, n_steps=100, n_runs=10_000, seed=0)
+    >>> bool((abs(fit.error - fit.exact) < 5 * fit.error_standard_error + 1e-12).all())
+    True
+    """
+    return sgd(problem, noise=checks.choice("noise", noise, ("gaussian", "isotropic")), **how)
+
+
+class _Wanted(NamedTuple):
+    """What to keep and to gather, as asked for."""
+
+    save_at: Any
+    runs: Any
+    coordinates: Any
+    moments: bool | None
+    covariance: bool
+    histogram: Histogram | None
+    final_states: bool
+
+
+def _fresh(
+    problem: LeastSquares, step_size: Any, n_steps: int, fixed: dict[str, Any], wanted: _Wanted, on_gpu: bool
+) -> tuple[Settings, np.ndarray]:
+    """Check everything that a new fit needs."""
+    if step_size is None or fixed["n_runs"] is None:
+        raise TypeError("sgd needs step_size and n_runs")
+    n_runs, d = options.many("n_runs", fixed["n_runs"]), problem.dim
+    rates = step_sizes(step_size, n_steps, d)
+    iteration = iterations.of(problem, rates.shape[1] > 1, fixed, on_gpu)
+    dtype, noise_dtype = checks.types(fixed["dtype"], fixed["noise_dtype"])
+    theta0 = _start(problem, fixed["theta0"], n_runs)
+    grid = iteration_grid(n_steps)
+    saves, layout, gathers = _gathering(iteration, grid, wanted)
+    settings = Settings(
+        iteration=iteration, rates=rates, theta0=theta0, gathers_moments=gathers, seed=options.seed(fixed["seed"]),
+        dtype=dtype, noise_dtype=noise_dtype, first_chain=options.first_chain(fixed["first_chain"]), n_chains=n_runs,
+        grid=grid, saves=saves, layout=layout, keeps_states=False, histogram=wanted.histogram,
+    )  # fmt: skip
+    return settings, start_rows(settings)
+
+
+def _continued(
+    problem: LeastSquares, before: Any, step_size: Any, n_steps: int, fixed: dict[str, Any], wanted: _Wanted
+) -> tuple[Settings, np.ndarray]:
+    """Check everything that going on needs: what decides the numbers is the earlier fit's."""
+    if not isinstance(before, Descent):
+        raise TypeError(f"resume must be the result of an earlier sgd, got {before!r}")
+    given = [name for name, value in fixed.items() if value is not None]
+    if given:
+        raise TypeError(f"a resumed fit goes on with the earlier fit's settings: leave out {', '.join(given)}")
+    old = before.settings
+    if problem != old.iteration.problem:
+        raise ValueError(f"resume goes on with the same problem: the fit was of {before.problem!r}, got {problem!r}")
+    start = before._final_rows()
+    grid = plan.continued_grid(old.grid, n_steps, None)
+    if step_size is None:
+        if len(old.rates) > 1:
+            raise TypeError("step_size must be given: it changed from iteration to iteration")
+        rates = old.rates
+    else:
+        rates = step_sizes(step_size, n_steps, problem.dim, old.grid.last_step)
+        if (rates.shape[1] > 1) != old.iteration.per_parameter:
+            raise ValueError("step_size must be one for all parameters, or one for each, as in the fit that is resumed")
+    saves, layout, gathers = _gathering(old.iteration, grid, wanted)
+    settings = replace(
+        old, rates=rates, theta0=None, grid=grid, saves=saves, layout=layout, gathers_moments=gathers,
+        histogram=wanted.histogram,
+    )  # fmt: skip
+    return settings, start
+
+
+#: Moments are gathered without being asked for where they cost little: of so few parameters, or at so few iterations.
+_FEW_PARAMETERS, _FEW_TIMES = 16, 16
+
+#: Saved times of many numbers that a chunk of steps has, about: `steps_per_chunk` in csrc/engine/chain_loop.hpp.
+_CHUNK_TIMES = 32
+
+
+def _gathering(iteration: DescentStep, grid: TimeGrid, wanted: _Wanted) -> tuple[np.ndarray, Layout, bool]:
+    """Iterations to save, what to gather there, and whether moments are, once it is known that it fits."""
+    d, rotated = iteration.dim, iteration.coordinates.basis is not None
+    saves = saved_iterations(wanted.save_at, grid)
+    cheap = len(saves) <= max(_FEW_TIMES, grid.n_steps // 64) or (d <= _FEW_PARAMETERS and not rotated)
+    gathers = bool(wanted.moments or wanted.covariance or (wanted.moments is None and cheap and not iteration.is_error))
+    if iteration.is_error:
+        for name in ("moments", "covariance"):
+            if getattr(wanted, name):
+                raise ValueError(f"reduced=True runs the error alone: there are no iterates for {name}=")
+    if wanted.histogram is not None and (iteration.is_error or rotated):
+        why = "reduced=True runs the error alone" if iteration.is_error else "correlated inputs run in an eigenbasis"
+        raise ValueError(f"histogram counts parameters, and {why}")
+    if wanted.covariance and wanted.moments is False:
+        raise ValueError("moments=False contradicts covariance=True")
+    layout = Layout(d, 2, False, wanted.covariance)
+    bins = 0 if wanted.histogram is None else iteration.n_rows * (wanted.histogram.bins + 2)
+    # Merged blocks and those of tiles in flight; and the sums for the times of a chunk, in 16 columns.
+    size = 3 * iteration.n_errors + gathers * layout.size + bins
+    resources.refuse_too_large(
+        (32 * len(saves) + 16 * (min(len(saves), _CHUNK_TIMES) + 1)) * size * 8,
+        f"the statistics of {len(saves)} iterations",
+        ["save fewer: save_at=", *["mean and variance alone: covariance=False"] * wanted.covariance],
+    )
+    return saves, layout, gathers
+
+
+def _start(problem: LeastSquares, theta0: Any, n_runs: int) -> np.ndarray:
+    """The start, of shape (d,) or (n_runs, d)."""
+    d = problem.dim
+    given = np.zeros(d) if theta0 is None else checks.array("theta0", theta0)
+    if given.ndim == 0 and d == 1:
+        given = given.reshape(1)
+    if given.shape not in ((d,), (n_runs, d)):
+        raise ValueError(f"theta0 must be of shape ({d},) or ({n_runs}, {d}), got {given.shape}")
+    return given
+
+
+def start_rows(settings: Settings) -> np.ndarray:
+    """Start rows, (n_rows, 1) or (n_rows, n_runs)."""
+    assert settings.theta0 is not None
+    with np.errstate(over="ignore"):
+        start = settings.iteration.start(np.atleast_2d(settings.theta0)).astype(settings.dtype)
+    if not np.isfinite(start).all():
+        raise ValueError(f"theta0 must be finite in {settings.dtype.name}")
+    return start
+
+
+def run(settings: Settings, start: np.ndarray, wanted: _Wanted, where: Where, progress: bool) -> Descent:
+    """Run what was checked, and warn of runs that are gone."""
+    iteration, n_runs = settings.iteration, settings.n_runs
+    kept = kept_runs(wanted.runs, wanted.coordinates, n_runs, iteration.dim)
+    if iteration.is_error and kept is not None:
+        raise ValueError("reduced=True runs the error alone: there are no iterates for runs=")
+    _refuse_too_large(settings, start, wanted.final_states, kept, where.threads)
     started = time.perf_counter()
-    n = settings.n_runs * settings.n_steps
-    with progress_bar(progress, name, n, "iteration") as bar:
-        nodes = where.run(settings.tile(where.gpu), None if bar is None else bar.update).nodes
-    theta = settings.kept_theta(where)
-    fit = kind(settings, where.cost(started), nodes, theta, where)
-    if fit.n_diverged[-1]:
+    whole = settings.tile(start, device=where.gpu, keep_final=wanted.final_states)
+    with progress_bar(progress, iteration.name, n_runs * settings.n_steps, "iteration") as bar:
+        outcome = where.run(whole, None if bar is None else bar.update)
+    theta = None if kept is None else kept_theta(settings, start, kept, where)
+    cost = where.cost(started)
+    fit = Descent(settings, cost, None, outcome.nodes, outcome.counts, outcome.final, theta, kept)
+    if fit.n_nonfinite[-1]:
         warnings.warn(
-            f"{fit.n_diverged[-1]} of {settings.n_runs} runs are no longer finite at iteration {fit.iterations[-1]}; "
+            f"{fit.n_nonfinite[-1]} of {n_runs} runs are no longer finite at iteration {fit.iterations[-1]}; "
             "error and moments are over the others",
             RuntimeWarning,
             stacklevel=3,
@@ -163,160 +378,27 @@ def run(settings: DescentSettings, where: Where, progress: bool, name: str, kind
     return fit
 
 
-class _Asked(NamedTuple):
-    """Arguments as they were given."""
-
-    batch_size: Any
-    sampling: Any
-    averaging: Any
-    reduced: Any
-    save_at: Any
-    runs: Any
-    coordinates: Any
-    covariance: Any
-    seed: Any
-    dtype: Any
-    noise_dtype: Any
-    first_run: Any
-    on_gpu: bool
-
-
-def _checked(problem: Any, step_size: Any, n_steps: Any, n_runs: Any, theta0: Any, asked: _Asked) -> DescentSettings:
-    """Everything a fit needs, checked."""
-    if not isinstance(problem, LeastSquares):
-        raise TypeError(f"problem must be a LeastSquares, got {problem!r}")
-    steps, runs = checks.count("n_steps", n_steps), checks.count("n_runs", n_runs, most=2**52)
-    rates = step_sizes(step_size, steps, problem.dim)
-    checks.averaging(asked.averaging)
-    for name in ("covariance", "reduced"):
-        if not isinstance(getattr(asked, name), (bool, np.bool_)):
-            raise TypeError(f"{name} must be True or False, got {getattr(asked, name)!r}")
-    kept = kept_runs(asked.runs, asked.coordinates, runs, problem.dim)
-    if asked.reduced and (kept is not None or asked.covariance):
-        raise ValueError("reduced=True runs the error alone: there are no iterates for runs= and covariance=")
-    iteration = _reduced(problem, rates, asked) if asked.reduced else _iteration(problem, rates, steps, asked)
-    dtype, noise_dtype = checks.types(asked.dtype, asked.noise_dtype)
-    saves = saved_iterations(asked.save_at, steps)
-    layout = Layout(problem.dim, 2, False, bool(asked.covariance))
-    resources.refuse_too_large(
-        len(saves) * 6 * 8 * 32, f"the statistics of {len(saves)} iterations", ["save fewer: save_at="]
-    )
-    resources.refuse_too_large(
-        (steps if len(rates) > 1 or iteration.averaged else 1) * iteration.n_coefficients * 8,
-        f"the coefficients of {steps} iterations", ["use one step size for all parameters and iterations"],
-    )  # fmt: skip
-    return DescentSettings(
-        iteration, rates, steps, runs, start_rows(problem, theta0, runs, iteration, dtype), saves, layout,
-        kept,
-        secrets.randbits(64) if asked.seed is None else checks.seed("seed", asked.seed),
-        checks.count("first_run", asked.first_run, least=0, most=2**62), noise_dtype,
-    )  # fmt: skip
+def _refuse_too_large(s: Settings, start: np.ndarray, final: bool, kept: Kept | None, threads: int) -> None:
+    """MemoryError, before any work, if what is kept, or the orders of shuffled rows, cannot fit."""
+    size = s.dtype.itemsize
+    if final:
+        options_ = ["final_states=False does not keep them"]
+        resources.refuse_too_large(len(start) * s.n_runs * size, f"the final iterates of {s.n_runs} runs", options_)
+    if kept is not None:
+        kept.refuse_too_large(s)
+    rows = s.iteration.problem.n_data
+    if s.iteration.shuffled and rows is not None:
+        working = min(threads, -(-s.n_runs // BLOCK))
+        resources.refuse_too_large(
+            rows * working * 4 * 32, f"the orders of {rows} rows on {working} threads",
+            ["sampling='replacement' has none", "threads= takes fewer"],
+        )  # fmt: skip
 
 
-def _reduced(problem: LeastSquares, rates: np.ndarray, asked: _Asked) -> ReducedIteration:
-    """The iteration of the error alone, if the problem has one."""
-    if checks.choice("sampling", asked.sampling, epochs.SAMPLINGS) == "shuffle":
-        raise ValueError("sampling='shuffle' needs a problem on data, of which reduced=True knows no chain")
-    return ReducedIteration(
-        problem, checks.count("batch_size", asked.batch_size), rates.shape[1] > 1, asked.averaging is not None
-    )
-
-
-def _iteration(problem: LeastSquares, rates: np.ndarray, n_steps: int, asked: _Asked) -> Iteration:
-    """The iteration, if there is a kernel for it."""
-    batch = checks.count("batch_size", asked.batch_size, most=MOST_SAMPLES)
-    shuffled = checks.choice("sampling", asked.sampling, ("replacement", "shuffle")) == "shuffle"
-    if shuffled and problem.n_data is None:
-        raise ValueError("sampling='shuffle' needs a problem on data: LeastSquares(data=(X, y))")
-    if shuffled and batch > (problem.n_data or 0):
-        raise ValueError(f"batch_size must be at most the {problem.n_data} rows of the data, got {batch}")
-    iteration = Iteration(problem, batch, rates.shape[1] > 1, asked.averaging is not None, shuffled)
-    draws, d = iteration.draws(np.dtype(float)), problem.dim
-    if (n_steps * 2 * max(draws.noise_dim, draws.uniform_dim)) >> 40:
-        raise ValueError(f"n_steps is too large: a run has 2**40 draws, {n_steps} iterations need more")
-    if shuffled and asked.on_gpu:
-        raise ValueError("sampling='shuffle' needs device='cpu': an epoch's order is too much memory for a card's runs")
-    if iteration.is_built_in:
-        if d > MOST_PARAMETERS:
-            raise ValueError(f"sgd takes up to {MOST_PARAMETERS} parameters, got {d}")
-        if not problem.is_finite and batch * (d + 1) > MOST_DRAWS:
-            raise ValueError(f"batch_size must be at most {MOST_DRAWS // (d + 1)} for {d} parameters, got {batch}")
-        return iteration
-    _refuse_uncompiled(iteration)
-    return iteration
-
-
-def _refuse_uncompiled(iteration: Iteration) -> None:
-    """Errors of what is too long for straight-line kernels."""
-    d, batch, most = iteration.dim, iteration.batch_size, MOST_ROWS // iteration.n_parts
-    correlated = iteration.coordinates.root is not None
-    what = f"{'correlated ' * correlated}parameters{' with averaging' * iteration.averaged}"
-    why = "with these inputs and step sizes"
-    most = min(most, math.isqrt(MOST_INPUTS)) if correlated else most
-    if d > most:
-        raise ValueError(f"sgd takes up to {most} {what} {why}, got {d}")
-    n_inputs = batch * d * (d if correlated else 1)
-    if n_inputs > MOST_INPUTS:
-        raise ValueError(
-            f"batch_size={batch} with {d} {what} is too large {why}: a compiled kernel takes {MOST_INPUTS} numbers an "
-            f"iteration, not {n_inputs}"
-        )
-
-
-def start_rows(
-    problem: LeastSquares, theta0: Any, n_runs: int, iteration: TracedIteration, dtype: np.dtype
-) -> np.ndarray:
-    """Start rows, (n_rows, 1) or (n_rows, n_runs)."""
-    d = problem.dim
-    given = np.zeros(d) if theta0 is None else checks.array("theta0", theta0)
-    if given.ndim == 0 and d == 1:
-        given = given.reshape(1)
-    if given.shape not in ((d,), (n_runs, d)):
-        raise ValueError(f"theta0 must be of shape ({d},) or ({n_runs}, {d}), got {given.shape}")
-    with np.errstate(over="ignore"):
-        start = iteration.start(given.reshape(-1, d)).astype(dtype)
-    if not np.isfinite(start).all():
-        raise ValueError(f"theta0 must be finite in {dtype.name}")
-    return start
-
-
-def kept_runs(runs: Any, coordinates: Any, n_runs: int, dim: int) -> Kept | None:
-    """Which runs and parameters to keep."""
-    if np.ndim(runs) == 0:
-        chosen = np.arange(checks.count("runs", runs, least=0, most=n_runs))
-    else:
-        chosen = _numbers("runs", runs, n_runs)
-    parameters = np.arange(dim) if coordinates is None else _numbers("coordinates", coordinates, dim)
-    if coordinates is not None and not len(chosen):
-        raise ValueError("coordinates says what to keep of the runs in runs=, which keeps none")
-    return Kept(chosen, parameters) if len(chosen) else None
-
-
-def _numbers(name: str, given: Any, n: int) -> np.ndarray:
-    """Numbers between 0 and n - 1."""
-    numbers = checks.array(name, given, shape=(None,))
-    if (numbers != np.rint(numbers)).any() or (numbers < 0).any() or (numbers >= n).any():
-        raise ValueError(f"{name} must hold integers from 0 to {n - 1}, got {given!r}")
-    return numbers.astype(np.int64)
-
-
-def _warn_of_threshold(s: DescentSettings) -> None:
+def _warn_of_threshold(s: Settings) -> None:
     """Of a constant step size that no error survives."""
     if s.rates.size > 1:
         return
-    moments, sampling = s.iteration.problem._moments, "shuffle" if s.iteration.shuffled else "replacement"
-    law = epochs.recursion(moments, s.iteration.batch_size, sampling)
-    # (of shuffled epochs of several iterations no threshold is known)
-    if isinstance(law, epochs.Epochs) or thresholds.surely_stable(moments, s.rates[0, 0], law.batch_size):
-        return
-    try:
-        threshold = thresholds.mean_square_threshold(moments, law.batch_size)
-        what = f"step_size={s.rates[0, 0]:g} is beyond the mean-square threshold {threshold:.6g}"
-    except ValueError:
-        threshold, what = 0.0, "the fourth moment of the inputs is infinite, no step size has a mean-square error"
-    if s.rates[0, 0] >= threshold:
-        warnings.warn(
-            f"{what}: the expected error grows without bound, and averages over runs do not tell it",
-            RuntimeWarning,
-            stacklevel=3,
-        )
+    warning = s.iteration.threshold_warning(float(s.rates[0, 0]))
+    if warning:
+        warnings.warn(warning, RuntimeWarning, stacklevel=3)

@@ -1,1 +1,1 @@
-"""What every family shares: where a run runs."""
+"""What every family shares: options, what a step is, where it runs, what a result can do."""

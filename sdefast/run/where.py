@@ -10,12 +10,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from .. import _core
+from .. import _core, checks, resources
 from ..engine import executors
 from ..engine.statistics import Nodes
 from ..engine.tiles import Tile, TileResult
-from ..sde import prepare
-from ..sde.result import Cost
+from .result import Cost
 
 if TYPE_CHECKING:
     from ..cuda.target import Device
@@ -24,11 +23,15 @@ Progress = Callable[[int], object]
 
 
 class Outcome(NamedTuple):
-    """What a run gives: states (n_saves, rows, n_chains) if they are kept, statistics, counts of a histogram."""
+    """What a run gives: states (n_saves, rows, n_chains) if they are kept, statistics, counts of a histogram.
+
+    ``final`` are all rows at the end, (rows, n_chains), where they are kept.
+    """
 
     states: Any
     nodes: tuple[Nodes, ...]
     counts: np.ndarray | None
+    final: np.ndarray | None
 
 
 class Where(NamedTuple):
@@ -41,20 +44,26 @@ class Where(NamedTuple):
     @classmethod
     def of(cls, device: Any, threads: Any, executor: Any) -> Where:
         """What the arguments of that name ask for, checked."""
-        return cls(executor, prepare.workers(executor, threads), _gpu(device, executor))
+        return cls(executor, _workers(executor, threads), _gpu(device, executor))
 
     def run(self, whole: Tile, progress: Progress | None) -> Outcome:
         """Run a tile, cut into as many as it takes."""
         states, results = self._begin(whole, progress)
         nodes: tuple[Nodes, ...] = tuple({} for _ in whole.gathered)
         counts = None if whole.histogram is None else whole.histogram.empty(len(whole.saves), whole.dim)
+        final = np.empty((whole.dim, whole.n_chains), whole.start.dtype) if whole.keep_final else None
         with closing(results):  # also when Ctrl-C comes while they are merged
             for result in results:
                 for gathered, all_nodes, new in zip(whole.gathered, nodes, result.nodes, strict=True):
                     gathered.layout.add(all_nodes, new)
                 if counts is not None:
                     counts += result.counts
-        return Outcome(states, nodes, counts)
+                if result.final is None:
+                    final = None
+                if final is not None:
+                    first = result.first_chain - whole.first_chain
+                    final[:, first : first + result.n_chains] = result.final
+        return Outcome(states, nodes, counts, final)
 
     def _begin(self, whole: Tile, progress: Progress | None) -> tuple[Any, Generator[TileResult]]:
         """Memory for the states, and the results, which fill it."""
@@ -75,6 +84,15 @@ class Where(NamedTuple):
         threads = f"{self.threads} thread{'s' * (self.threads > 1)}"
         name = threads if self.executor is None else type(self.executor).__name__
         return Cost(seconds, self.threads, _core.isa, name)
+
+
+def _workers(executor: Any, threads: Any) -> int:
+    """Workers to keep busy: ``threads``, by default as many as the executor says it has, or processors."""
+    if executor is not None and (isinstance(executor, type) or not hasattr(executor, "submit")):
+        raise TypeError(f"executor must be a concurrent.futures.Executor, got {executor!r}")
+    if threads is None:
+        threads = resources.available_threads() if executor is None else getattr(executor, "_max_workers", 16)
+    return checks.count("threads", threads, most=65536)
 
 
 def _gpu(device: Any, executor: Any) -> Device | None:

@@ -3,23 +3,22 @@
 from __future__ import annotations
 
 from collections import namedtuple
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, fields, replace
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from ..engine.grid import TimeGrid
-from ..jit.compile import Program
-from ..jit.emit import CLOCK, Step, observer_source, stepper_source
-from ..trace import Expr, all_parts, as_expr, captured, constant, evaluate, select, substitute, symbol
+from ..jit.emit import Step
+from ..run.step import Settings, TracedStepping
+from ..trace import Expr, as_expr, constant, evaluate, select, substitute, symbol
+from .extras import Extras
 from .functionals import Functional, Move, as_number, call_with
 from .schemes.base import Interval, Scheme
 from .schemes.equation import Equation, Vector, parameter_symbol
 
 if TYPE_CHECKING:
-    from .boundaries import Boundary
     from .sde import SDE
 
 #: Steps at once for steps of up to so many operations: short ones gain by keeping the state in registers.
@@ -27,58 +26,7 @@ _AT_ONCE = ((12, 4), (24, 2))
 
 
 @dataclass(frozen=True)
-class Extras:
-    """What else happens to a chain.
-
-    ``functionals`` and ``expectations`` are pairs of a name and what it stands for.
-    """
-
-    boundaries: tuple[Boundary, ...] = ()
-    functionals: tuple[tuple[str, Functional], ...] = ()
-    stop_when: Callable[..., Any] | None = None
-    antithetic: bool = False
-    expectations: tuple[tuple[str, Callable[..., Any]], ...] = ()
-    controls: tuple[tuple[str, Callable[..., Any], Any], ...] = ()
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        """Functions travel by value: lambdas too reach a file or another process."""
-        import cloudpickle
-
-        return _unpickle, (cloudpickle.dumps({field.name: getattr(self, field.name) for field in fields(self)}),)
-
-    @cached_property
-    def captured(self) -> Any:
-        """What the functions depend on besides their arguments."""
-        others = [vars(functional) for _, functional in self.functionals]
-        return captured([self.stop_when, self.expectations, [f for _, f, _ in self.controls], others])
-
-    @property
-    def change_step(self) -> bool:
-        """Whether a step is more than the scheme's."""
-        return bool(self.boundaries or self.functionals or self.stop_when or self.antithetic)
-
-
-def _unpickle(data: bytes) -> Extras:
-    import cloudpickle
-
-    return Extras(**cloudpickle.loads(data))
-
-
-def clock_rows(grid: TimeGrid) -> np.ndarray:
-    """What rows of coefficients begin with, `CLOCK` in emit.py."""
-    h = grid.step_sizes()
-    clock = np.empty((len(h), len(CLOCK)))
-    if grid.is_uniform:
-        clock[:, 0], clock[:, 1] = grid.t0, h
-    else:
-        assert grid.times is not None
-        clock[:, 0], clock[:, 1] = grid.times[:-1], 0.0
-    clock[:, 2], clock[:, 3], clock[:, 4] = h, np.sqrt(h), grid.t0
-    return clock
-
-
-@dataclass(frozen=True)
-class Chain:
+class Chain(TracedStepping):
     """An SDE under a scheme, with extras.
 
     Its rows are the state, the functionals and the time of stopping; of antithetic pairs those of the mirror image too.
@@ -106,6 +54,7 @@ class Chain:
 
     @property
     def n_rows(self) -> int:
+        """Rows of a chain."""
         return self.n_single * (1 + self.extras.antithetic)
 
     @cached_property
@@ -192,32 +141,18 @@ class Chain:
 
     # What the engine runs ----------------------------------------------------------------------------------------
 
-    def program(self, dtype: str, noise_dtype: str) -> Program:
-        """The stepper, to be compiled where it is needed."""
-        return Program("stepper", self.source, dtype, "uint32" if self.step.signs else noise_dtype)
-
-    @cached_property
-    def source(self) -> str:
-        """The stepper's source."""
-        return stepper_source(self.step, self._at_once())
-
-    @cached_property
-    def n_operations(self) -> int:
-        """Operations of a step."""
-        return sum(bool(e.args) for e in all_parts(self.step.outputs))
-
-    def _at_once(self) -> int:
+    @property
+    def steps_at_once(self) -> int:
+        """Steps that a kernel takes with the state in registers."""
         m = self.step.n_draws
         if self.step.signs:
             per_word = 32 // m if m and 32 % m == 0 else 1
             return min(per_word, 4 if self.n_operations <= 40 else 1)
         return next((n for most, n in _AT_ONCE if self.n_operations <= most), 1)
 
-    def coefficients(self, grid: TimeGrid) -> np.ndarray:
-        """Rows of coefficients: clock, parameters, the scheme's constants."""
-        h = grid.step_sizes()
-        parameters = np.tile(self.parameter_values, (len(h), 1))
-        return np.ascontiguousarray(np.hstack([clock_rows(grid), parameters, self._constants(h)]))
+    def constants(self, run: Settings) -> np.ndarray:
+        """The scheme's constants, for every step size."""
+        return self._constants(run.grid.step_sizes())
 
     @property
     def parameter_names(self) -> tuple[str, ...]:
@@ -226,6 +161,7 @@ class Chain:
 
     @property
     def parameter_values(self) -> np.ndarray:
+        """The parameters' values."""
         return np.array(list((self.sde.params or {}).values()), float)
 
     def start_rows(self, start: np.ndarray, t0: float) -> np.ndarray:
@@ -272,8 +208,3 @@ class Chain:
         known: dict[Expr, Expr] = {}
         values += rows
         return [as_expr(0.5 * (value + substitute(value, mirror, known))) for value in values]
-
-    def observer(self, dtype: str, outputs: Sequence[Expr]) -> Program:
-        """What computes functions of the rows at saved times."""
-        source = observer_source(tuple(outputs), self.parameter_names, self.n_rows)
-        return Program("observer", source, dtype, dtype)

@@ -9,10 +9,11 @@ from functools import cached_property
 
 import numpy as np
 
-from ..engine.grid import TimeGrid
 from ..jit.emit import Step
+from ..run.step import Settings
 from ..trace import Expr, as_expr, make, substitute, symbol
-from .chain import Chain, Extras
+from .chain import Chain
+from .extras import Extras
 from .functionals import Functional, Move, RunningMax
 from .schemes.equation import Equation, Vector
 
@@ -39,10 +40,10 @@ class Coupled(Chain):
             n_draws=m * single.n_draws, n_uniforms=m * single.n_uniforms,
         )  # fmt: skip
 
-    def coefficients(self, grid: TimeGrid) -> np.ndarray:
-        fine = grid.step_sizes() / self.refinement
-        columns = (super().coefficients(grid), np.column_stack([fine, np.sqrt(fine)]), self._constants(fine))
-        return np.ascontiguousarray(np.hstack(columns))
+    def constants(self, run: Settings) -> np.ndarray:
+        """The scheme's constants for the coarse steps, then step sizes and constants for the fine ones."""
+        fine = run.grid.step_sizes() / self.refinement
+        return np.hstack([super().constants(run), np.column_stack([fine, np.sqrt(fine)]), self._constants(fine)])
 
     def start_rows(self, start: np.ndarray, t0: float) -> np.ndarray:
         return np.concatenate(2 * [self._single_rows(start, t0)])

@@ -26,17 +26,19 @@ from numpy.typing import ArrayLike, DTypeLike
 from .. import checks
 from ..engine import plan
 from ..engine.statistics import Layout, Nodes
-from ..engine.tiles import BLOCK, Draws, Gathered, Observer, Tile
+from ..engine.tiles import BLOCK, Tile
 from ..jit.emit import ROW
+from ..run.step import ChainSettings
 from ..run.where import Where, progress_bar
-from . import prepare
 from .boundaries import Boundary
 from .chain import Chain
 from .coupled import Coupled
+from .extras import checked_extras
 from .functionals import Functional, RunningMax, RunningMin
 from .models.base import Model
 from .schemes import SCHEMES, Scheme
 from .schemes.sriw1 import two_per_noise
+from .settings import compiled_chain
 from .wiener import derived_seed
 
 __all__ = ["Level", "Multilevel", "multilevel"]
@@ -281,7 +283,7 @@ def multilevel(
     problem = _Problem(
         chain, Coupled(chain.sde, chain.scheme, chain.extras, m), start, checks.real("t0", t0), checks.real("t1", t1),
         checks.count("n_steps", n_steps), secrets.randbits(64) if seed is None else checks.seed("seed", seed),
-        noise_type, where.gpu is not None,
+        noise_type, where.gpu,
     )  # fmt: skip
     problem.check(most)
     target = _Target(
@@ -303,8 +305,8 @@ def _chain(model: Model, f: Any, method: Any, functionals: Any, boundary: Any) -
     if scheme.step is None:
         raise ValueError(f"method={method!r} has no steps to refine: use simulate")
     asked = {"boundary": boundary, "functionals": functionals, "stop_when": None, "antithetic": None}
-    extras = prepare.checked_extras(model, asked, (("f", f),), ())
-    chain = prepare.compiled_chain(model, method, extras)
+    extras = checked_extras(model, asked, (("f", f),), ())
+    chain = compiled_chain(model, method, extras)
     _refuse_uncoupled(scheme, chain)
     return chain
 
@@ -360,7 +362,7 @@ class _Problem:
     n_steps: int
     seed: int
     noise_dtype: np.dtype
-    on_gpu: bool = False
+    device: Any = None
 
     def steps(self, level: int) -> int:
         """Steps of a level's own grid."""
@@ -383,29 +385,12 @@ class _Problem:
         """What a level runs, for no paths yet."""
         chain = self.coupled if level else self.chain
         grid = plan.time_grid(self.t0, self.t1, self.steps(max(level - 1, 0)), None)
-        step, outputs = chain.step, chain.observed
-        saves = np.array([grid.last_step], np.int64)
-        times = np.ascontiguousarray(grid.time(saves), float)
-        stepper, watcher = self._kernels(chain)
-        observer = Observer(watcher, len(outputs), chain.parameter_values, times)
-        draws = Draws(step.n_draws, step.n_uniforms, float32=self.noise_dtype.itemsize == 4)
-        gathered = tuple(Gathered(_ONE, i, True) for i in range(len(outputs)))
-        cost = max(chain.n_operations // 16, step.n_draws, 1)
-        return Tile(
-            stepper, chain.coefficients(grid), draws,
-            derived_seed(self.seed, "multilevel", level), 0, 0, 0, grid.n_steps, chain.start_rows(self.start, self.t0),
-            saves, False, gathered, cost, observer,
+        settings = ChainSettings(
+            seed=derived_seed(self.seed, "multilevel", level), dtype=self.start.dtype, noise_dtype=self.noise_dtype,
+            first_chain=0, n_chains=0, grid=grid, saves=np.array([grid.last_step], np.int64), layout=_ONE,
+            keeps_states=False, steps_by=chain, gathers_state=False,
         )  # fmt: skip
-
-    def _kernels(self, chain: Chain) -> tuple[Any, Any]:
-        """What takes a chain through its steps, and what observes it."""
-        dtype, noise = self.start.dtype.name, self.noise_dtype.name
-        if not self.on_gpu:
-            return chain.program(dtype, noise), chain.observer(dtype, chain.observed)
-        from ..cuda import kernels
-
-        observed = kernels.observer(tuple(chain.observed), chain.parameter_names, chain.n_rows, dtype)
-        return kernels.paths(chain.step, dtype, noise, True, False), observed
+        return settings.tile(chain.start_rows(self.start, self.t0), device=self.device)
 
 
 class _Sampler:

@@ -39,8 +39,9 @@ from numpy.typing import ArrayLike
 
 from .. import checks, resources
 from ..engine import plan
+from ..run.result import Expectation
 from .models.base import Model
-from .result import Expectation, Simulation
+from .result import Simulation
 from .schemes import SCHEMES
 from .simulate import simulate
 from .wiener import derived_seed, draws_per_step

@@ -140,10 +140,6 @@ class SDE(Model):
         given["noise_dim"] = self.noise_dim if self.noise in ("general", "additive") else None
         return _unpickle, (cloudpickle.dumps(given),)
 
-    def sde(self) -> SDE:
-        """Itself: the form that schemes in Python run."""
-        return self
-
     def parameters(self) -> dict[str, Any]:
         """The parameters by name."""
         return dict(self.params or {})
@@ -191,6 +187,11 @@ class SDE(Model):
         if not good or any(isinstance(entry, tuple) for row in rows for entry in row):
             raise ValueError(f"diffusion must return {self.dim} rows of {self.noise_dim} numbers each, got {_shape(b)}")
         return tuple(tuple(row) for row in rows)
+
+
+def sde_of(model: Model) -> SDE:
+    """A model's equation in scalar Python code: the form that schemes in Python run."""
+    return model if isinstance(model, SDE) else SDE(**model.in_python())
 
 
 def _unpickle(data: bytes) -> SDE:

@@ -1,41 +1,46 @@
-"""What decides a run's numbers, in one place: recorded with its result, and all that the engine is set up from."""
+"""What decides a simulation's numbers, and how its paths step: a built-in step, or a chain compiled for the run."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from functools import cached_property
+from dataclasses import dataclass, field, replace
+from functools import cached_property, lru_cache
+from typing import Any
 
 import numpy as np
 
-from ..engine.grid import TimeGrid
+from .. import checks
 from ..engine.parts import Parts, parts
-from ..engine.statistics import Histogram, Layout
-from .chain import Extras
+from ..engine.tiles import Draws
+from ..run import step
+from ..run.step import Kernel, Observing, Stepping, clock_rows, refuse_rows
+from ..trace import trace
+from .chain import Chain
+from .extras import Extras
 from .models.base import Model
+from .models.linear import LinearSDE
+from .schemes import SCHEMES
+from .schemes.base import Interval
+from .schemes.equation import Equation, Vector
+from .sde import SDE, sde_of
 
 
-@dataclass(frozen=True, eq=False)
-class Settings:
-    """Everything that decides a run's numbers.
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Settings(step.Settings):
+    """Everything that decides a simulation's numbers.
 
     ``x0`` is the common start of all paths, of shape (dim,), or None where every path has its own, as when resumed.
+    Chains are paths, or pairs of antithetic ones.
     """
 
     model: Model
-    x0: np.ndarray | None
     method: str
-    seed: int
-    dtype: np.dtype
-    noise_dtype: np.dtype
-    first_chain: int
-    n_paths: int
-    grid: TimeGrid
-    saves: np.ndarray
-    layout: Layout
-    keeps_paths: bool
+    x0: np.ndarray | None
     extras: Extras = field(default_factory=Extras)
-    histogram: Histogram | None = None
-    given_normals: bool = False
+
+    @property
+    def n_paths(self) -> int:
+        """Number of paths."""
+        return self.n_chains * (1 + self.extras.antithetic)
 
     @cached_property
     def parts(self) -> Parts:
@@ -46,7 +51,175 @@ class Settings:
         asked = len(e.expectations), len(e.controls)
         return parts(at.dim, at.moments, at.extremes, at.covariance, n_carried, *asked, pairs)
 
+    @cached_property
+    def stepping(self) -> Stepping:
+        """The step: the model's own compiled one, or a chain."""
+        return chain_of(self) or BuiltIn(self.model, self.method)
+
+    def identity(self) -> tuple[Any, ...]:
+        """Equal for shards of one run, whichever functions say what they compute."""
+        e, chain = self.extras, chain_of(self)
+        expressions = [] if chain is None else [*chain.step.outputs]
+        if e.expectations or e.antithetic:
+            expressions += _observing(self).observed
+        names = [[name for name, *_ in named] for named in (e.functionals, e.expectations, e.controls)]
+        asked = (names, e.stop_when is None, e.antithetic, known_values(self).tobytes(), list(map(_Same, expressions)))
+        start = None if self.x0 is None else self.x0.tobytes()
+        return (*super().identity(), self.model, self.method, start, *asked)
+
+
+@dataclass(frozen=True)
+class BuiltIn(Stepping):
+    """A step of a model that is compiled with the library, in ``csrc/sde``."""
+
+    model: Model
+    method: str
+
     @property
-    def n_chains(self) -> int:
-        """Chains that are run: one a path, or one a pair of antithetic paths."""
-        return self.n_paths // 2 if self.extras.antithetic else self.n_paths
+    def n_rows(self) -> int:
+        """Rows of a chain."""
+        return self.model.dim
+
+    def draws(self, noise_dtype: np.dtype) -> Draws:
+        """What a step draws."""
+        return Draws(self.model.noise_dim_of(self.method), float32=noise_dtype.itemsize == 4)
+
+    def kernel(self, run: step.Settings, device: Any) -> Kernel:
+        """The kernel of the run's steps; on a GPU models run by their equation in Python code."""
+        sizes = run.grid.step_sizes()
+        if device is not None:
+            return self._on_gpu(run, device)
+        if len(sizes) > 1:
+            refuse_rows(len(sizes), self.model.step(self.method, sizes[:1]).coefficients.shape[1])
+        kernel, coefficients = self.model.step(self.method, sizes)
+        dim, n_draws = self.model.dim, self.model.noise_dim_of(self.method)
+        return Kernel(kernel, np.ascontiguousarray(coefficients, np.float64), max(dim * (dim + n_draws) // 4, 1))
+
+    def _on_gpu(self, run: step.Settings, device: Any) -> Kernel:
+        if not isinstance(self.model, LinearSDE):
+            return compiled_chain(self.model, self.method, Extras()).kernel(run, device)
+        from .cuda import linear
+
+        dim, n_draws = self.model.dim, self.model.noise_dim_of(self.method)
+        refuse_rows(len(run.grid.step_sizes()), 5 + dim * (dim + 1 + n_draws))
+        rows = self.model.step(self.method, run.grid.step_sizes()).coefficients
+        program = linear(dim, n_draws, run.dtype.name, run.noise_dtype.name, run.grid.is_uniform, run.given_normals)
+        return Kernel(program, np.hstack([clock_rows(run.grid), rows]), max(dim * (dim + n_draws) / 4, 1))
+
+    def observing(self, run: step.Settings, device: Any) -> Observing | None:
+        """What computes the expectations."""
+        assert isinstance(run, Settings)
+        return _observing(run).observing(run, device) if run.extras.expectations else None
+
+
+# Which chain ---------------------------------------------------------------------------------------------------------
+
+
+_sde = lru_cache(maxsize=256)(sde_of)
+
+
+# Functions are traced once while what they depend on stays as it is: ``captured`` is a part of the caches' keys.
+
+
+@lru_cache(maxsize=256)
+def _chain(sde: SDE, method: str, extras: Extras, captured: Any) -> Chain:
+    scheme = SCHEMES[method]
+    if scheme.step is None:
+        raise ValueError(
+            f"the exact transition of {sde!r} cannot be combined with functionals, boundaries, stop_when or antithetic"
+        )
+    if sde.noise not in scheme.noises:
+        raise ValueError(
+            f"method={method!r} is for noise that is {' or '.join(sorted(scheme.noises))}, not {sde.noise}"
+        )
+    chain = Chain(sde, scheme, extras)
+    if scheme.check is not None:
+        scheme.check(sde, chain.equation)
+    return chain
+
+
+def chain_of(s: Settings) -> Chain | None:
+    """The chain to compile, or None where the model's own compiled step does."""
+    if s.method in s.model.schemes and not s.extras.change_step:
+        return None
+    return compiled_chain(s.model, s.method, s.extras)
+
+
+def compiled_chain(model: Model, method: str, extras: Extras) -> Chain:
+    """The chain of a model under a scheme written in Python, also where the model has a compiled step of its own."""
+    captured = extras.captured
+    extras = replace(extras, boundaries=(*model.boundaries(), *extras.boundaries))
+    if SCHEMES[method].step is None and model.exact_step is not None:
+        return _exact_chain(model, method, extras, captured)
+    return _chain(_sde(model), method, extras, captured)
+
+
+@lru_cache(maxsize=256)
+def _exact_chain(model: Model, method: str, extras: Extras, captured: Any) -> Chain:
+    sde, transition = _sde(model), model.exact_step
+    assert transition is not None
+
+    def step(equation: Equation, interval: Interval, x: Vector, z: Vector, c: Vector) -> Vector:
+        new = trace(transition, interval.h, interval.root, x, z, sde.parameter_tuple(), what="transition")
+        return new if isinstance(new, tuple) else (new,)
+
+    kind = _LogarithmicChain if model.logarithmic else Chain
+    return kind(sde, replace(SCHEMES[method], step=step), extras)
+
+
+class _LogarithmicChain(Chain):
+    """That of a model whose logarithm is a Brownian motion."""
+
+    logarithmic = True
+
+
+def start_rows(s: Settings, start: np.ndarray) -> np.ndarray:
+    """Start states with the rows that the chain carries besides; errors in the user's functions are raised here."""
+    check_observed(s)
+    chain = chain_of(s)
+    for boundary in s.extras.boundaries:
+        boundary.check_start(start)
+    return start if chain is None else chain.start_rows(start, s.grid.t0)
+
+
+def check_observed(s: Settings) -> None:
+    """Errors in the functions of expectations, raised before any work."""
+    if s.extras.expectations:
+        _observing(s).observed  # noqa: B018  errors in the functions are raised here and now
+        known_values(s)
+
+
+def _observing(s: Settings) -> Chain:
+    """A chain that knows the expectations, under whatever step."""
+    return chain_of(s) or _observing_chain(_sde(s.model), s.extras, s.extras.captured)
+
+
+@lru_cache(maxsize=256)
+def _observing_chain(sde: SDE, extras: Extras, captured: Any) -> Chain:
+    return Chain(sde, SCHEMES["euler-maruyama"], extras)
+
+
+def known_values(s: Settings) -> np.ndarray:
+    """Expected values of the controls, of shape (n_times, n_controls)."""
+    t = s.grid.time(s.saves)
+    values = np.empty((len(t), len(s.extras.controls)))
+    for i, (name, _, known) in enumerate(s.extras.controls):
+        value = checks.array(
+            f"controls[{name!r}][1]", np.vectorize(known, otypes=[float])(t) if callable(known) else known
+        )
+        if value.shape not in ((), t.shape):
+            raise ValueError(f"controls[{name!r}][1] must be a number or of shape {t.shape}, got {value.shape}")
+        values[:, i] = value
+    return values
+
+
+class _Same:
+    """An expression that equals itself alone."""
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __init__(self, expression: Any) -> None:
+        self.expression = expression
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Same) and self.expression is other.expression

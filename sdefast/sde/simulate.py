@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import secrets
 import time
 import warnings
 from collections.abc import Callable, Mapping
@@ -18,14 +17,15 @@ from .. import checks
 from ..engine import plan
 from ..engine.grid import TimeGrid
 from ..engine.statistics import Histogram, Layout
+from ..run import options
 from ..run.where import Where, progress_bar
-from . import prepare
 from .boundaries import Boundary
+from .extras import checked_controls, checked_extras, with_expectations
 from .functionals import Functional
 from .models.base import Model
 from .result import Simulation
 from .schemes import SCHEMES
-from .settings import Settings
+from .settings import Settings, check_observed, start_rows
 
 _FEW_TIMES = 16
 
@@ -180,8 +180,8 @@ def simulate(
         raise TypeError(f"model must be a model such as sdefast.OrnsteinUhlenbeck(), got {model!r}")
     where = Where.of(device, threads, executor)
     wanted = _Wanted(
-        save_at, _flag("paths", paths), _layout_options(moments, extremes, covariance), _histogram(histogram),
-        prepare.named_functions("expectations", expectations), prepare.checked_controls(controls),
+        save_at, _flag("paths", paths), _layout_options(moments, extremes, covariance), options.histogram(histogram),
+        options.named_functions("expectations", expectations), checked_controls(controls),
         where.gpu is None,
     )  # fmt: skip
     chain = {
@@ -221,12 +221,10 @@ _LayoutOptions = tuple["int | None", bool, bool]
 
 
 def _layout_options(moments: Any, extremes: Any, covariance: Any) -> _LayoutOptions:
-    if moments is not None and not (isinstance(moments, (int, np.integer)) and moments in (2, 4)):
-        raise ValueError(f"moments must be 2 or 4, got {moments!r}")
     for name, value in (("extremes", extremes), ("covariance", covariance)):
         if not isinstance(value, (bool, np.bool_)):
             raise TypeError(f"{name} must be True or False, got {value!r}")
-    return None if moments is None else int(moments), bool(extremes), bool(covariance)
+    return options.moments(moments), bool(extremes), bool(covariance)
 
 
 def _layout(dim: int, options: _LayoutOptions, n_saves: int, n_steps: int) -> Layout:
@@ -242,17 +240,6 @@ def _cached_layout(*numbers: Any) -> Layout:
     return Layout(*numbers)
 
 
-def _histogram(histogram: Any) -> Histogram | None:
-    if histogram is None:
-        return None
-    if not isinstance(histogram, (tuple, list)) or len(histogram) != 3:
-        raise TypeError(f"histogram must be (low, high, bins), got {histogram!r}")
-    low, high = (checks.real(f"histogram[{i}]", histogram[i]) for i in range(2))
-    if low >= high:
-        raise ValueError(f"histogram must have low < high, got {low} and {high}")
-    return Histogram(low, high, checks.count("histogram[2]", histogram[2], most=2**24))
-
-
 def _fresh(
     model: Model, grid: TimeGrid, numbers: dict[str, Any], chain: dict[str, Any], wanted: _Wanted
 ) -> tuple[Settings, np.ndarray]:
@@ -264,21 +251,20 @@ def _fresh(
     if scheme not in model.schemes and SCHEMES[scheme].step is None:
         raise ValueError(f"{type(model).__name__} has no method {scheme!r}; it has {', '.join(model.methods)}")
     state_type, noise_type = checks.types(dtype, noise_dtype)
-    n = checks.count("n_paths", n_paths, most=2**52)
-    extras = prepare.checked_extras(model, chain, wanted.expectations, wanted.controls)
+    n = options.many("n_paths", n_paths)
+    extras = checked_extras(model, chain, wanted.expectations, wanted.controls)
     if extras.antithetic and n % 2:
         raise ValueError(f"n_paths must be even for antithetic pairs, got {n}")
     start = plan.start_states(x0, model.dim, n, state_type)
     model.check_start(start.T if start.shape[1] > 1 else start[:, 0])
     saves, layout = _saves(wanted, grid, n, model.dim + len(extras.functionals), model.dim, state_type)
-    seed, first = numbers["seed"], numbers["first_chain"]
     settings = Settings(
-        model, start[:, 0].copy() if start.shape[1] == 1 else None, scheme,
-        secrets.randbits(64) if seed is None else checks.seed("seed", seed), state_type, noise_type,
-        0 if first is None else checks.count("first_chain", first, least=0, most=2**62), n, grid, saves,
-        layout, wanted.paths, extras, wanted.histogram,
+        model=model, method=scheme, x0=start[:, 0].copy() if start.shape[1] == 1 else None, extras=extras,
+        seed=options.seed(numbers["seed"]), dtype=state_type, noise_dtype=noise_type,
+        first_chain=options.first_chain(numbers["first_chain"]), n_chains=n // (1 + extras.antithetic), grid=grid,
+        saves=saves, layout=layout, keeps_states=wanted.paths, histogram=wanted.histogram,
     )  # fmt: skip
-    return settings, prepare.start_rows(settings, start)
+    return settings, start_rows(settings, start)
 
 
 def _saves(
@@ -313,21 +299,22 @@ def _continued(
         raise ValueError(f"resume goes on with the same model: the run was of {old.model!r}, got {model!r}")
     start = before._final_rows()
     grid = plan.continued_grid(old.grid, n_steps, times)
-    extras = prepare.with_expectations(old.extras, wanted.expectations, wanted.controls)
+    extras = with_expectations(old.extras, wanted.expectations, wanted.controls)
     n_rows = model.dim + len(extras.functionals)
     saves, layout = _saves(wanted, grid, old.n_paths, n_rows, model.dim, old.dtype)
     settings = replace(
-        old, x0=None, grid=grid, saves=saves, layout=layout, keeps_paths=wanted.paths, extras=extras,
+        old, x0=None, grid=grid, saves=saves, layout=layout, keeps_states=wanted.paths, extras=extras,
         histogram=wanted.histogram,
     )  # fmt: skip
-    prepare.check_observed(settings)
+    check_observed(settings)
     return settings, start
 
 
 def _given(normals: Any, s: Settings) -> np.ndarray:
     """Normals of shape (n_steps, n_paths, n_draws) as the kernels take them, (draws, n_paths)."""
-    n_draws = prepare.draws(s).noise_dim
-    if prepare.draws(s).signs:
+    draws = s.stepping.draws(s.noise_dtype)
+    n_draws = draws.noise_dim
+    if draws.signs:
         raise ValueError(f"normals are for methods that draw normals, not for {s.method!r}")
     z = checks.array("normals", normals)
     if z.ndim == 2 and n_draws == 1:
@@ -347,12 +334,10 @@ def _flag(name: str, value: Any) -> bool:
 def _run(
     s: Settings, start: np.ndarray, normals: np.ndarray | None, where: Where, progress: bool, started: float
 ) -> Simulation:
-    whole = prepare.tile(s, start, normals, where.gpu)
-    if (s.grid.last_step * max(whole.draws.noise_dim, whole.draws.uniform_dim)) >> 40:
-        raise ValueError(f"n_steps is too large: a path has 2**40 draws, {s.grid.last_step} steps need more")
+    whole = s.tile(start, normals, where.gpu)
     with progress_bar(progress, type(s.model).__name__, s.n_chains * s.grid.n_steps, "path-step") as bar:
-        states, nodes, counts = where.run(whole, None if bar is None else bar.update)
-    return Simulation(s, where.cost(started), states, nodes, counts)
+        outcome = where.run(whole, None if bar is None else bar.update)
+    return Simulation(s, where.cost(started), outcome.states, outcome.nodes, outcome.counts)
 
 
 def _warn_of_nonfinite(result: Simulation) -> None:

@@ -58,6 +58,7 @@ from .. import checks, noise, resources
 from .models import BlackScholes, BrownianMotion, Model
 from .result import Simulation
 from .schemes import SCHEMES, Scheme
+from .sde import sde_of
 from .settings import Settings
 
 __all__ = ["bridge", "coarsen", "increments", "ito_integral", "path", "refine", "stratonovich_integral", "subdivide"]
@@ -133,17 +134,17 @@ def increments(run: Simulation, *, first_path: int = 0, n_paths: int | None = No
         raise ValueError("run must have drawn its own noise, and it was given its normals")
     if settings.extras.antithetic:
         chains = settings.n_chains
-        dw = increments_of(replace(settings, n_paths=chains, extras=replace(settings.extras, antithetic=False)))
+        dw = increments_of(replace(settings, extras=replace(settings.extras, antithetic=False)))
         return np.concatenate(
             [dw[:, first : first + n], -dw[:, max(first - chains, 0) : max(first + n - chains, 0)]], 1
         )
-    return increments_of(replace(settings, first_chain=settings.first_chain + first, n_paths=n))
+    return increments_of(replace(settings, first_chain=settings.first_chain + first, n_chains=n))
 
 
 def increments_of(settings: Settings) -> np.ndarray:
     """The increments of a run with these settings; see `increments`.
 
-    What decides them are model, method, seed, dtype, noise_dtype, first_chain, n_paths and grid; the rest is ignored.
+    What decides them are model, method, seed, dtype, noise_dtype, first_chain, n_chains and grid; the rest is ignored.
     """
     s, scheme = settings, SCHEMES[settings.method]
     draw, n_draws = _source(s.model, scheme), draws_per_step(s.model, scheme)
@@ -179,7 +180,7 @@ def draws_per_step(model: Any, scheme: Scheme) -> int:
     """Draws of a step: models know them for the schemes that they bring, schemes for all other models."""
     if scheme.name in model.schemes:
         return int(model.noise_dim_of(scheme.name))
-    return scheme.n_draws(model.sde().equation)
+    return scheme.n_draws(sde_of(model).equation)
 
 
 # --------------------------------------------------------------------------------------------------------------------

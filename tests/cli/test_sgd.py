@@ -68,7 +68,7 @@ def test_simulated_errors_medians_and_lost_runs(name, capsys):
     with np.errstate(all="ignore"):
         np.testing.assert_allclose(values[:, 0], fit.error, rtol=1e-6)
         np.testing.assert_allclose(values[:, 4], np.median(e.errors(fit.theta), axis=1), rtol=1e-6)
-    assert values[:, 5].tolist() == fit.n_diverged.tolist()
+    assert values[:, 5].tolist() == fit.n_nonfinite.tolist()
     assert values[-1, 5] == (500 if name == "figure-7-program" else 0)
 
 

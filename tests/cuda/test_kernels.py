@@ -16,8 +16,10 @@ from sde.equations import EQUATIONS, FUNCTIONALS, LONG, RUNS, chain_of, noisy
 
 import sdefast as sf
 from sdefast.cuda import kernels, run, target
-from sdefast.sde import boundaries, prepare
+from sdefast.sde import boundaries
+from sdefast.sde import settings as sde_settings
 from sdefast.sde.cuda import linear
+from sdefast.sde.extras import Extras
 
 pytestmark = pytest.mark.skipif(not target.SIMULATED, reason="with a GPU these kernels run there, in test_simulate.py")
 
@@ -115,7 +117,7 @@ def test_compiled_kernels_have_the_bits_of_the_cpu(name, machines, monkeypatch):
     model, settings = SCENARIOS[name]
     with card(lambda program, grid, block, values: machines[program][1].run(grid, block, values)):
         gpu = sf.simulate(model, device="cuda", **settings)
-    monkeypatch.setattr(prepare, "chain_of", chain_of)
+    monkeypatch.setattr(sde_settings, "chain_of", chain_of)
     cpu = sf.simulate(model, **settings)
     assert gpu.x.to_numpy().tobytes() == np.ascontiguousarray(cpu.x).tobytes()
     assert np.array_equal(gpu.n_nonfinite, cpu.n_nonfinite)
@@ -212,6 +214,6 @@ def programs_of(name):
             if name == "linear":
                 found.add(linear(model.dim, model.noise_dim_of(method), dtype, noise, True, False))
             else:
-                step = prepare.compiled_chain(model, method, prepare._NOTHING).step
+                step = sde_settings.compiled_chain(model, method, Extras()).step
                 found.add(kernels.paths(step, dtype, noise, True, False))
     return found

@@ -8,7 +8,8 @@ from conftest import EVERYTHING, LINEAR, MODELS, TYPES
 from sde.equations import EQUATIONS, FUNCTIONALS, LONG, RUNS, chain_of, noisy
 
 import sdefast as sf
-from sdefast.sde import boundaries, prepare
+from sdefast.sde import boundaries
+from sdefast.sde import settings as sde_settings
 
 #: built-in models under every method, by the C++ step and by the equation in Python code
 METHODS = [(name, method) for name, (model, _) in MODELS.items() for method in model.schemes]
@@ -18,7 +19,7 @@ METHODS = [(name, method) for name, (model, _) in MODELS.items() for method in m
 def compiled(monkeypatch):
     """On the CPU, built-in models by their equation in Python code, as on a GPU."""
 
-    monkeypatch.setattr(prepare, "chain_of", chain_of)
+    monkeypatch.setattr(sde_settings, "chain_of", chain_of)
 
 
 def on_both(model, **settings):

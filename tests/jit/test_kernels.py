@@ -11,9 +11,10 @@ from conftest import python
 
 import sdefast as sf
 from sdefast.jit import cache, compile, emit
-from sdefast.sde import prepare
+from sdefast.sde import settings as sde_settings
 from sdefast.sde.chain import Chain, Extras
 from sdefast.sde.schemes import SCHEMES
+from sdefast.sde.sde import sde_of
 from sdefast.trace import symbol
 
 VAN_DER_POL = sf.SDE(
@@ -27,8 +28,8 @@ PENDULUM = sf.SDE(
     diffusion=lambda t, x, p: (0.0, 0.1 * abs(x[0]) ** 1.5),
     dim=2,
 )
-OU = sf.OrnsteinUhlenbeck().sde()
-HESTON = sf.Heston().sde()
+OU = sde_of(sf.OrnsteinUhlenbeck())
+HESTON = sde_of(sf.Heston())
 
 KERNELS = [
     *((name, sde, "euler-maruyama") for name, sde in (("ou", OU), ("vdp", VAN_DER_POL), ("heston", HESTON))),
@@ -85,10 +86,10 @@ def test_products_with_signs_flip_bits():
 def test_several_steps_at_once_have_the_bits_of_single_ones(n_steps, monkeypatch):
     options = {"x0": 1.0, "t1": 0.5, "n_steps": n_steps, "n_paths": 300, "seed": 3, "dtype": "float32"}
     several = sf.simulate(OU, **options)
-    prepare._chain.cache_clear()
+    sde_settings._chain.cache_clear()
     monkeypatch.setattr(Chain, "_at_once", lambda self: 1)
     single = sf.simulate(OU, **options)
-    prepare._chain.cache_clear()
+    sde_settings._chain.cache_clear()
     assert several.x.tobytes() == single.x.tobytes()
 
 

@@ -24,7 +24,7 @@ class Fit:
     n_steps: int = 7
     n_runs: int = 5
     seed: int = 11
-    first_run: int = 2**33 - 2
+    first_chain: int = 2**33 - 2
     first_step: int = 0
     decaying: bool = False
     noise_std: float = 0.3
@@ -94,7 +94,7 @@ class Fit:
             rows = self.data.astype(T)[self._picks()].transpose(0, 1, 3, 2)
             return rows[:, :, :d], rows[:, :, d]
         m = d * (p.law == "normal") + p.noisy
-        where = {"n_chains": self.n_runs, "first_chain": self.first_run}
+        where = {"n_chains": self.n_runs, "first_chain": self.first_chain}
         first = self.first_step * B
         z = noise.normals(self.seed, n * m, first_draw=first * m, dtype=self.noise_dtype, **where).astype(T)
         z = z.reshape(self.n_steps, B, m, self.n_runs)
@@ -114,7 +114,7 @@ class Fit:
         n = self.n_steps * self.shape.batch_size
         words = noise.words(
             self.seed, 2 * n, self.n_runs, stream=2, first_word=2 * self.first_step * self.shape.batch_size,
-            first_chain=self.first_run,
+            first_chain=self.first_chain,
         )  # fmt: skip
         high, low = words[::2].astype(object), words[1::2].astype(object)
         rows = ((high << 32) + low) * self.n_data >> 64
@@ -142,7 +142,7 @@ class Fit:
             *(Gathered(ONE, i, observed=True) for i in range(n_errors)),
         )
         return Tile(
-            kernel, self.rates, Draws(0), self.seed, self.first_run, self.n_runs, self.first_step, self.n_steps,
+            kernel, self.rates, Draws(0), self.seed, self.first_chain, self.n_runs, self.first_step, self.n_steps,
             self.start, self.saves, True, gathered, float(p.dim), observer,
         )  # fmt: skip
 

@@ -171,7 +171,7 @@ MANY_ROWS = Layout(7, 4, True, True)
 
 def gather_many_rows():
     """Three blocks, the last one not full, some of whose runs are not finite."""
-    fit = Fit(Shape(7), n_steps=1, n_runs=9000, first_run=4096)
+    fit = Fit(Shape(7), n_steps=1, n_runs=9000, first_chain=4096)
     fit.start[3, ::11], fit.start[6, 7] = np.nan, np.inf
     tile = replace(fit.tile(descent(fit.shape, fit.dtype), None), gathered=(Gathered(MANY_ROWS),), observer=None)
     return Where.of("cuda", None, None).run(tile, None)

@@ -12,8 +12,9 @@ from scipy import stats
 import sdefast as sf
 from sdefast import noise
 from sdefast.engine.statistics import Layout
-from sdefast.least_squares.result import DescentSettings
-from sdefast.least_squares.schedule import step_sizes
+from sdefast.least_squares.schedule import iterations, step_sizes
+from sdefast.least_squares.sgd import start_rows
+from sdefast.least_squares.steps.base import Settings
 from sdefast.least_squares.steps.chi_square import SMOOTH, ChiSquare, quantile_polynomial
 from sdefast.least_squares.steps.reduced import ReducedIteration
 from sdefast.run.where import Where
@@ -37,15 +38,15 @@ def run(problem, step_size, n_steps, n_runs, batch_size=1, dtype="float64", nois
             problem, step_size=step_size, n_steps=n_steps, n_runs=n_runs, batch_size=batch_size, reduced=True,
             seed=SEED, dtype=dtype, noise_dtype=noise_dtype, device=device, threads=threads,
         )  # fmt: skip
-        assert (fit.n_diverged == 0).all()
+        assert (fit.n_nonfinite == 0).all()
         return fit.error, fit.error_standard_error
     iteration, where = ReducedIteration(problem, batch_size), Where.of(device, threads, None)
-    start = iteration.start(np.zeros((1, problem.dim))).astype(dtype)
-    settings = DescentSettings(
-        iteration, step_sizes(step_size, n_steps, problem.dim), n_steps, n_runs, start, np.arange(n_steps + 1),
-        Layout(1, 2, False, False), None, SEED, 0, np.dtype(noise_dtype or dtype),
+    settings = Settings(
+        iteration=iteration, rates=step_sizes(step_size, n_steps, problem.dim), theta0=np.zeros(problem.dim), seed=SEED,
+        dtype=np.dtype(dtype), noise_dtype=np.dtype(noise_dtype or dtype), first_chain=0, n_chains=n_runs,
+        grid=iterations(n_steps), saves=np.arange(n_steps + 1), layout=Layout(1, 2, False, False), keeps_states=True,
     )  # fmt: skip
-    states = where.run(settings.states_tile(where.gpu, 0, n_runs), None).states
+    states = where.run(settings.tile(start_rows(settings), device=where.gpu), None).states
     return np.ascontiguousarray((states if device == "cpu" else states.to_numpy())[:, 0])
 
 

@@ -10,7 +10,9 @@ import sdefast as sf
 from sdefast.engine.parts import ONE
 from sdefast.engine.statistics import Layout
 from sdefast.least_squares.experiments import weak_errors
-from sdefast.least_squares.result import DescentSettings
+from sdefast.least_squares.schedule import iterations
+from sdefast.least_squares.sgd import start_rows
+from sdefast.least_squares.steps.base import Settings
 from sdefast.run.where import Where
 
 #: standard errors by which a mean may be off; the seeds are fixed
@@ -85,14 +87,14 @@ def test_runs_know_the_noise_that_they_met(problem, batch_size):
     """The runs are those of sgd, and the squares of their noise have the mean of their error less the known part."""
     g, n, n_runs, d = 0.05, 40, 20_000, problem.dim
     iteration = weak_errors.NoiseIteration(problem, batch_size)
-    start = iteration.start(np.zeros((1, d)))
     assert iteration.n_rows == d + len(np.unique(np.diag(problem.hessian)))
-    settings = DescentSettings(
-        iteration, np.array([[g]]), n, n_runs, start, np.array([n]), Layout(d, 2, False, False), None, 7, 0,
-        np.dtype(float),
+    settings = Settings(
+        iteration=iteration, rates=np.array([[g]]), theta0=np.zeros(d), seed=7, dtype=np.dtype(float),
+        noise_dtype=np.dtype(float), first_chain=0, n_chains=n_runs, grid=iterations(n), saves=np.array([n]),
+        layout=Layout(d, 2, False, False), keeps_states=True,
     )  # fmt: skip
-    where = Where.of("cpu", 1, None)
-    rows = where.run(settings.states_tile(None, 0, 100), None).states[0]
+    outcome = Where.of("cpu", 1, None).run(settings.tile(start_rows(settings)), None)
+    rows = outcome.states[0][:, :100]
     fit = sf.sgd(problem, step_size=g, n_steps=n, n_runs=n_runs, batch_size=batch_size, seed=7, runs=100, save_at=[n])
     assert np.abs(problem.theta_star + rows[:d].T - fit.theta[0]).max() < 1e-13
 
@@ -108,7 +110,7 @@ def test_runs_know_the_noise_that_they_met(problem, batch_size):
         delta = delta - g * gradient
     np.testing.assert_allclose(rows[d:].sum(0), met.sum(1), rtol=1e-10)
 
-    nodes = where.run(settings.tile(None), None).nodes
+    nodes = outcome.nodes
     (_, error, squares), (_, noise_met, of_noise) = (ONE.total(nodes[i])[-1] for i in (0, 1))
     known = ((1 - g * h) ** (2 * n) * problem.theta_star**2).sum()
     exact = problem.expected_error(step_size=g, n_steps=n, batch_size=batch_size)[-1]

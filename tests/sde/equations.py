@@ -6,8 +6,10 @@ from conftest import MODELS
 from sde.schemes.numpy_step import NumpyStep
 
 import sdefast as sf
-from sdefast.sde import functionals, prepare
+from sdefast.sde import functionals
+from sdefast.sde import settings as sde_settings
 from sdefast.sde.schemes import SCHEMES
+from sdefast.sde.sde import sde_of
 
 NAMES = [name for name, scheme in SCHEMES.items() if scheme.step is not None]
 
@@ -70,7 +72,7 @@ def taken(name, sde):
 
 
 RUNS = [(name, equation) for name in NAMES for equation in EQUATIONS if taken(name, EQUATIONS[equation][0])]
-BUILT_IN = [(name, model) for name in NAMES for model in MODELS if taken(name, MODELS[model][0].sde())]
+BUILT_IN = [(name, model) for name in NAMES for model in MODELS if taken(name, sde_of(MODELS[model][0]))]
 
 #: what may be followed along a path of one component
 FUNCTIONALS = {
@@ -99,6 +101,6 @@ LONG = sf.SDE(_long_drift, lambda t, x, p: 0.3)
 
 
 def chain_of(s):
-    """In place of `prepare.chain_of`: built-in models by their equation in Python code, as on a GPU."""
+    """In place of `sde_settings.chain_of`: built-in models by their equation in Python code, as on a GPU."""
     linear = isinstance(s.model, sf.LinearSDE) and not s.extras.change_step
-    return None if linear else prepare.compiled_chain(s.model, s.method, s.extras)
+    return None if linear else sde_settings.compiled_chain(s.model, s.method, s.extras)

@@ -14,8 +14,9 @@ import sdefast as sf
 from sdefast.engine import tiles
 from sdefast.engine.tiles import BLOCK, Tile
 from sdefast.jit import compile as compiler
-from sdefast.sde import prepare
+from sdefast.sde import settings as sde_settings
 from sdefast.sde.schemes.equation import parameter_symbol
+from sdefast.sde.sde import sde_of
 from sdefast.trace import evaluate, symbol
 
 # Python 3.12 and later warn of every fork of a process with threads, which is what is tested here.
@@ -273,7 +274,7 @@ def test_built_in_models_as_equations(name, types):
         "save_at": 10,
     }  # fmt: skip
     run = sf.simulate(model, **settings)
-    traced = sf.simulate(model.sde(), boundary=list(model.boundaries()), **settings)
+    traced = sf.simulate(sde_of(model), boundary=list(model.boundaries()), **settings)
     assert_close(traced.x, run.x, types[0], 100)
 
 
@@ -281,7 +282,7 @@ def test_built_in_models_with_functionals():
     """What a built-in step does not know makes a model run as an equation."""
     model, x0 = MODELS["heston"]
     settings = {"x0": x0, "t1": 1.0, "n_steps": 50, "n_paths": 300, "seed": 3, "noise_dtype": "float32", "save_at": 10}
-    traced = sf.simulate(model.sde(), **settings)
+    traced = sf.simulate(sde_of(model), **settings)
     assert_close(traced.x, sf.simulate(model, **settings).x, "float64", 50)
     watched = sf.simulate(model, functionals={"average": sf.functionals.time_average()}, **settings)
     assert watched.x.tobytes() == traced.x.tobytes()
@@ -337,7 +338,7 @@ def outputs(run):
     """All numbers of a run, by name."""
     names = ["t", "n_nonfinite", "mean", "variance", "standard_error", "histogram"]
     numbers = {name: getattr(run, name) for name in names if name != "histogram" or run.settings.histogram}
-    if run.settings.keeps_paths:
+    if run.settings.keeps_states:
         numbers["x"] = run.x
     results = {**run.functionals, **run.expectations}
     if run.settings.extras.stop_when:
@@ -586,7 +587,7 @@ def test_other_parameters_are_not_compiled_again():
 def test_a_program_travels_as_text():
     sde, x0 = equation_of("short")
     run = sf.simulate(sde, x0=x0, t1=1.0, n_steps=2, n_paths=3, seed=1)
-    program = prepare.chain_of(run.settings).program("float64", "float64")
+    program = sde_settings.chain_of(run.settings).program("float64", "float64")
     copy = pickle.loads(pickle.dumps(program))
     assert copy == program
     assert copy.address() == program.address()
@@ -618,7 +619,7 @@ def test_results_with_functions_reach_another_process(tmp_path):
 def drive(run):
     """All rows of a run's chain at every step, from its traced step in plain numpy."""
     s = run.settings
-    chain = prepare.chain_of(s)
+    chain = sde_settings.chain_of(s)
     step, grid = chain.step, s.grid
     z = noise_of(run, step.n_draws)
     u = sf.noise.uniforms(

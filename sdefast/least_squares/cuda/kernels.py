@@ -179,35 +179,16 @@ def least_squares(
 # What is observed ----------------------------------------------------------------------------------------------------
 
 
-def errors(dim: int, averaged: bool, dtype: str) -> ObserverProgram:
-    """The kernel of the squared error of a row of such a state, and of the average's, at saved times."""
-    return ObserverProgram(errors_source(dim, averaged, dtype), dtype, dtype)
+def errors(dim: int, averaged: bool, dtype: str, rotated: bool = False) -> ObserverProgram:
+    """The kernel of the squared error of a row of such a state, and of the average's, at saved times.
 
-
-def turned(dtype: str) -> ObserverProgram:
-    """The kernel that turns a row of such a state by a matrix, at saved times."""
-    return ObserverProgram(turned_source(dtype), dtype, dtype)
-
-
-@lru_cache(maxsize=2)
-def turned_source(dtype: str) -> str:
-    """The source of the kernel that turns rows by a matrix at saved times; parameters are their number and its rows."""
-    lines = [
-        "time, dim, a = cuda.blockIdx.y, int(p[0]), 0",
-        "while a < dim:",
-        "    total, b = zero, 0",
-        "    while b < dim:",
-        "        total = fma_(T(p[U(1 + a * dim + b)]), x[time, U(b), i], total)",
-        "        b += 1",
-        "    out[time, U(a), i] = total",
-        "    a += 1",
-    ]
-    header = ["def kernel(p, times, n, x, out):", "    i = cuda.blockIdx.x * cuda.blockDim.x + cuda.threadIdx.x"]
-    return "\n".join(["zero = T(0.0)", *header, "    if i < n:", *indent(lines, 2), ""])
+    ``rotated``: then also of the row turned by a matrix, whose rows are the kernel's parameters.
+    """
+    return ObserverProgram(errors_source(dim, averaged, dtype, rotated), dtype, dtype)
 
 
 @lru_cache(maxsize=256)
-def errors_source(dim: int, averaged: bool, dtype: str) -> str:
+def errors_source(dim: int, averaged: bool, dtype: str, rotated: bool) -> str:
     """The source of the kernel that sums the squares of the rows, and of those of the average, at saved times.
 
     Arguments are those of `emit.observer_source`.
@@ -216,5 +197,16 @@ def errors_source(dim: int, averaged: bool, dtype: str) -> str:
     for part in range(1 + averaged):
         square = Each((f"y{{e}} = x[time, U({part} * dim + {{j}}), i]",), ("total = fma_(y{e}, y{e}, total)",))
         lines += ["total = zero", *square.loop(dim, dtype), f"out[time, {part}, i] = total"]
+    if rotated:
+        lines += [
+            "a = 0",
+            "while a < dim:",
+            "    total, b = zero, 0",
+            "    while b < dim:",
+            "        total = fma_(T(p[U(a * dim + b)]), x[time, U(b), i], total)",
+            "        b += 1",
+            f"    out[time, U({1 + averaged} + a), i] = total",
+            "    a += 1",
+        ]
     header = ["def kernel(p, times, n, x, out):", "    i = cuda.blockIdx.x * cuda.blockDim.x + cuda.threadIdx.x"]
     return "\n".join(["zero = T(0.0)", *header, "    if i < n:", *indent(lines, 2), ""])

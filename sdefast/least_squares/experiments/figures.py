@@ -70,7 +70,7 @@ def _errors(
 ) -> None:  # fmt: skip
     """Errors of runs, their mean, median and exact mean, on a logarithmic axis."""
     t, n_runs = fit.iterations[shown], fit.settings.n_runs
-    everything = fit.n_diverged[shown] == 0
+    everything = fit.n_nonfinite[shown] == 0
     few = errors[:, :n_shown]
     thin(ax, t, few, _runs(few.shape[1]))
     curves = {f"{measure.mean} of {n_runs:,} runs": (np.where(everything, fit.error[shown], np.nan), "C0", "-")}
@@ -98,7 +98,7 @@ def _coordinate(ax: Axes, fit: Descent, values: np.ndarray, c: int, shown: np.nd
     if largest > _WILD * (1 + abs(optimum)):  # few runs decide the mean
         ax.set_yscale("symlog", linscale=max(1.0, np.log10(largest) / 10))
     else:
-        mean = np.where(fit.n_diverged[shown] == 0, fit.mean[shown, c], np.nan)
+        mean = np.where(fit.n_nonfinite[shown] == 0, fit.mean[shown, c], np.nan)
         ax.plot(t, finite(mean), color="C0", label=f"mean of {fit.settings.n_runs:,} runs")
     ax.axhline(optimum, color="k", linestyle="--", linewidth=1, label=rf"$\theta^*_{c + 1}$")
     ax.set_ylabel(rf"$\theta_{c + 1}$")

@@ -44,15 +44,15 @@ from ...jit.emit import Step
 from ...run.where import Where
 from ...sde.functionals import Functional, Move
 from ...sde.schemes.equation import Vector
-from ...sde.sde import SDE
+from ...sde.sde import SDE, sde_of
 from ...sde.simulate import simulate
 from ...trace import Expr, as_expr, constant, symbol
 from ..laws import modified
 from ..problem import LeastSquares
-from ..result import DescentSettings
+from ..schedule import iterations
 from ..sgd import sgd, start_rows
+from ..steps.base import MOST_INPUTS, MOST_ROWS, DescentStep, Settings, numbered, symbols, total
 from ..steps.coordinates import Coordinates
-from ..steps.traced import MOST_INPUTS, MOST_ROWS, TracedIteration, numbered, symbols, total
 from . import figures
 
 if TYPE_CHECKING:
@@ -275,14 +275,14 @@ class Chain(NamedTuple):
 
     def _sgd_by_its_noise(self, how: Simulated, seed: int) -> Estimate:
         iteration = NoiseIteration(self.problem, self.batch_size)
-        dtype = np.dtype(how.dtype)
-        settings = DescentSettings(
-            iteration, np.array([[self.step_size]]), self.n_steps, self.n_runs,
-            start_rows(self.problem, self.theta0, self.n_runs, iteration, dtype), np.array([self.n_steps]),
-            Layout(self.problem.dim, 2, False, False), None, seed, 0, dtype,
+        dtype, grid = np.dtype(how.dtype), iterations(self.n_steps)
+        settings = Settings(
+            iteration=iteration, rates=np.array([[self.step_size]]), theta0=self.theta0, seed=seed, dtype=dtype,
+            noise_dtype=dtype, first_chain=0, n_chains=self.n_runs, grid=grid, saves=np.array([self.n_steps]),
+            layout=Layout(self.problem.dim, 2, False, False), keeps_states=False,
         )  # fmt: skip
         where = Where.of(how.device, how.threads, how.executor)
-        nodes = where.run(settings.tile(where.gpu), None).nodes
+        nodes = where.run(settings.tile(start_rows(settings), device=where.gpu), None).nodes
         count, mean, squares = ONE.total(nodes[1])[-1]
         decay = (1 - self.step_size * np.diag(self.problem.hessian)) ** self.n_steps
         known = float((((self.theta0 - self.problem.theta_star) * decay) ** 2).sum())
@@ -314,7 +314,7 @@ class Chain(NamedTuple):
 
     def _driftless(self, order: int, substeps: int) -> SDE:
         """The equation of Y = e^{At} (theta - theta*); parameters besides its own are A, e^{-AT} and half a step."""
-        equation = self.problem.modified_equation(self.step_size, order=order, batch_size=self.batch_size).sde()
+        equation = sde_of(self.problem.modified_equation(self.step_size, order=order, batch_size=self.batch_size))
         a = np.diag(modified.drift_matrix(self.problem.hessian, self.step_size, order))
         star, d, diffusion = self.problem.theta_star.tolist(), self.problem.dim, equation.diffusion
 
@@ -344,7 +344,7 @@ class Chain(NamedTuple):
 
 
 @dataclass(frozen=True)
-class NoiseIteration(TracedIteration):
+class NoiseIteration(DescentStep):
     """SGD with a diagonal H, and rows for the squares of the gradient noise that a run meets.
 
     There is one such row for every eigenvalue h of H: V <- (1 - g h)^2 V + g^2 sum e_i^2, over the directions i with
@@ -388,7 +388,7 @@ class NoiseIteration(TracedIteration):
         return Coordinates(self.problem.theta_star)
 
     @property
-    def observed(self) -> tuple[Expr, ...]:
+    def errors(self) -> tuple[Expr, ...]:
         return self.squared_norm(0), total(symbols("x", len(self._curvatures), first=self.dim))
 
     @cached_property

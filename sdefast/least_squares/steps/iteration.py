@@ -18,10 +18,12 @@ import numpy as np
 
 from ...engine.tiles import Data, Draws
 from ...jit.emit import Step
+from ...run.step import Kernel, Observing
+from ...run.step import Settings as RunSettings
 from ...trace import Expr, as_expr, make, select, symbol
 from ..inputs import Normal, Rademacher, Student, Uniform
 from ..problem import LeastSquares
-from .traced import Kernel, TracedIteration, entries, numbered, symbols, times
+from .base import DescentStep, Settings, entries, numbered, symbols, times
 
 #: Parameters, samples and draws of an iteration in a loop at most: `largest_narrow_dim` and `most_narrow_draws` in
 #: csrc/engine/job.hpp, `most_samples` in csrc/least_squares/streams.hpp.
@@ -35,7 +37,7 @@ _LAWS = {"normal": 0, "uniform": 1, "rademacher": 2}
 
 
 @dataclass(frozen=True)
-class Iteration(TracedIteration):
+class Iteration(DescentStep):
     """SGD on a problem: ``per_parameter`` says whether each parameter has a step size of its own."""
 
     problem: LeastSquares
@@ -55,12 +57,12 @@ class Iteration(TracedIteration):
         return self.dim * self.n_parts
 
     @property
-    def n_observed(self) -> int:
+    def n_errors(self) -> int:
         """Errors: of theta, and of the average."""
         return self.n_parts
 
     @property
-    def observed(self) -> tuple[Expr, ...]:
+    def errors(self) -> tuple[Expr, ...]:
         """|theta - theta*|^2, of the average too where there is one."""
         return tuple(self.squared_norm(self.dim * part) for part in range(self.n_parts))
 
@@ -99,24 +101,18 @@ class Iteration(TracedIteration):
 
     # In loops ---------------------------------------------------------------------------------------------------
 
-    def _header(self, rates: np.ndarray, n_steps: int) -> np.ndarray:
+    def _header(self, constants: np.ndarray) -> np.ndarray:
         """Rows of coefficients as in csrc/least_squares/streams.hpp."""
         law, scales = self.problem.inputs, self.coordinates.scales
         low, high = law.parameters if isinstance(law, Uniform) else (0.0, 0.0)
         noise = 1.0 if law is None else self.problem.noise_std
         kind = 0 if law is None else _LAWS[law.kind]
-        constants, scaled = self.constants(rates, n_steps), np.zeros(0) if scales is None else scales
-        n, n_rates = len(constants), rates.shape[1]
+        scaled = np.zeros(0) if scales is None else scales
+        n, n_rates = len(constants), self.dim if self.per_parameter else 1
         weights = constants[:, n_rates:] if self.averaged else np.zeros((n, 1))
         fixed = [noise, self.batch_size, self.dim, kind, low, high - low]
         sizes = np.tile([len(scaled), n_rates, *scaled], (n, 1))
         return np.ascontiguousarray(np.hstack([np.tile(fixed, (n, 1)), weights, sizes, constants[:, :n_rates]]))
-
-    @property
-    def n_coefficients(self) -> int:
-        """Numbers in a row of coefficients, about."""
-        scales = self.coordinates.scales
-        return 9 + (0 if scales is None else len(scales)) + (self.dim if self.per_parameter else 1)
 
     def data(self, dtype: np.dtype, noise_dtype: np.dtype) -> Data | None:
         """The rows that are picked: x, e = y - <theta*, x>, and zeros up to whole vectors of the state's type."""
@@ -160,22 +156,24 @@ class Iteration(TracedIteration):
         values |= {} if scales is None else numbered("p_scale", scales)
         return values | ({} if root is None else entries("p_root", root))
 
-    def constants(self, rates: np.ndarray, n_steps: int) -> np.ndarray:
+    def rate_constants(self, rates: np.ndarray, first_step: int, n_steps: int) -> np.ndarray:
         """Step sizes over the batch size, and with averaging the weights of the newest iterates."""
         if not self.averaged:
             return rates / self.batch_size
-        weights = 1 / np.arange(1.0, n_steps + 1)
+        weights = 1 / np.arange(first_step + 1.0, first_step + n_steps + 1)
         return np.column_stack([np.broadcast_to(rates / self.batch_size, (n_steps, rates.shape[1])), weights])
 
     # Kernels ----------------------------------------------------------------------------------------------------
 
-    def kernel(self, rates: np.ndarray, n_steps: int, dtype: str, noise_dtype: str, device: Any) -> Kernel:
-        """The kernel of an iteration and its coefficients, for step sizes of shape (1 or n_steps, 1 or d)."""
+    def kernel(self, run: RunSettings, device: Any) -> Kernel:
+        """The kernel of the run's iterations."""
         if not self.is_built_in:
-            return super().kernel(rates, n_steps, dtype, noise_dtype, device)
+            return super().kernel(run, device)
+        assert isinstance(run, Settings)
         if device is None:
-            return "least_squares", self._header(rates, n_steps)
-        return self._gpu_kernel(len(rates) == 1, dtype, noise_dtype), rates / self.batch_size
+            return Kernel("least_squares", self._header(self.constants(run)), self.cost)
+        program = self._gpu_kernel(len(run.rates) == 1, run.dtype.name, run.noise_dtype.name)
+        return Kernel(program, run.rates / self.batch_size, self.cost)
 
     def _gpu_kernel(self, constant: bool, dtype: str, noise_dtype: str) -> Any:
         """The GPU's kernel of long iterations."""
@@ -193,27 +191,19 @@ class Iteration(TracedIteration):
             bounds=(law.low, law.high) if isinstance(law, Uniform) else (0.0, 1.0), data=data,
         )  # fmt: skip
 
-    def observer(self, dtype: str, device: Any) -> Kernel:
-        """The kernel of what is observed."""
+    def error_observer(self, basis: np.ndarray | None, dtype: str, device: Any) -> Observing:
+        """What computes the errors and, with a basis Q, Q times the first rows."""
         if not self.is_built_in:
-            return super().observer(dtype, device)
-        if device is None:
-            return "squared_norms", np.array([self.dim, self.n_parts], float)
-        from ..cuda import kernels
+            return super().error_observer(basis, dtype, device)
+        n = self.n_parts if basis is None else self.n_parts + self.dim
+        matrix = np.zeros(0) if basis is None else basis.ravel()
+        if device is not None:
+            from ..cuda import kernels
 
-        return kernels.errors(self.dim, self.averaged, dtype), np.zeros(1)
-
-    def turned(self, dtype: str, device: Any) -> Kernel | None:
-        """What observes theta - theta* where the rows are others."""
-        basis = self.coordinates.basis
-        if basis is None or not self.is_built_in:
-            return super().turned(dtype, device)
-        matrix = np.array([self.dim, *basis.ravel()], float)
-        if device is None:
-            return "rotated", matrix
-        from ..cuda import kernels
-
-        return kernels.turned(dtype), matrix
+            program = kernels.errors(self.dim, self.averaged, dtype, basis is not None)
+            return Observing(program, n, matrix if len(matrix) else np.zeros(1))
+        name = "squared_norms" if basis is None else "squared_norms_and_rotated"
+        return Observing(name, n, np.array([self.dim, self.n_parts, *matrix], float))
 
 
 class _Draw:

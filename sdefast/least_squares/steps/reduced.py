@@ -32,12 +32,12 @@ from ... import checks
 from ...jit.emit import Step
 from ...trace import Expr, as_expr, make, symbol
 from ..problem import LeastSquares
+from .base import DescentStep, symbols
 from .chi_square import ChiSquare
-from .traced import TracedIteration, symbols
 
 
 @dataclass(frozen=True)
-class ReducedIteration(TracedIteration):
+class ReducedIteration(DescentStep):
     """An iteration of the error alone.
 
     Parameters
@@ -118,7 +118,7 @@ class ReducedIteration(TracedIteration):
             values |= dict(zip(_names(law, name), law.coefficients, strict=True))
         return values
 
-    def constants(self, rates: np.ndarray, n_steps: int) -> np.ndarray:
+    def rate_constants(self, rates: np.ndarray, first_step: int, n_steps: int) -> np.ndarray:
         """g, the step sizes times h / B."""
         return rates * (self._scale / self.batch_size)
 

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
-from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
-if TYPE_CHECKING:
-    from ..boundaries import Boundary
-    from ..sde import SDE
+from ..boundaries import Boundary
+from ..schemes import SCHEMES
 
 
 class Step(NamedTuple):
@@ -81,17 +80,16 @@ class Model:
     #: whether the logarithm of the state is a Brownian motion
     logarithmic: ClassVar[bool] = False
 
-    def sde(self) -> SDE:
-        """The equation in scalar Python code."""
-        from ..sde import SDE
-
-        return SDE(self.a, self.b, self.dim, self.noise_kind, self.noise_dim, self.parameters())
+    def in_python(self) -> dict[str, Any]:
+        """The equation in scalar Python code, as the arguments of `SDE`; `sde.sde_of` makes one."""
+        return {
+            "drift": self.a, "diffusion": self.b, "dim": self.dim, "noise": self.noise_kind,
+            "noise_dim": self.noise_dim, "params": self.parameters(),
+        }  # fmt: skip
 
     @property
     def methods(self) -> tuple[str, ...]:
         """Names of the schemes that it runs under."""
-        from ..schemes import SCHEMES
-
         return tuple(name for name, scheme in SCHEMES.items() if scheme.step is not None or name in self.schemes)
 
     def boundaries(self) -> tuple[Boundary, ...]:

@@ -4,18 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from ... import checks
+from ..boundaries import Boundary, positive
 from . import laws
 from .base import Model, Step, rows
 from .black_scholes import BlackScholes
-
-if TYPE_CHECKING:
-    from ..boundaries import Boundary
 
 _LARGEST_NONCENTRALITY = 1e10  # beyond it scipy's noncentral chi-square law does not converge
 
@@ -80,8 +78,6 @@ class CEV(Model):
 
     def boundaries(self) -> tuple[Boundary, ...]:
         """Zero absorbs: there drift and diffusion vanish."""
-        from ..boundaries import positive
-
         return (positive(),)
 
     def _euler_maruyama(self, h: np.ndarray) -> Step:

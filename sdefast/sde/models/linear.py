@@ -4,17 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from ... import checks
+from ..linear_moments import linear_moments
 from . import laws
 from .base import Model, Step
-
-if TYPE_CHECKING:
-    from ..sde import SDE
 
 _MOST_COMPONENTS = 64
 
@@ -93,16 +91,17 @@ class LinearSDE(Model):
         """Number of normals per step: m for Euler-Maruyama, d for the exact transition."""
         return self.dim if scheme == "exact" else self.noise_dim
 
-    def sde(self) -> SDE:
+    def in_python(self) -> dict[str, Any]:
         """The equation in scalar Python code, with its matrices compiled in."""
-        from ..sde import SDE
-
         A, b, B = self.A.tolist(), self.b.tolist(), self.B.tolist()
 
         def drift(t: Any, x: Any, p: Any) -> Any:
             return [sum((a * xj for a, xj in zip(row, x, strict=True)), bi) for row, bi in zip(A, b, strict=True)]
 
-        return SDE(drift, lambda t, x, p: B, self.dim, "additive", self.noise_dim, linear=self.A)
+        return {
+            "drift": drift, "diffusion": lambda t, x, p: B, "dim": self.dim, "noise": "additive",
+            "noise_dim": self.noise_dim, "linear": self.A,
+        }  # fmt: skip
 
     # Both schemes are the kernel X += M X + c + L Z; a row of coefficients is M, c and L, each row by row.
 
@@ -155,10 +154,10 @@ class LinearSDE(Model):
         return laws.scipy_stats().multivariate_normal(self.mean(t, start), self.covariance(t), allow_singular=True)
 
     def _moments(self, t: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """`laws.linear_moments` over each of the times ``t``, computed once per distinct time."""
+        """`linear_moments` over each of the times ``t``, computed once per distinct time."""
         distinct, where = np.unique(t, return_inverse=True)
         Q = self.B @ self.B.T
-        moments = [laws.linear_moments(self.A, self.b, Q, float(time)) for time in distinct]
+        moments = [linear_moments(self.A, self.b, Q, float(time)) for time in distinct]
         shapes = (self.A.shape, self.b.shape, self.A.shape)
         M, c, C = (
             np.array([moment[i] for moment in moments]).reshape(-1, *shape)[where.ravel()].reshape(*t.shape, *shape)

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from ..linear_moments import linear_moments
 from .base import Interval, Scheme
 from .equation import Equation, Vector
 from .euler_maruyama import noise_term
@@ -37,8 +38,6 @@ def times(matrix: Vector, vector: Vector) -> Vector:
 
 def constants(sde: Any, h: np.ndarray) -> np.ndarray:
     """N and h phi1(h L), for diagonal L only the diagonals, one row per step size."""
-    from ..models.laws import linear_moments
-
     dim, diagonal = sde.dim, not np.any(sde.linear - np.diag(np.diag(sde.linear)))
     entries = slice(None, None, dim + 1) if diagonal else slice(None)
     sizes, where = np.unique(np.asarray(h, dtype=float), return_inverse=True)

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from scipy import integrate, linalg
 
+from sdefast.sde.linear_moments import linear_moments
 from sdefast.sde.models import LinearSDE, OrnsteinUhlenbeck
-from sdefast.sde.models.laws import linear_moments
 
 OSCILLATOR = LinearSDE([[0.0, 1.0], [-4.0, -0.5]], [0.0, 1.0], [[0.0], [0.7]])
 

@@ -9,6 +9,7 @@ from sde.schemes.numpy_step import NumpyStep
 import sdefast as sf
 from sdefast import noise
 from sdefast.sde.schemes import SCHEMES
+from sdefast.sde.sde import sde_of
 
 
 def compare(name, model, sde, x0, dtype):
@@ -42,4 +43,4 @@ def test_equations(name, equation, dtype):
 @pytest.mark.parametrize(("name", "model"), BUILT_IN)
 def test_built_in_models(name, model):
     model, x0 = MODELS[model]
-    compare(name, model, model.sde(), x0, "float64")
+    compare(name, model, sde_of(model), x0, "float64")

@@ -1,0 +1,244 @@
+"""What an iteration of SGD is: how its rows come from parameters, and what is observed of them.
+
+Its first rows are theta - theta* in `Coordinates`. The constants of its step, which may differ from iteration to
+iteration, are the step sizes, ``rate0``, ``rate1``, ...: one, or one per parameter.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass, fields, replace
+from functools import cached_property
+from typing import Any, ClassVar
+
+import numpy as np
+
+from ...engine.parts import ONE, Parts
+from ...engine.tiles import Gathered
+from ...run import step
+from ...run.step import Observing, TracedStepping
+from ...trace import Expr, as_expr, symbol
+from ..laws import epochs, thresholds
+from ..problem import LeastSquares
+from .coordinates import Coordinates
+
+#: Numbers of inputs of an iteration at most where it is compiled: more would take too long.
+MOST_INPUTS = 512
+
+#: Rows that a compiled iteration holds at most, `largest_dim` in csrc/engine/job.hpp.
+MOST_ROWS = 64
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Settings(step.Settings):
+    """Everything that decides a fit's numbers.
+
+    ``rates`` are the step sizes, of shape (1 or n_steps, 1 or d); ``theta0`` the common start, of shape (d,), or None
+    where runs have their own; ``gathers_moments`` says whether mean and variance of the iterates are gathered.
+    """
+
+    iteration: DescentStep
+    rates: np.ndarray
+    theta0: np.ndarray | None
+    gathers_moments: bool = False
+
+    @property
+    def n_runs(self) -> int:
+        """Number of runs."""
+        return self.n_chains
+
+    @property
+    def stepping(self) -> DescentStep:
+        """An iteration."""
+        return self.iteration
+
+    @cached_property
+    def parts(self) -> Parts:
+        """Where in the gathered statistics is what: errors, then moments of theta - theta*."""
+        errors = self.iteration.gathered_errors
+        n, rotated = len(errors), self.iteration.coordinates.basis is not None
+        state = (Gathered(self.layout, n if rotated else 0, rotated),) * self.gathers_moments
+        end = n + len(state)
+        return Parts((*errors, *state), range(n, end), [], range(n), range(end, end))
+
+    def identity(self) -> tuple[Any, ...]:
+        """Equal for shards of one run."""
+        start = None if self.theta0 is None or self.theta0.ndim > 1 else self.theta0.tobytes()
+        own = (self.iteration.identity(), self.rates.tobytes(), self.rates.shape, start, self.gathers_moments)
+        return (*super().identity(), *own)
+
+    def merged(self, shards: Sequence[Any]) -> Settings:
+        """Those of shards put together."""
+        starts = [shard.theta0 for shard in shards]
+        own = self.theta0 is not None and self.theta0.ndim > 1
+        theta0 = np.concatenate(starts) if own else self.theta0
+        return replace(self, theta0=theta0, n_chains=sum(shard.n_chains for shard in shards))
+
+
+class DescentStep(TracedStepping):
+    """An iteration on a least-squares problem, for frozen data classes to derive from."""
+
+    problem: LeastSquares
+    batch_size: int
+    per_parameter: bool
+
+    #: what it is called
+    name: ClassVar[str] = "SGD"
+
+    #: Whether the state holds an average too.
+    averaged = False
+
+    #: Whether rows of data are drawn in shuffled epochs.
+    shuffled = False
+
+    #: Whether the state is nothing but the error.
+    is_error = False
+
+    @property
+    @abstractmethod
+    def parameters(self) -> dict[str, float]:
+        """Symbols of the step that are numbers of the problem, in the order of ``step.parameters``."""
+
+    @property
+    def parameter_values(self) -> Sequence[float]:
+        """Their values."""
+        return list(self.parameters.values())
+
+    def identity(self) -> tuple[Any, ...]:
+        """Equal for iterations that do the same."""
+        return type(self), *(getattr(self, field.name) for field in fields(self))  # type: ignore[arg-type]
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Without the expressions, which are made again."""
+        kind, *values = self.identity()
+        return kind, tuple(values)
+
+    # Rows -------------------------------------------------------------------------------------------------------
+
+    @property
+    def dim(self) -> int:
+        """Number of parameters."""
+        return self.problem.dim
+
+    @cached_property
+    def coordinates(self) -> Coordinates:
+        """What the rows mean."""
+        return Coordinates.of(self.problem, self.per_parameter)
+
+    def start(self, theta0: np.ndarray) -> np.ndarray:
+        """Rows (n_rows, n) from parameters (n, d); those besides theta - theta* begin with zero."""
+        start = np.zeros((self.n_rows, len(theta0)))
+        start[: self.dim] = self.coordinates.rows(theta0)
+        return start
+
+    def rate_constants(self, rates: np.ndarray, first_step: int, n_steps: int) -> np.ndarray:
+        """Values of the step's constants, of shape (1 or n_steps, number), for step sizes (1 or n_steps, 1 or d)."""
+        return rates
+
+    def constants(self, run: step.Settings) -> np.ndarray:
+        """Values of the step's constants."""
+        assert isinstance(run, Settings)
+        return self.rate_constants(run.rates, run.grid.first_step, run.n_steps)
+
+    def known_start(self, run: Settings) -> np.ndarray:
+        """The start of a fit, for its exact laws; ValueError where it went on from another's end."""
+        if run.theta0 is None:
+            raise ValueError("a fit that was resumed has no start whose law is known: see the first one's exact error")
+        return run.theta0
+
+    def exact_error(self, run: Settings) -> np.ndarray:
+        """The exact E|theta - theta*|^2 at the saved iterations."""
+        start = self.known_start(run)
+        if start.ndim > 1:
+            raise ValueError("runs have starts of their own: average LeastSquares.expected_error over them")
+        error = self.problem.expected_error(
+            step_size=run.rates, n_steps=run.n_steps, theta0=start, batch_size=self.batch_size,
+            sampling="shuffle" if self.shuffled else "replacement",
+        )  # fmt: skip
+        return np.asarray(error[run.saves])
+
+    def threshold_warning(self, step_size: float) -> str | None:
+        """What is to be said of a constant step size that no error survives."""
+        moments = self.problem._moments
+        law = epochs.recursion(moments, self.batch_size, "shuffle" if self.shuffled else "replacement")
+        # (of shuffled epochs of several iterations no threshold is known)
+        if isinstance(law, epochs.Epochs) or thresholds.surely_stable(moments, step_size, law.batch_size):
+            return None
+        try:
+            threshold = thresholds.mean_square_threshold(moments, law.batch_size)
+            what = f"step_size={step_size:g} is beyond the mean-square threshold {threshold:.6g}"
+        except ValueError:
+            threshold, what = 0.0, "the fourth moment of the inputs is infinite, no step size has a mean-square error"
+        if step_size < threshold:
+            return None
+        return f"{what}: the expected error grows without bound, and averages over runs do not tell it"
+
+    # What is observed -------------------------------------------------------------------------------------------
+
+    @property
+    def errors(self) -> tuple[Expr, ...]:
+        """First of all |theta - theta*|^2."""
+        return (self.squared_norm(0),)
+
+    @property
+    def n_errors(self) -> int:
+        """How many there are."""
+        return len(self.errors)
+
+    @property
+    def gathered_errors(self) -> tuple[Gathered, ...]:
+        """What is gathered of the errors, which are observed or, in the chain of the error alone, the state."""
+        if self.is_error:
+            return (Gathered(ONE),)
+        return tuple(Gathered(ONE, i, True) for i in range(self.n_errors))
+
+    def squared_norm(self, first_row: int) -> Expr:
+        """The square of a vector of rows."""
+        return total([row * row for row in symbols("x", self.dim, first=first_row)])
+
+    def observing(self, run: step.Settings, device: Any) -> Observing | None:
+        """Errors and, where moments are gathered and rows are others, theta - theta*."""
+        assert isinstance(run, Settings)
+        if self.is_error:
+            return None
+        basis = self.coordinates.basis if run.gathers_moments else None
+        return self.error_observer(basis, run.dtype.name, device)
+
+    def error_observer(self, basis: np.ndarray | None, dtype: str, device: Any) -> Observing:
+        """What computes the errors and, with a basis Q, Q times the first rows."""
+        rows = symbols("x", self.dim)
+        vectors = [] if basis is None else basis.tolist()
+        turned = [total([q * row for q, row in zip(own, rows, strict=True)]) for own in vectors]
+        return self.observer((*self.errors, *turned), dtype, device)
+
+
+def symbols(name: str, n: int, first: int = 0) -> list[Expr]:
+    """``name0``, ``name1``, ..."""
+    return [symbol(f"{name}{i}") for i in range(first, first + n)]
+
+
+def numbered(name: str, values: Sequence[float] | np.ndarray) -> dict[str, float]:
+    """What the symbols ``name0``, ``name1``, ... stand for."""
+    return {f"{name}{i}": float(value) for i, value in enumerate(values)}
+
+
+def entries(name: str, matrix: np.ndarray) -> dict[str, float]:
+    """What the symbols ``name0_0``, ... stand for; entries that are 0 or 1 have none."""
+    return {f"{name}{i}_{j}": float(v) for (i, j), v in np.ndenumerate(matrix) if v not in (0, 1)}
+
+
+def times(name: str, matrix: np.ndarray, vector: Sequence[Any]) -> list[Any]:
+    """A matrix times a vector, its `entries` as symbols."""
+    rows: list[list[Any]] = [[] for _ in matrix]
+    for i, j in np.argwhere(matrix).tolist():
+        rows[i].append(vector[j] if matrix[i, j] == 1 else symbol(f"{name}{i}_{j}") * vector[j])
+    return [total(terms) for terms in rows]
+
+
+def total(terms: Sequence[Any]) -> Expr:
+    """A sum, from the first term to the last."""
+    result = as_expr(0.0)
+    for term in terms:
+        result = as_expr(result + term)
+    return result

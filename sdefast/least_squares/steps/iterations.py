@@ -1,0 +1,97 @@
+"""Which iteration a call of `sgd` asks for, once it is known that there is a kernel for it."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from ... import checks
+from ..laws import epochs
+from ..problem import LeastSquares
+from .base import MOST_INPUTS, MOST_ROWS, DescentStep
+from .iteration import MOST_DRAWS, MOST_PARAMETERS, MOST_SAMPLES, Iteration
+from .noisy import NoisyIteration
+from .reduced import ReducedIteration
+
+#: Where the noise of the gradients comes from.
+NOISES = ("sampled", "gaussian", "isotropic")
+
+#: Entries of matrices at most that are written out in a compiled iteration: more would take too long.
+_MOST_ENTRIES = 1024
+
+
+def of(problem: LeastSquares, per_parameter: bool, asked: dict[str, Any], on_gpu: bool) -> DescentStep:
+    """The iteration for arguments ``batch_size``, ``sampling``, ``noise``, ``averaging`` and ``reduced``, or None."""
+    usual = {"batch_size": 1, "sampling": "replacement", "noise": "sampled", "reduced": False, "averaging": None}
+    asked = {name: default if asked[name] is None else asked[name] for name, default in usual.items()}
+    batch, reduced = asked["batch_size"], checks.flag("reduced", asked["reduced"])
+    sampling = checks.choice("sampling", asked["sampling"], epochs.SAMPLINGS)
+    noise = checks.choice("noise", asked["noise"], NOISES)
+    averaged = checks.averaging(asked["averaging"])
+    if noise != "sampled":
+        others = {"sampling='shuffle'": sampling == "shuffle", "averaging": averaged, "reduced=True": reduced}
+        for name, given in others.items():
+            if given:
+                raise ValueError(f"noise={noise!r} draws no samples and knows no {name}")
+        return _noisy(problem, batch, per_parameter, "full" if noise == "gaussian" else "isotropic", noise)
+    if reduced:
+        if sampling == "shuffle":
+            raise ValueError("sampling='shuffle' needs a problem on data, of which reduced=True knows no chain")
+        return ReducedIteration(problem, checks.count("batch_size", batch), per_parameter, averaged)
+    return _sampled(problem, batch, per_parameter, averaged, sampling == "shuffle", on_gpu)
+
+
+def _sampled(
+    problem: LeastSquares, batch_size: Any, per_parameter: bool, averaged: bool, shuffled: bool, on_gpu: bool
+) -> Iteration:
+    batch = checks.count("batch_size", batch_size, most=MOST_SAMPLES)
+    if shuffled and problem.n_data is None:
+        raise ValueError("sampling='shuffle' needs a problem on data: LeastSquares(data=(X, y))")
+    if shuffled and batch > (problem.n_data or 0):
+        raise ValueError(f"batch_size must be at most the {problem.n_data} rows of the data, got {batch}")
+    if shuffled and on_gpu:
+        raise ValueError("sampling='shuffle' needs device='cpu': an epoch's order is too much memory for a card's runs")
+    iteration, d = Iteration(problem, batch, per_parameter, averaged, shuffled), problem.dim
+    if iteration.is_built_in:
+        if d > MOST_PARAMETERS:
+            raise ValueError(f"sgd takes up to {MOST_PARAMETERS} parameters, got {d}")
+        if not problem.is_finite and batch * (d + 1) > MOST_DRAWS:
+            raise ValueError(f"batch_size must be at most {MOST_DRAWS // (d + 1)} for {d} parameters, got {batch}")
+        return iteration
+    _refuse_uncompiled(iteration)
+    return iteration
+
+
+def _refuse_uncompiled(iteration: Iteration) -> None:
+    """Errors of what is too long for straight-line kernels."""
+    d, batch, most = iteration.dim, iteration.batch_size, MOST_ROWS // iteration.n_parts
+    correlated = iteration.coordinates.root is not None
+    what = f"{'correlated ' * correlated}parameters{' with averaging' * iteration.averaged}"
+    why = "with these inputs and step sizes"
+    most = min(most, math.isqrt(MOST_INPUTS)) if correlated else most
+    if d > most:
+        raise ValueError(f"sgd takes up to {most} {what} {why}, got {d}")
+    n_inputs = batch * d * (d if correlated else 1)
+    if n_inputs > MOST_INPUTS:
+        raise ValueError(
+            f"batch_size={batch} with {d} {what} is too large {why}: a compiled kernel takes {MOST_INPUTS} numbers an "
+            f"iteration, not {n_inputs}"
+        )
+
+
+def _noisy(problem: LeastSquares, batch_size: Any, per_parameter: bool, covariance: str, noise: str) -> NoisyIteration:
+    if covariance == "full" and problem.covariance is None:
+        raise ValueError(f"noise={noise!r} needs Gaussian inputs, not {problem!r}; 'isotropic' takes any")
+    if problem.dim > MOST_ROWS:
+        raise ValueError(f"noise={noise!r} takes up to {MOST_ROWS} parameters, got {problem.dim}")
+    iteration = NoisyIteration(problem, checks.count("batch_size", batch_size), per_parameter, covariance)
+    entries = np.count_nonzero(iteration.hessian) + np.count_nonzero(iteration.root)
+    if entries > _MOST_ENTRIES:
+        why = "step sizes per parameter" if per_parameter else "noise that does not commute with the Hessian"
+        raise ValueError(
+            f"{problem.dim} correlated parameters with {why} are too many for a compiled kernel, which takes matrices "
+            f"of {_MOST_ENTRIES} entries together, not {entries}"
+        )
+    return iteration

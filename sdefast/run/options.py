@@ -1,0 +1,69 @@
+"""Options that the calls of all families take, checked once."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+
+from .. import checks
+from ..engine.statistics import Histogram
+
+#: Draws of one chain, in every stream: csrc/noise/stream.hpp numbers them with so many bits.
+_DRAW_BITS = 40
+
+
+def seed(value: Any) -> int:
+    """A seed in [0, 2**64); a random one for None."""
+    return secrets.randbits(64) if value is None else checks.seed("seed", value)
+
+
+def first_chain(value: Any) -> int:
+    """Number of the first chain; 0 for None."""
+    return 0 if value is None else checks.count("first_chain", value, least=0, most=2**62)
+
+
+def many(name: str, value: Any) -> int:
+    """How many chains: ``name`` is the family's word for that number."""
+    return checks.count(name, value, most=2**52)
+
+
+def named_functions(what: str, functions: Any) -> tuple[tuple[str, Callable[..., Any]], ...]:
+    """A mapping of names to functions."""
+    if functions is None:
+        return ()
+    if not isinstance(functions, Mapping):
+        raise TypeError(f"{what} must be a mapping of names to functions, got {functions!r}")
+    for name, function in functions.items():
+        if not isinstance(name, str) or not name:
+            raise TypeError(f"{what} must have strings as names, got {name!r}")
+        if not callable(function):
+            raise TypeError(f"{what}[{name!r}] must be a function of (t, x), got {function!r}")
+    return tuple(functions.items())
+
+
+def histogram(value: Any) -> Histogram | None:
+    """``(low, high, bins)``, or None."""
+    if value is None:
+        return None
+    if not isinstance(value, (tuple, list)) or len(value) != 3:
+        raise TypeError(f"histogram must be (low, high, bins), got {value!r}")
+    low, high = (checks.real(f"histogram[{i}]", value[i]) for i in range(2))
+    if low >= high:
+        raise ValueError(f"histogram must have low < high, got {low} and {high}")
+    return Histogram(low, high, checks.count("histogram[2]", value[2], most=2**24))
+
+
+def moments(value: Any) -> int | None:
+    """2 or 4, or None."""
+    if value is not None and not (isinstance(value, (int, np.integer)) and value in (2, 4)):
+        raise ValueError(f"moments must be 2 or 4, got {value!r}")
+    return None if value is None else int(value)
+
+
+def refuse_too_many_draws(n_steps: int, draws: int) -> None:
+    """ValueError where a chain would need more draws of a kind than it has."""
+    if (n_steps * draws) >> _DRAW_BITS:
+        raise ValueError(f"n_steps is too large: a chain has 2**{_DRAW_BITS} draws, {n_steps} steps need more")

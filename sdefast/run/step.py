@@ -1,0 +1,294 @@
+"""What a family gives the runner: how its chains step and what is observed of them, and what decides a run's numbers.
+
+A `Stepping` says what becomes of a chain's rows in a step; most are written as expressions (`TracedStepping`), of which
+kernels for the CPU and the GPU are made. `Settings` hold everything else, and make the tile that the engine runs.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from .. import resources
+from ..engine.grid import TimeGrid
+from ..engine.parts import ONE, Parts, parts
+from ..engine.statistics import Histogram, Layout
+from ..engine.tiles import Compiled, Data, Draws, Gathered, Observer, Tile
+from ..jit.compile import Program
+from ..jit.emit import CLOCK, Step, observer_source, stepper_source
+from ..trace import Expr, all_parts
+from . import options
+
+
+class Kernel(NamedTuple):
+    """What steps chains: a built-in step by name, or one that is compiled where it is needed; its coefficients.
+
+    ``cost`` is the work of a step in steps of a scalar model.
+    """
+
+    step: str | Compiled | Any
+    coefficients: np.ndarray
+    cost: float
+
+
+class Observing(NamedTuple):
+    """What computes ``n`` numbers of a chain where it is saved, and the parameters that it takes."""
+
+    kernel: str | Compiled | Any
+    n: int
+    parameters: np.ndarray
+
+
+class Stepping(ABC):
+    """How a family's chains step."""
+
+    @property
+    @abstractmethod
+    def n_rows(self) -> int:
+        """Rows of a chain: its state, and what it carries besides."""
+
+    @abstractmethod
+    def draws(self, noise_dtype: np.dtype) -> Draws:
+        """What a step draws."""
+
+    @abstractmethod
+    def kernel(self, run: Settings, device: Any) -> Kernel:
+        """The kernel of the run's steps, for the CPU (None) or a GPU."""
+
+    @property
+    def n_observed(self) -> int:
+        """How many numbers are observed."""
+        return 0
+
+    def observing(self, run: Settings, device: Any) -> Observing | None:
+        """What is observed at saved times, if anything."""
+        return None
+
+    def data(self, dtype: np.dtype, noise_dtype: np.dtype) -> Data | None:
+        """Rows of data that steps draw from, if they do."""
+        return None
+
+
+class TracedStepping(Stepping):
+    """Steps that are written as expressions.
+
+    Coefficients are the clock, the values of ``step.parameters``, and those of ``step.constants``, which may differ
+    from step to step.
+    """
+
+    @property
+    @abstractmethod
+    def step(self) -> Step:
+        """A step in symbols, see `sdefast.jit.emit.Step`."""
+
+    @property
+    def parameter_values(self) -> Sequence[float] | np.ndarray:
+        """Values of ``step.parameters``."""
+        return ()
+
+    def constants(self, run: Settings) -> np.ndarray:
+        """Values of ``step.constants``, of shape (number of step sizes, or n_steps, number)."""
+        return np.empty((len(run.grid.step_sizes()), 0))
+
+    @property
+    def observed(self) -> Sequence[Expr]:
+        """What to observe, of ``t``, rows and parameters."""
+        return ()
+
+    @property
+    def n_observed(self) -> int:
+        """How many numbers are observed."""
+        return len(self.observed)
+
+    @property
+    def n_rows(self) -> int:
+        """Rows of a chain."""
+        return len(self.step.outputs)
+
+    def draws(self, noise_dtype: np.dtype) -> Draws:
+        """What a step draws."""
+        return Draws(self.step.n_draws, self.step.n_uniforms, self.step.signs, noise_dtype.itemsize == 4)
+
+    @cached_property
+    def n_operations(self) -> int:
+        """Operations of a step."""
+        return sum(bool(e.args) for e in all_parts(self.step.outputs))
+
+    @property
+    def cost(self) -> float:
+        """Work of a step, in steps of a scalar model: normals are most of a short one's, signs take almost nothing."""
+        if self.step.signs:
+            return max(self.n_operations / 32, 0.2)
+        return max(self.n_operations / 16, self.step.n_draws, self.step.n_uniforms, 1)
+
+    @property
+    def steps_at_once(self) -> int:
+        """Steps that a kernel takes with the state in registers."""
+        return 1
+
+    @cached_property
+    def source(self) -> str:
+        """The CPU's kernel."""
+        return stepper_source(self.step, self.steps_at_once)
+
+    def program(self, dtype: str, noise_dtype: str) -> Program:
+        """The CPU's kernel, to be compiled where it is needed."""
+        return Program("stepper", self.source, dtype, "uint32" if self.step.signs else noise_dtype)
+
+    def kernel(self, run: Settings, device: Any) -> Kernel:
+        """The kernel of the run's steps."""
+        coefficients = self.coefficients(run)
+        if device is None:
+            return Kernel(self.program(run.dtype.name, run.noise_dtype.name), coefficients, self.cost)
+        from ..cuda import kernels
+
+        program = kernels.paths(
+            self.step, run.dtype.name, run.noise_dtype.name, len(coefficients) == 1, run.given_normals
+        )
+        return Kernel(program, coefficients, self.cost)
+
+    def coefficients(self, run: Settings) -> np.ndarray:
+        """Rows of coefficients, one for all steps or one a step."""
+        constants, clock = self.constants(run), clock_rows(run.grid)
+        n = max(len(constants), len(clock))
+        refuse_rows(n, clock.shape[1] + len(self.parameter_values) + constants.shape[1])
+        columns = (clock, np.array([self.parameter_values], float), constants)
+        return np.ascontiguousarray(np.hstack([np.broadcast_to(part, (n, part.shape[1])) for part in columns]))
+
+    def observing(self, run: Settings, device: Any) -> Observing | None:
+        """What computes `observed`."""
+        return self.observer(self.observed, run.dtype.name, device) if self.observed else None
+
+    def observer(self, outputs: Sequence[Expr], dtype: str, device: Any) -> Observing:
+        """What computes functions of ``t``, the rows and the parameters."""
+        outputs = tuple(outputs)
+        used = {part.value for part in all_parts(outputs) if part.op == "symbol"}
+        pairs = zip(self.step.parameters, self.parameter_values, strict=True)
+        chosen = [(name, value) for name, value in pairs if name in used]
+        names, values = tuple(name for name, _ in chosen), np.array([value for _, value in chosen] or [0.0])
+        if device is None:
+            program: Any = Program("observer", observer_source(outputs, names, self.n_rows), dtype, dtype)
+        else:
+            from ..cuda import kernels
+
+            program = kernels.observer(outputs, names, self.n_rows, dtype)
+        return Observing(program, len(outputs), values)
+
+
+def clock_rows(grid: TimeGrid) -> np.ndarray:
+    """What rows of coefficients begin with, `CLOCK` in jit/emit.py."""
+    h = grid.step_sizes()
+    clock = np.empty((len(h), len(CLOCK)))
+    if grid.is_uniform:
+        clock[:, 0], clock[:, 1] = grid.t0, h
+    else:
+        assert grid.times is not None
+        clock[:, 0], clock[:, 1] = grid.times[:-1], 0.0
+    clock[:, 2], clock[:, 3], clock[:, 4] = h, np.sqrt(h), grid.t0
+    return clock
+
+
+def refuse_rows(n: int, width: int) -> None:
+    """MemoryError, before any work, if the coefficients of ``n`` different steps cannot fit."""
+    if n > 1:
+        what = f"the coefficients of {n} different steps"
+        resources.refuse_too_large(n * width * 16, what, ["use a uniform grid, one step size, or fewer steps"])
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Settings(ABC):
+    """Everything that decides a run's numbers, for families to derive from: they add what is stepped."""
+
+    seed: int
+    dtype: np.dtype
+    noise_dtype: np.dtype
+    first_chain: int
+    n_chains: int
+    grid: TimeGrid
+    saves: np.ndarray
+    layout: Layout
+    keeps_states: bool
+    histogram: Histogram | None = None
+    given_normals: bool = False
+
+    @property
+    @abstractmethod
+    def stepping(self) -> Stepping:
+        """How chains step."""
+
+    @property
+    def parts(self) -> Parts:
+        """Where in the gathered statistics is what."""
+        at = self.layout
+        return parts(at.dim, at.moments, at.extremes, at.covariance, 0, 0, 0, 0)
+
+    @property
+    def n_steps(self) -> int:
+        """Number of steps."""
+        return self.grid.n_steps
+
+    def identity(self) -> tuple[Any, ...]:
+        """Equal for shards of one run, which differ in ``first_chain`` and ``n_chains`` alone."""
+        times = None if self.grid.times is None else self.grid.times.tobytes()
+        grid = (self.grid.t0, self.grid.first_step, self.grid.n_steps, self.grid.h, times)
+        kept = (self.saves.tobytes(), self.layout, self.keeps_states, self.histogram, self.given_normals)
+        return (self.seed, self.dtype, self.noise_dtype, grid, *kept)
+
+    def merged(self, shards: Sequence[Any]) -> Settings:
+        """Those of shards put together, of which these are the first."""
+        return replace(self, n_chains=sum(shard.n_chains for shard in shards))
+
+    def tile(
+        self,
+        start: np.ndarray,
+        normals: np.ndarray | None = None,
+        device: Any = None,
+        *,
+        gathers: bool = True,
+        keep_final: bool = False,
+    ) -> Tile:
+        """The whole run as one tile, for the CPU or a GPU, from start rows (n_rows, 1 or n_chains).
+
+        Without ``gathers`` it keeps states alone; ``keep_final`` keeps all rows at the end.
+        """
+        stepping, grid = self.stepping, self.grid
+        draws = stepping.draws(self.noise_dtype)
+        options.refuse_too_many_draws(grid.last_step, max(draws.noise_dim, draws.uniform_dim))
+        kernel, coefficients, cost = stepping.kernel(self, device)
+        observing = stepping.observing(self, device) if gathers else None
+        times = np.ascontiguousarray(grid.time(self.saves), float)
+        return Tile(
+            kernel, coefficients, draws, self.seed, self.first_chain, self.n_chains, grid.first_step, grid.n_steps,
+            start, self.saves, self.keeps_states, self.parts.all if gathers else (), cost,
+            None if observing is None else Observer(*observing, times), self.histogram, normals,
+            None if device is not None else stepping.data(self.dtype, self.noise_dtype), keep_final=keep_final,
+        )  # fmt: skip
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class ChainSettings(Settings):
+    """Those of chains that need no more to be said than how they step.
+
+    Gathered are statistics of the first rows, as many as the layout has, if ``gathers_state``, and of what is observed.
+    """
+
+    steps_by: Stepping
+    gathers_state: bool = True
+
+    @property
+    def stepping(self) -> Stepping:
+        """How chains step."""
+        return self.steps_by
+
+    @cached_property
+    def parts(self) -> Parts:
+        """Where in the gathered statistics is what."""
+        state = (Gathered(self.layout),) * self.gathers_state
+        n, observed = len(state), tuple(Gathered(ONE, i, True) for i in range(self.steps_by.n_observed))
+        end = n + len(observed)
+        return Parts((*state, *observed), range(n), [], range(n, end), range(end, end))

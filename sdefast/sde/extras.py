@@ -1,0 +1,128 @@
+"""What else happens to a chain besides its scheme's step, and what is asked of it: as given, checked."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields, replace
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from .. import checks
+from ..engine.parts import MOST
+from ..run import options
+from ..trace import captured
+from .boundaries import Boundary
+from .functionals import Functional
+from .models.base import Model
+
+
+@dataclass(frozen=True)
+class Extras:
+    """What else happens to a chain.
+
+    ``functionals`` and ``expectations`` are pairs of a name and what it stands for.
+    """
+
+    boundaries: tuple[Boundary, ...] = ()
+    functionals: tuple[tuple[str, Functional], ...] = ()
+    stop_when: Callable[..., Any] | None = None
+    antithetic: bool = False
+    expectations: tuple[tuple[str, Callable[..., Any]], ...] = ()
+    controls: tuple[tuple[str, Callable[..., Any], Any], ...] = ()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Functions travel by value: lambdas too reach a file or another process."""
+        import cloudpickle
+
+        return _unpickle, (cloudpickle.dumps({field.name: getattr(self, field.name) for field in fields(self)}),)
+
+    @cached_property
+    def captured(self) -> Any:
+        """What the functions depend on besides their arguments."""
+        others = [vars(functional) for _, functional in self.functionals]
+        return captured([self.stop_when, self.expectations, [f for _, f, _ in self.controls], others])
+
+    @property
+    def change_step(self) -> bool:
+        """Whether a step is more than the scheme's."""
+        return bool(self.boundaries or self.functionals or self.stop_when or self.antithetic)
+
+
+def _unpickle(data: bytes) -> Extras:
+    import cloudpickle
+
+    return Extras(**cloudpickle.loads(data))
+
+
+_NOTHING = Extras()
+
+
+def checked_controls(controls: Any) -> tuple[tuple[str, Any, Any], ...]:
+    """Functions with their expected values, checked."""
+    if controls is None:
+        return ()
+    if not isinstance(controls, Mapping) or not all(
+        isinstance(pair, (tuple, list)) and len(pair) == 2 for pair in controls.values()
+    ):
+        raise TypeError(f"controls must be a mapping of names to (function, expected value), got {controls!r}")
+    functions = options.named_functions("controls", {name: pair[0] for name, pair in controls.items()})
+    return tuple(
+        (name, function, _expected(f"controls[{name!r}][1]", controls[name][1])) for name, function in functions
+    )
+
+
+def _expected(what: str, known: Any) -> Any:
+    """A control's expected value: a function of time, a number, or a tuple with one number for every saved time."""
+    if callable(known):
+        return known
+    values = checks.array(what, known)
+    if values.ndim > 1:
+        raise ValueError(f"{what} must be a number or of shape (n_times,), got shape {values.shape}")
+    return tuple(values.tolist()) if values.ndim else float(values)
+
+
+def checked_extras(model: Model, chain: dict[str, Any], expectations: Any, controls: Any) -> Extras:
+    """What else happens to a chain, checked."""
+    if all(chain[name] is None for name in ("boundary", "functionals", "stop_when", "antithetic")):
+        return with_expectations(_NOTHING, expectations, controls)
+    boundary = chain["boundary"]
+    boundaries = () if boundary is None else tuple(boundary) if isinstance(boundary, (list, tuple)) else (boundary,)
+    for b in boundaries:
+        if not isinstance(b, Boundary):
+            raise TypeError(f"boundary must be one of sdefast.boundaries, or a list of them, got {b!r}")
+        b.check(model.dim)
+    functionals = chain["functionals"]
+    if functionals is None:
+        functionals = {}
+    if not isinstance(functionals, Mapping):
+        raise TypeError(f"functionals must be a mapping of names to sdefast.functionals, got {functionals!r}")
+    for name, functional in functionals.items():
+        if not checks.is_attribute(name):
+            raise ValueError(f"functionals must have names that can follow 'y.', got {name!r}")
+        if not isinstance(functional, Functional):
+            raise TypeError(f"functionals[{name!r}] must be one of sdefast.functionals, got {functional!r}")
+        functional.check(model.dim)
+    stop_when = chain["stop_when"]
+    if stop_when is not None and not callable(stop_when):
+        raise TypeError(f"stop_when must be a function of (t, x), got {stop_when!r}")
+    antithetic = chain["antithetic"]
+    if antithetic is not None and not isinstance(antithetic, (bool, np.bool_)):
+        raise TypeError(f"antithetic must be True or False, got {antithetic!r}")
+    extras = Extras(boundaries, tuple(functionals.items()), stop_when, bool(antithetic))
+    return with_expectations(extras, expectations, controls)
+
+
+def with_expectations(extras: Extras, expectations: Any, controls: Any) -> Extras:
+    """The same with other expectations."""
+    if not expectations and not controls:
+        return extras if not extras.expectations else replace(extras, expectations=(), controls=())
+    if not expectations:
+        raise TypeError("controls correct expectations: pass expectations too")
+    names = [name for name, *_ in (*expectations, *controls)]
+    if len(set(names)) < len(names):
+        raise ValueError("controls must have other names than expectations")
+    if len(names) > MOST:
+        raise ValueError(f"expectations and controls may be {MOST} together, got {len(names)}")
+    return replace(extras, expectations=expectations, controls=controls)
