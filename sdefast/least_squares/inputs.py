@@ -66,7 +66,7 @@ class InputLaw(ABC):
 
 @dataclass(frozen=True)
 class Normal(InputLaw):
-    """The standard normal law.
+    """The standard normal law, with mean 0, variance 1 and fourth moment 3.
 
     Examples
     --------
@@ -75,22 +75,23 @@ class Normal(InputLaw):
     3.0
     """
 
-    kind: ClassVar[str] = "normal"
+    kind = "normal"
+    mean, variance, fourth_central_moment = 0.0, 1.0, 3.0
 
-    @property
-    def mean(self) -> float:
-        """E x = 0."""
-        return 0.0
 
-    @property
-    def variance(self) -> float:
-        """Var x = 1."""
-        return 1.0
+@dataclass(frozen=True)
+class Rademacher(InputLaw):
+    """Random signs, 1 and -1 with probability 1/2 each: mean 0, variance 1 and fourth moment 1.
 
-    @property
-    def fourth_central_moment(self) -> float:
-        """E x^4 = 3."""
-        return 3.0
+    Examples
+    --------
+    >>> from sdefast.least_squares import Rademacher
+    >>> Rademacher().moment(4)
+    1.0
+    """
+
+    kind = "rademacher"
+    mean, variance, fourth_central_moment = 0.0, 1.0, 1.0
 
 
 @dataclass(frozen=True)
@@ -112,7 +113,7 @@ class Uniform(InputLaw):
     low: float
     high: float
 
-    kind: ClassVar[str] = "uniform"
+    kind = "uniform"
 
     def __post_init__(self) -> None:
         low, high = checks.real("low", self.low), checks.real("high", self.high)
@@ -143,35 +144,6 @@ class Uniform(InputLaw):
 
 
 @dataclass(frozen=True)
-class Rademacher(InputLaw):
-    """Random signs: 1 and -1 with probability 1/2 each.
-
-    Examples
-    --------
-    >>> from sdefast.least_squares import Rademacher
-    >>> Rademacher().moment(4)
-    1.0
-    """
-
-    kind: ClassVar[str] = "rademacher"
-
-    @property
-    def mean(self) -> float:
-        """E x = 0."""
-        return 0.0
-
-    @property
-    def variance(self) -> float:
-        """Var x = 1."""
-        return 1.0
-
-    @property
-    def fourth_central_moment(self) -> float:
-        """E x^4 = 1."""
-        return 1.0
-
-
-@dataclass(frozen=True)
 class Student(InputLaw):
     """Student's t law, not rescaled: its variance is df / (df - 2).
 
@@ -191,7 +163,7 @@ class Student(InputLaw):
 
     df: float
 
-    kind: ClassVar[str] = "student"
+    kind = "student"
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "df", checks.real("df", self.df, positive=True))

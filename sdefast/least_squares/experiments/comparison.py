@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from concurrent.futures import Executor
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import ArrayLike, DTypeLike
+from numpy.typing import ArrayLike
 
 from ... import checks
 from ..laws.modified import EQUATIONS
@@ -46,14 +44,7 @@ class Comparison:
         time: float | None = None,
         *,
         n_runs: ArrayLike | None = None,
-        seed: int | None = None,
-        variance_reduction: bool = True,
-        substeps: int = 2,
-        sgd_options: Mapping[str, Any] | None = None,
-        dtype: DTypeLike | None = None,
-        device: str = "cpu",
-        threads: int | None = None,
-        executor: Executor | None = None,
+        **simulation: Any,
     ) -> weak_errors.WeakErrors:
         r"""Distances between equations and SGD over step sizes, exact or simulated, and the orders that they show.
 
@@ -114,24 +105,20 @@ class Comparison:
         {'order 1': 1, 'order 2': 2, 'Ornstein-Uhlenbeck': 1}
         """
         end, sizes = self._times(step_sizes, time)
-        simulation = {
-            "seed": seed, "variance_reduction": variance_reduction, "substeps": substeps, "sgd_options": sgd_options,
-            "dtype": dtype, "device": device, "threads": threads, "executor": executor,
-        }  # fmt: skip
+        batch = self.fit.settings.iteration.batch_size
         if n_runs is not None:
-            how = weak_errors.checked({"n_runs": n_runs, **simulation}, len(sizes))
-            batch = self.fit.settings.iteration.batch_size
+            how = weak_errors.checked(len(sizes), n_runs, **simulation)
             return weak_errors.simulated(self.fit.problem, self.theta0, batch, end, sizes, how)
-        given = [
-            name for name in ("seed", "sgd_options", "dtype", "threads", "executor") if simulation[name] is not None
-        ]
-        if given:
-            raise TypeError(f"{', '.join(given)} is for simulated weak errors: pass n_runs too")
+        if simulation:
+            raise TypeError(f"{', '.join(simulation)} is for simulated weak errors: pass n_runs too")
+        problem = self.fit.problem
+        start: dict[str, Any] = {"theta0": self.theta0, "batch_size": batch}
         distances: dict[str, list[float]] = {name: [] for name in EQUATIONS}
         for size, n in zip(sizes.tolist(), np.rint(end / sizes).astype(int).tolist(), strict=True):
-            exact = self._exact(size, n)[-1]
-            for name, curve in self._curves(size, np.array([end])).items():
-                distances[name].append(float(curve[0] - exact))
+            exact = problem.expected_error(step_size=size, n_steps=n, **start)[-1]
+            for name, (order, covariance) in EQUATIONS.items():
+                error = problem.modified_expected_error(end, size, order=order, covariance=covariance, **start)
+                distances[name].append(float(error - exact))
         arrays = {name: np.array(values) for name, values in distances.items()}
         nothing = {name: np.zeros(len(sizes)) for name in EQUATIONS}
         return weak_errors.WeakErrors(end, sizes, arrays, nothing, nothing)
@@ -156,15 +143,6 @@ class Comparison:
             If matplotlib is not installed.
         """
         return figures.comparison(ax, self.fit, self.exact, self.equations)
-
-    def _exact(self, step_size: float, n_steps: int) -> np.ndarray:
-        batch = self.fit.settings.iteration.batch_size
-        return self.fit.problem.expected_error(
-            step_size=step_size, n_steps=n_steps, theta0=self.theta0, batch_size=batch
-        )
-
-    def _curves(self, step_size: float, time: np.ndarray) -> dict[str, np.ndarray]:
-        return _curves(self.fit.problem, step_size, time, self.theta0, self.fit.settings.iteration.batch_size)
 
 
 def compare(
@@ -217,19 +195,14 @@ def compare(
         raise ValueError(f"problem must have Gaussian inputs to be compared with modified equations, got {problem!r}")
     n = checks.count("n_steps", n_steps)
     batch = checks.count("batch_size", batch_size)
-    curves = _curves(problem, size, size * np.arange(n + 1), start, batch)
-    fit = sgd(problem, step_size=size, n_steps=n, n_runs=n_runs, theta0=start, batch_size=batch, **options)
-    exact = problem.expected_error(step_size=size, n_steps=n, theta0=start, batch_size=batch)
-    saved = fit.iterations
-    return Comparison(fit, size, start, exact[saved], {name: curve[saved] for name, curve in curves.items()})
-
-
-def _curves(
-    problem: LeastSquares, step_size: float, time: np.ndarray, theta0: np.ndarray, batch_size: int
-) -> dict[str, np.ndarray]:
-    return {
+    settings: dict[str, Any] = {"theta0": start, "batch_size": batch}
+    curves = {
         name: problem.modified_expected_error(
-            time, step_size, order=order, covariance=covariance, batch_size=batch_size, theta0=theta0
+            size * np.arange(n + 1), size, order=order, covariance=covariance, **settings
         )
         for name, (order, covariance) in EQUATIONS.items()
     }
+    fit = sgd(problem, step_size=size, n_steps=n, n_runs=n_runs, **settings, **options)
+    exact = problem.expected_error(step_size=size, n_steps=n, **settings)
+    saved = fit.iterations
+    return Comparison(fit, size, start, exact[saved], {name: curve[saved] for name, curve in curves.items()})

@@ -150,24 +150,25 @@ class Estimate(NamedTuple):
     standard_error: float
 
 
-def checked(asked: dict[str, Any], n_sizes: int) -> Simulated:
+def checked(
+    n_sizes: int, n_runs: Any, *, seed: Any = None, variance_reduction: Any = True, substeps: Any = 2,
+    sgd_options: Any = None, dtype: Any = None, device: str = "cpu", threads: Any = None, executor: Any = None,
+) -> Simulated:  # fmt: skip
     """How to simulate, from the arguments of `Comparison.weak_errors`."""
-    runs = asked["n_runs"]
-    counts = [runs] * n_sizes if np.ndim(runs) == 0 else list(runs)
+    counts = [n_runs] * n_sizes if np.ndim(n_runs) == 0 else list(n_runs)
     if len(counts) != n_sizes:
         raise ValueError(f"n_runs must be a number or one for each of the {n_sizes} step sizes, got {len(counts)}")
-    reduction, extra = asked["variance_reduction"], asked["sgd_options"]
-    if not isinstance(reduction, (bool, np.bool_)):
-        raise TypeError(f"variance_reduction must be True or False, got {reduction!r}")
-    if extra is not None and not isinstance(extra, Mapping):
-        raise TypeError(f"sgd_options must be a mapping of names to values, got {extra!r}")
-    if extra and reduction:
+    if not isinstance(variance_reduction, (bool, np.bool_)):
+        raise TypeError(f"variance_reduction must be True or False, got {variance_reduction!r}")
+    if sgd_options is not None and not isinstance(sgd_options, Mapping):
+        raise TypeError(f"sgd_options must be a mapping of names to values, got {sgd_options!r}")
+    if sgd_options and variance_reduction:
         raise ValueError("sgd_options are for variance_reduction=False, whose runs of SGD are those of sgd")
     return Simulated(
         np.array([checks.count("n_runs", n, least=2, most=2**52) for n in counts]),
-        secrets.randbits(64) if asked["seed"] is None else checks.seed("seed", asked["seed"]),
-        bool(reduction), checks.count("substeps", asked["substeps"], most=2**20), dict(extra or {}),
-        checks.types(asked["dtype"], None)[0].name, asked["device"], asked["threads"], asked["executor"],
+        secrets.randbits(64) if seed is None else checks.seed("seed", seed),
+        bool(variance_reduction), checks.count("substeps", substeps, most=2**20), dict(sgd_options or {}),
+        checks.types(dtype, None)[0].name, device, threads, executor,
     )  # fmt: skip
 
 
