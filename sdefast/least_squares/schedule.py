@@ -25,7 +25,7 @@ def step_sizes(step_size: Any, n_steps: int, dim: int, first: int = 0) -> np.nda
         - a number: one step size for all;
         - an array of shape (n_steps,): one per iteration;
         - a function of the iteration k = first, first + 1, ..., called once for each k, that returns a number, or an
-          array of shape (d,) with one step size per parameter;
+          array of shape (d,) with one step size per parameter (a `Schedule` is called once for all);
         - an array of shape (1, d): one per parameter, the same in all iterations;
         - an array of shape (n_steps, d): one per iteration and parameter.
 
@@ -49,11 +49,11 @@ def step_sizes(step_size: Any, n_steps: int, dim: int, first: int = 0) -> np.nda
     TypeError
         If ``step_size`` holds anything but real numbers.
     """
-    given = (
-        _called(step_size, range(first, first + n_steps), dim)
-        if callable(step_size)
-        else checks.array("step_size", step_size)
-    )
+    asked = range(first, first + n_steps)
+    if isinstance(step_size, Schedule):
+        given = step_size.over(asked)
+    else:
+        given = _called(step_size, asked, dim) if callable(step_size) else checks.array("step_size", step_size)
     if given.ndim == 0:
         steps = given.reshape(1, 1)
     elif given.shape == (n_steps,):
@@ -191,6 +191,16 @@ class Schedule:
         k = np.asarray(k, np.float64)
         value = _value(_parsed(self.formula), self.formula, {"t": k + 1, "k": k})
         return np.broadcast_to(value, k.shape).copy()[()]
+
+    def over(self, iterations: range) -> np.ndarray:
+        """The step sizes of some iterations; ValueError if one is not positive and finite."""
+        steps = np.asarray(self(np.arange(iterations.start, iterations.stop)))
+        bad = np.flatnonzero(~((steps > 0) & np.isfinite(steps)))
+        if len(bad):
+            raise ValueError(
+                f"step_size must be positive and finite, but {self} is {steps[bad[0]]:g} at t = {iterations[bad[0]] + 1}"
+            )
+        return steps
 
     def __str__(self) -> str:
         return self.formula

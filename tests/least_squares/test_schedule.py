@@ -106,6 +106,21 @@ def test_a_run_takes_a_formula_like_the_function():
     assert by_formula.error.tobytes() == sf.sgd(problem, step_size=lambda k: 0.1 / (k + 1), **settings).error.tobytes()
 
 
+def test_formulas_of_many_steps_are_read_once(monkeypatch):
+    calls = []
+    of_many = Schedule.__call__
+    monkeypatch.setattr(Schedule, "__call__", lambda schedule, k: calls.append(k) or of_many(schedule, k))
+    steps = step_sizes(Schedule("0.1/t"), 1000, 3)
+    assert np.array_equal(steps, 0.1 / np.arange(1.0, 1001.0)[:, None])
+    assert len(calls) == 1
+    for formula, message in {
+        "0.1/(3 - t)": "0.1/.3 - t. is inf at t = 3",
+        "0.1 - k": "0.1 - k is -0.9 at t = 2",
+    }.items():
+        with pytest.raises(ValueError, match=f"step_size must be positive and finite, but {message}"):
+            step_sizes(Schedule(formula), 5, 1)
+
+
 @pytest.mark.parametrize(
     "formula",
     ["", "0.1/", "0.1/x", "t.real", "os.system('ls')", "__import__('os')", "[1]", "'t'", "True", "1j", "t if t else 1",

@@ -28,7 +28,7 @@ from ...sde.simulate import simulate
 from ..inputs import Uniform
 from ..problem import LeastSquares
 from ..result import Descent
-from ..schedule import Schedule
+from ..schedule import Schedule, step_sizes
 from ..sgd import sgd
 from . import figures
 
@@ -107,15 +107,7 @@ class SGDExperiment:
     @property
     def step_sizes(self) -> np.ndarray:
         """The step sizes of all iterations, of shape (n_steps,); ValueError if a schedule's are not all positive."""
-        if not isinstance(self.step_size, Schedule):
-            return np.full(self.n_steps, self.step_size)
-        steps = self.step_size(np.arange(self.n_steps))
-        bad = np.flatnonzero(~((steps > 0) & np.isfinite(steps)))
-        if len(bad):
-            raise ValueError(
-                f"step_size must be positive and finite, but {self.step_size} is {steps[bad[0]]:g} at t = {bad[0] + 1}"
-            )
-        return np.asarray(steps)
+        return np.array(np.broadcast_to(step_sizes(self.step_size, self.n_steps, 1)[:, 0], self.n_steps))
 
     def run(self, n_runs: int, **options: Any) -> Descent:
         """Run it by `sgd`, which takes the ``options``: ``seed``, ``save_at``, ``runs``, ``dtype``, ``device``, ..."""
@@ -162,8 +154,8 @@ class SGDExperiment:
 
     @property
     def _settings(self) -> dict[str, Any]:
-        step = self.step_sizes if isinstance(self.step_size, Schedule) else self.step_size
-        return {"step_size": step, "n_steps": self.n_steps, "theta0": self.theta0, "batch_size": self.batch_size}
+        names = ("step_size", "n_steps", "theta0", "batch_size")
+        return {name: getattr(self, name) for name in names}
 
 
 @dataclass(frozen=True)
