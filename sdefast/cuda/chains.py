@@ -36,10 +36,12 @@ class Launch(NamedTuple):
 
 
 class Card:
-    """A stream of a card and arrays there; ``dtype`` is the type of the states."""
+    """A stream of a card and arrays there, among them the tile's ``table``; ``dtype`` is the type of the states."""
 
-    def __init__(self, dtype: np.dtype, device: Device) -> None:
-        self.dtype, self.stream = dtype, device.stream()
+    def __init__(self, tile: Tile, device: Device) -> None:
+        self.dtype, self.stream = tile.start.dtype, device.stream()
+        #: One number that nobody reads where there is no table.
+        self.table = self.send(np.zeros(1, self.dtype) if tile.table is None else tile.table)
 
     def send(self, values: np.ndarray) -> Any:
         return cuda.to_device(np.ascontiguousarray(values), stream=self.stream)
@@ -159,7 +161,7 @@ class Stepped(Chains):
 
     def arguments(self, part: Launch, state: Any, saved: Any) -> tuple[Any, ...]:
         clock, c = self.coefficients(part)
-        return (clock, c, *self.which(part), state, saved, self._given(part))
+        return (clock, c, *self.which(part), state, saved, self._given(part), self.card.table)
 
     def send(self, coefficients: np.ndarray) -> Any:
         """Clocks in float64, coefficients in the state's type."""

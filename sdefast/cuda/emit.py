@@ -37,14 +37,14 @@ def paths_source(step: Step, dtype: str, noise_dtype: str, *, uniform_grid: bool
 
     ``c`` are rows of coefficients, one for all steps of a uniform grid, else one a step, and ``clock`` their clocks in
     float64; ``saves`` the steps after which to save, the first of which may be the start, and at the end a number that
-    no step has. ``given`` normals (draws, n) take the generator's place.
+    no step has. ``given`` normals (draws, n) take the generator's place. ``table`` has the run's constants.
     """
     uniforms = Uniforms(step.n_uniforms, 1 if dtype == "float32" else 2)
     return Paths(_Steps(step, uniform_grid), _draws(step, noise_dtype, given), uniforms).source(*AROUND)
 
 
 #: What the kernel of `paths_source` is given before and after what the kernel of every chain is.
-AROUND = ("clock",), ("given",)
+AROUND = ("clock",), ("given", "table")
 
 
 def _draws(step: Step, noise_dtype: str, given: bool) -> Draws:
@@ -200,13 +200,16 @@ class Paths:
 
 # Observers -----------------------------------------------------------------------------------------------------------
 
+#: How the source of every one begins.
+OBSERVER = "def kernel(p, times, n, x, out, table):"
+
 
 @lru_cache(maxsize=256)
 def observer_source(outputs: tuple[Expr, ...], names: tuple[str, ...], dim: int) -> str:
     """The source of the kernel that evaluates functions at saved times.
 
     ``outputs`` are expressions of ``t``, ``x0``, ... and of the parameters ``names``, in the order of ``p``; ``x`` is
-    (n_times, rows, n), ``out`` (n_times, outputs, n); the grid is (chains, times).
+    (n_times, rows, n), ``out`` (n_times, outputs, n), ``table`` the run's constants; the grid is (chains, times).
     """
     code = Code((f"x{i}" for i in range(dim)), written=_WRITTEN)
     results = code.add(outputs)
@@ -214,7 +217,7 @@ def observer_source(outputs: tuple[Expr, ...], names: tuple[str, ...], dim: int)
     lines += ["time = cuda.blockIdx.y", "t = T(times[time])", *(f"x{i} = x[time, {i}, i]" for i in range(dim))]
     lines += [*code.fixed, *code.once, *code.per_lane]
     lines += [f"out[time, {r}, i] = T({name})" for r, name in enumerate(results)]
-    header = ["def kernel(p, times, n, x, out):", "    i = cuda.blockIdx.x * cuda.blockDim.x + cuda.threadIdx.x"]
+    header = [OBSERVER, "    i = cuda.blockIdx.x * cuda.blockDim.x + cuda.threadIdx.x"]
     constants = [f"{name} = {value}" for value, name in code.constants.items()]
     return "\n".join([*constants, *header, "    if i < n:", *indent(lines, 2), ""])
 

@@ -31,7 +31,8 @@ class PathsProgram(Program):
     @property
     def signature(self) -> Any:
         rows, given = array(self.dtype, 2, "C"), array(self.given_dtype, 2, "C")
-        return types.void(array("float64", 2, "C"), rows, *WHICH, rows, array(self.dtype, 3), given)
+        table = array(self.dtype, 1, "C")
+        return types.void(array("float64", 2, "C"), rows, *WHICH, rows, array(self.dtype, 3), given, table)
 
     def rows_in_memory(self, tile: Tile) -> int:
         """Those of the tile's state."""
@@ -50,7 +51,7 @@ class ObserverProgram(Program):
     @property
     def signature(self) -> Any:
         numbers, state = array("float64", 1, "C"), array(self.dtype, 3)
-        return types.void(numbers, numbers, types.int64, state, state)
+        return types.void(numbers, numbers, types.int64, state, state, array(self.dtype, 1, "C"))
 
 
 def paths(step: Step, dtype: str, noise_dtype: str, uniform_grid: bool, given: bool) -> PathsProgram:

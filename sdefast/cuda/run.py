@@ -59,6 +59,9 @@ class Memory(NamedTuple):
 
 def allocate(whole: Tile, device: Device) -> Memory:
     """Memory for the saved states (n_saves, rows, n_chains) of a run that keeps them: the card's if they fit there."""
+    table = whole.table
+    if table is not None and not (table.ndim == 1 and table.dtype == whole.start.dtype and table.flags.c_contiguous):
+        raise ValueError("a table must be a contiguous one-dimensional array of the state's type")
     if not whole.keep_paths:
         return Memory(None, None, device.number)
     shape = (len(whole.saves), whole.dim, whole.n_chains)
@@ -76,11 +79,10 @@ def _room(whole: Tile, device: Device) -> int:
     """Bytes of the card that the arrays and the data of the kernel leave free."""
     free, kernel = device.free_memory(), _kernel(whole)
     room = free - device.thread_memory(kernel.kernel())
-    if kernel.nbytes > _USABLE * room:
-        raise MemoryError(
-            f"the data need {kernel.nbytes / 2**30:.1f} GiB on the card, {free / 2**30:.1f} GiB are free there"
-        )
-    return max(room - kernel.nbytes, 0)
+    data = kernel.nbytes + (0 if whole.table is None else whole.table.nbytes)
+    if data > _USABLE * room:
+        raise MemoryError(f"the data need {data / 2**30:.1f} GiB on the card, {free / 2**30:.1f} GiB are free there")
+    return max(room - data, 0)
 
 
 def _kernel(whole: Tile) -> ChainKernel:
@@ -97,7 +99,7 @@ class _Run:
     """A tile, its kernels and what they share on the card."""
 
     def __init__(self, whole: Tile, memory: Memory, device: Device, progress: Callable[[int], object] | None) -> None:
-        self.tile, self.memory, self.card = whole, memory, Card(whole.start.dtype, device)
+        self.tile, self.memory, self.card = whole, memory, Card(whole, device)
         self.progress = progress or (lambda done: None)
         self.limits = _Limits.of(whole, int(_USABLE * _room(whole, device) / 4), scratch=memory.device is None)
         self.paths, self.chains = _kernel(whole).kernel(), _kernel(whole).chains(whole, self.card)
@@ -168,7 +170,7 @@ class _Run:
         assert observer is not None
         observed = self.card.new((part.n_saves, observer.count, part.n), self.card.dtype)
         parameters, times = self.card.send(observer.parameters), self.card.send(observer.times[part.saves])
-        arguments = parameters, times, part.n, saved, observed
+        arguments = parameters, times, part.n, saved, observed, self.card.table
         self.card.launch_chains(self.observer, part.n, (part.n_saves,), *arguments)
         return observed
 

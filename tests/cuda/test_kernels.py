@@ -168,7 +168,7 @@ def test_elementary_functions_have_the_bits_of_the_cpu(dtype, machines):
     given = np.array([[x, y]]).astype(dtype)
     out = np.full((1, len(names), len(x)), 7.0, dtype)
     no = np.zeros(1)
-    machines[program][1].run((7, 1), 128, [no, no, np.int64(len(x)), given, out])
+    machines[program][1].run((7, 1), 128, [no, no, np.int64(len(x)), given, out, no.astype(dtype)])
     from sdefast.cuda.functions import functions
 
     space, two = functions(dtype, dtype), ("pow", "min", "max")

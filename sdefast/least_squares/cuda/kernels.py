@@ -15,7 +15,7 @@ from numpy.typing import ArrayLike
 
 from ...cuda.chains import Card, Chains, Launch
 from ...cuda.draws import Given, Normals, Others, Picks, Uniforms, drawn_normals
-from ...cuda.emit import Paths
+from ...cuda.emit import OBSERVER, Paths
 from ...cuda.kernels import WHICH, ObserverProgram
 from ...cuda.programs import Program, array
 from ...engine.tiles import Tile
@@ -208,5 +208,5 @@ def errors_source(dim: int, averaged: bool, dtype: str, rotated: bool) -> str:
             f"    out[time, U({1 + averaged} + a), i] = total",
             "    a += 1",
         ]
-    header = ["def kernel(p, times, n, x, out):", "    i = cuda.blockIdx.x * cuda.blockDim.x + cuda.threadIdx.x"]
+    header = [OBSERVER, "    i = cuda.blockIdx.x * cuda.blockDim.x + cuda.threadIdx.x"]
     return "\n".join(["zero = T(0.0)", *header, "    if i < n:", *indent(lines, 2), ""])
