@@ -9,7 +9,6 @@ import numpy as np
 from numba import cuda
 
 from ..engine.tiles import Tile
-from ..jit.emit import CLOCK
 from . import target
 from .programs import Builtin
 from .statistics import TILE
@@ -164,8 +163,8 @@ class Stepped(Chains):
         return (clock, c, *self.which(part), state, saved, self._given(part), self.card.table)
 
     def send(self, coefficients: np.ndarray) -> Any:
-        """Clocks in float64, coefficients in the state's type."""
-        return self.card.send(coefficients[:, : len(CLOCK)]), self.card.send(coefficients.astype(self.card.dtype))
+        """Coefficients in float64, for what depends on time, and in the state's type."""
+        return self.card.send(coefficients), self.card.send(coefficients.astype(self.card.dtype))
 
     def _given(self, part: Launch) -> Any:
         """Normals that take the generator's place; nothing the kernel reads where there are none."""

@@ -18,8 +18,8 @@ from .draws import Draws, Given, NormalsInArray, Others, Signs, Uniforms, drawn_
 _WRITTEN = {name: sign for name, sign in SIGNS.items() if name not in ("add", "sub", "mul", "div", "neg")}
 
 _TIMES = {
-    "t": "T(add64_(clock[r, 0], mul64_(D({k}), clock[r, 1])))",
-    "elapsed": "T(add64_(sub64_(clock[r, 0], clock[r, 4]), mul64_(D({k}), clock[r, 1])))",
+    "t": "add64_(clock[r, 0], mul64_(D({k}), clock[r, 1]))",
+    "elapsed": "add64_(sub64_(clock[r, 0], clock[r, 4]), mul64_(D({k}), clock[r, 1]))",
 }
 
 #: Steps of up to so many statements stand in the loop several times over, where that saves branches.
@@ -35,7 +35,7 @@ _ARGUMENTS = (
 def paths_source(step: Step, dtype: str, noise_dtype: str, *, uniform_grid: bool, given: bool) -> str:
     """The source of the kernel that takes chains through steps and stores them where they are saved.
 
-    ``c`` are rows of coefficients, one for all steps of a uniform grid, else one a step, and ``clock`` their clocks in
+    ``c`` are rows of coefficients, one for all steps of a uniform grid, else one a step, and ``clock`` the same in
     float64; ``saves`` the steps after which to save, the first of which may be the start, and at the end a number that
     no step has. ``given`` normals (draws, n) take the generator's place. ``table`` has the run's constants.
     """
@@ -112,6 +112,7 @@ class _Steps:
         where = {name: at for at, name in enumerate(CLOCK)}
         where |= {name: first + j for j, name in enumerate(step.constants)}
         clock = [f"{name}_v = c[r, {at}]" for name, at in where.items() if name in self._first.used]
+        clock += [f"{name}_v_d = clock[r, {at}]" for name, at in where.items() if name in self._first.doubles]
         #: what does not depend on the time
         self.fixed = [*clock, *self._first.fixed]
 
@@ -121,7 +122,7 @@ class _Steps:
 
     @property
     def needs_k(self) -> bool:
-        return not self.uniform_grid or not self._first.used.isdisjoint(_TIMES)
+        return not self.uniform_grid or not self._first.doubles.isdisjoint(_TIMES)
 
     def load(self) -> list[str]:
         return [f"{name} = state[{j}, i]" for j, name in enumerate(self.rows)]
@@ -134,7 +135,9 @@ class _Steps:
 
     def setup(self) -> list[str]:
         """Before the first step."""
-        lines = [f"{name} = c[0, {j}]" for j, name in enumerate(self.step.parameters, start=len(CLOCK))]
+        numbered = list(enumerate(self.step.parameters, start=len(CLOCK)))
+        lines = [f"{name} = c[0, {j}]" for j, name in numbered]
+        lines += [f"{name}_d = clock[0, {j}]" for j, name in numbered if name in self._first.doubles]
         return [*lines, "r = 0", *self.fixed] if self.uniform_grid else lines
 
     def lines(self, index: int) -> list[str]:
@@ -146,7 +149,7 @@ class _Steps:
         else:
             code, results, index = self._first, self._results, 0
             again = [f"r = {k} - first_step", *self.fixed]
-        times = [f"{name}_{index} = {_TIMES[name].format(k=k)}" for name in _TIMES if name in code.used]
+        times = [f"{name}_{index} = {_TIMES[name].format(k=k)}" for name in _TIMES if name in code.doubles]
         new = f"{', '.join(self.rows)} = {', '.join(f'T({result})' for result in results)}"
         return [*again, *times, *code.once, *code.per_lane, new]
 
@@ -214,7 +217,8 @@ def observer_source(outputs: tuple[Expr, ...], names: tuple[str, ...], dim: int)
     code = Code((f"x{i}" for i in range(dim)), written=_WRITTEN)
     results = code.add(outputs)
     lines = [f"{name} = T(p[{i}])" for i, name in enumerate(names)]
-    lines += ["time = cuda.blockIdx.y", "t = T(times[time])", *(f"x{i} = x[time, {i}, i]" for i in range(dim))]
+    lines += [f"{name}_d = p[{i}]" for i, name in enumerate(names) if name in code.doubles]
+    lines += ["time = cuda.blockIdx.y", "t = times[time]", *(f"x{i} = x[time, {i}, i]" for i in range(dim))]
     lines += [*code.fixed, *code.once, *code.per_lane]
     lines += [f"out[time, {r}, i] = T({name})" for r, name in enumerate(results)]
     header = [OBSERVER, "    i = cuda.blockIdx.x * cuda.blockDim.x + cuda.threadIdx.x"]

@@ -91,7 +91,7 @@ class _Function(NamedTuple):
 def functions(dtype: str, noise_dtype: str) -> dict[str, Any]:
     """What the source of a kernel calls, by name: arithmetic and functions of ``dtype``, the noise, bits, types."""
     space = {f"{name}_": f for name, f in _numbers(dtype).items()}
-    space |= {f"{name}64_": _numbers("float64")[name] for name in ("add", "sub", "mul", "div")}
+    space |= {f"{name}64_": f for name, f in _numbers("float64").items()}
     space |= {f"{name}_": f for name, f in _words().items()} | _bits(dtype)
     space |= {"uniform_": _draws(dtype)["uniform"]}
     if noise_dtype != "uint32":

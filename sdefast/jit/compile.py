@@ -55,7 +55,8 @@ def _function(program: Program) -> Any:
     from .vector_math import library
 
     space: dict[str, Any] = {f"{name}_": f for name, f in library(program.dtype).items()}
-    space |= {"T": np.dtype(program.dtype).type, **bit_functions(program.dtype, intrinsic)}
+    space |= {f"{name}64_": f for name, f in library("float64").items()}
+    space |= {"T": np.dtype(program.dtype).type, "D": np.float64, **bit_functions(program.dtype, intrinsic)}
     exec(compile(program.source, f"<sdefast {program.kind}>", "exec"), space)
     return space["kernel"]
 

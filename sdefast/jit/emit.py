@@ -1,7 +1,9 @@
 """From expressions to the source of a kernel: straight-line scalar code in a loop over lanes.
 
-What depends on time and parameters alone is computed once a step, the rest for every lane. A product that is added to
-something becomes a fused multiply-add, written out, so that a kernel has the same bits on every machine.
+What depends on time and parameters alone is computed once a step, the rest for every lane. What depends on time is
+computed in float64 there, whatever the state's type, and rounded once: a phase of many periods has no digits left in
+float32. A product that is added to something becomes a fused multiply-add, written out, so that a kernel has the same
+bits on every machine.
 """
 
 from __future__ import annotations
@@ -19,7 +21,7 @@ ROW = 256
 #: What a row of coefficients begins with: step number k begins at time base + k * per_index.
 CLOCK = ("base", "per_index", "h", "root", "start")
 
-#: What moves on with every step, counted in float64.
+#: What moves on with every step, in float64 from the number of the step, in which float32 would stop to count.
 _TIMES = {"t": "c[r]", "elapsed": "(c[r] - c[r + 4])"}
 
 #: Operations that are written with signs.
@@ -57,6 +59,8 @@ class Step:
 class Code:
     """Statements that compute expressions: ``per_lane``; ``once`` for all lanes; of these those ``fixed`` in time.
 
+    What is computed once and depends on time is so in float64, with all that it is made of: of a symbol ``a`` it takes
+    the float64 value ``a_d``, of the times nothing else is there; ``doubles`` are the names of such symbols.
     ``names`` says what symbols that are equal in all lanes are called, ``prefix`` what the statements' own names begin
     with, ``constants`` collects constants and their names, ``signs`` are the lane inputs that are +1 or -1.
     ``written`` has the operations that are written with signs; others are calls of ``add_`` and so on. ``fuses`` says
@@ -74,6 +78,7 @@ class Code:
     once: list[str] = field(default_factory=list)
     per_lane: list[str] = field(default_factory=list)
     _known: dict[Expr, str] = field(default_factory=dict)
+    _doubles: dict[Expr, str] = field(default_factory=dict)
     _varying: dict[Expr, bool] = field(default_factory=dict)
     _moving: dict[Expr, bool] = field(default_factory=dict)
     _uses: Counter[Expr] = field(default_factory=Counter)
@@ -88,20 +93,27 @@ class Code:
         parts = all_parts(gathered)
         absorbed = {id(product) for e in parts for product in self._own_product(e)}
         for e in parts:  # every part after its own parts, so that nothing recurses deeply
-            if id(e) not in absorbed:
+            if self._is_clocked(e):
+                for part in inside_out(e, self._doubles):
+                    self._hold_double(part)
+            elif id(e) not in absorbed:
                 self.hold(e)
         return [self.hold(e) for e in gathered]
 
     def follow(self, first: Code) -> None:
         """Take over from the step before what is equal in all lanes and at all times."""
-        known = first._known.items()
-        shared = {e: name for e, name in known if not first.varies(e) and not first.moves(e)}
-        self._known.update(shared)
+        for known, own in ((first._known, self._known), (first._doubles, self._doubles)):
+            own.update({e: name for e, name in known.items() if not first.varies(e) and not first.moves(e)})
 
     @property
     def used(self) -> frozenset[str]:
-        """Names of the symbols that occur."""
+        """Names of the symbols that occur in the state's type."""
         return frozenset(e.value for e in self._known if e.op == "symbol")
+
+    @property
+    def doubles(self) -> frozenset[str]:
+        """Names of the symbols that occur in float64."""
+        return frozenset(e.value for e in self._doubles if e.op == "symbol")
 
     def varies(self, e: Expr) -> bool:
         """Whether an expression differs between lanes."""
@@ -117,34 +129,55 @@ class Code:
             self._moving[part] = named or any(self._moving[a] for a in part.args)
         return self._moving[e]
 
+    def _is_clocked(self, e: Expr) -> bool:
+        """Whether an expression depends on the time and is equal in all lanes."""
+        return self.moves(e) and not self.varies(e)
+
     def hold(self, e: Expr) -> str:
         """The name that holds an expression."""
         if e not in self._known:
-            if e.op == "symbol":
+            if self._is_clocked(e):
+                double = self._hold_double(e)
+                self._known[e] = double if e.is_boolean else self._new_name()
+                self.once += [] if e.is_boolean else [f"{self._known[e]} = T({double})"]
+            elif e.op == "symbol":
                 self._known[e] = self.names.get(e.value, e.value)
             elif e.op == "constant":
                 self._known[e] = self._constant(e.value)
             else:
-                text = self._text(e)
-                self._known[e] = f"{self.prefix}{len(self._known)}"
-                where = self.per_lane if self.varies(e) else self.once if self.moves(e) else self.fixed
+                text = self._fused(e) or self._text(e, [self.hold(a) for a in e.args])
+                self._known[e] = self._new_name()
+                where = self.per_lane if self.varies(e) else self.fixed
                 where.append(f"{self._known[e]} = {text}")
         return self._known[e]
 
-    def _constant(self, value: float | bool) -> str:
+    def _hold_double(self, e: Expr) -> str:
+        """The name that holds the float64 value of an expression that is equal in all lanes."""
+        if e not in self._doubles:
+            if e.op == "symbol":
+                name = self.names.get(e.value, e.value)
+                self._doubles[e] = name if e.value in _TIMES else f"{name}_d"
+            elif e.op == "constant":
+                self._doubles[e] = self._constant(e.value, "D")
+            else:
+                text = self._text(e, [self._hold_double(a) for a in e.args], "64")
+                self._doubles[e] = self._new_name()
+                (self.once if self.moves(e) else self.fixed).append(f"{self._doubles[e]} = {text}")
+        return self._doubles[e]
+
+    def _new_name(self) -> str:
+        return f"{self.prefix}{len(self._known) + len(self._doubles)}"
+
+    def _constant(self, value: float | bool, kind: str = "T") -> str:
         if isinstance(value, bool):
             return repr(value)
-        literal = f"T({value!r})" if value - value == 0 else f"T('{value!r}')"
+        literal = f"{kind}({value!r})" if value - value == 0 else f"{kind}('{value!r}')"
         return self.constants.setdefault(literal, f"k{len(self.constants)}")
 
-    def _text(self, e: Expr) -> str:
-        fused = self._fused(e)
-        if fused is not None:
-            return fused
-        args = [self.hold(a) for a in e.args]
+    def _text(self, e: Expr, args: list[str], width: str = "") -> str:
         sign = self.written.get(e.op)
         if sign is None:
-            return f"{e.op}_({', '.join(args)})"
+            return f"{e.op}{width}_({', '.join(args)})"
         return f"{args[0]} {sign} {args[1]}" if len(args) == 2 else f"{sign}{args[0]}"
 
     def _fused(self, e: Expr) -> str | None:
@@ -226,13 +259,13 @@ def indent(lines: Iterable[str], depth: int = 1) -> list[str]:
 def stepper_source(step: Step, at_once: int = 1) -> str:
     """The source of a stepper (see csrc/engine/step.hpp): ``at_once`` steps where there are enough, else one."""
     constants: dict[str, str] = {}
-    parameters = [f"{name} = T(c[{i}])" for i, name in enumerate(step.parameters, start=len(CLOCK))]
-    fixed, single = _steps(step, 1, constants)
+    fixed, single, doubles = _steps(step, 1, constants)
+    parameters = _parameter_lines(step.parameters, doubles, "c", len(CLOCK))
     if at_once == 1:
         body = ["for s in range(n_steps):", *indent(fixed + single)]
     else:
         # On a uniform grid what does not depend on time is the same in all steps.
-        ahead, several = _steps(step, at_once, constants)
+        ahead, several, _ = _steps(step, at_once, constants)
         fits = f"stride == 0 and s + {at_once} <= n_steps"
         if step.signs:  # their bits come out of one word
             fits += f" and (first_step + s) % {at_once} == 0"
@@ -251,20 +284,26 @@ def observer_source(outputs: tuple[Expr, ...], names: tuple[str, ...], dim: int)
     results = code.add(outputs)
     lane = [f"x{i} = x[{i * ROW} + l]" for i in range(dim)] + code.per_lane
     lane += [f"out[{r * ROW} + l] = T({name})" for r, name in enumerate(results)]
-    body = ["t = T(time)", *(f"{name} = T(p[{i}])" for i, name in enumerate(names)), *code.fixed, *code.once]
+    body = ["t = time", *_parameter_lines(names, code.doubles, "p"), *code.fixed, *code.once]
     body += ["for l in range(lanes):", *indent(lane)]
     header = "def kernel(p, time, lanes, x, out, table):"
     return "\n".join([*_constant_lines(code.constants), header, *indent(body), ""])
+
+
+def _parameter_lines(names: Sequence[str], doubles: frozenset[str], values: str, first: int = 0) -> list[str]:
+    lines = [f"{name} = T({values}[{i}])" for i, name in enumerate(names, start=first)]
+    return lines + [f"{name}_d = {values}[{i}]" for i, name in enumerate(names, start=first) if name in doubles]
 
 
 def _constant_lines(constants: dict[str, str]) -> list[str]:
     return [f"{name} = {value}" for value, name in constants.items()]
 
 
-def _steps(step: Step, count: int, constants: dict[str, str]) -> tuple[list[str], list[str]]:
+def _steps(step: Step, count: int, constants: dict[str, str]) -> tuple[list[str], list[str], frozenset[str]]:
     """``count`` steps, from step ``s`` of the call on, in one loop over lanes: the state stays in registers.
 
-    Returns what does not depend on the time, and the rest. Several steps have one step size.
+    Returns what does not depend on the time, the rest, and the symbols that are needed in float64. Several steps have
+    one step size.
     """
     rows = range(len(step.outputs))
     mark = "w" if count > 1 else "v"
@@ -282,22 +321,25 @@ def _steps(step: Step, count: int, constants: dict[str, str]) -> tuple[list[str]
             code.follow(first)
         results = code.add(step.outputs)
         if first is None:
-            fixed = [*_clock(step, names, code.used), *code.fixed]
-        for name in (name for name in _TIMES if name in code.used):
-            before.append(f"{name}_{i} = T({_TIMES[name]} + (first_step + s + {i}) * c[r + 1])")
+            fixed = [*_clock(step, names, code), *code.fixed]
+        for name in (name for name in _TIMES if name in code.doubles):
+            before.append(f"{name}_{i} = {_TIMES[name]} + (first_step + s + {i}) * c[r + 1]")
         before += code.once
         first = first or code
         lane += _draws(step, i, count) + code.per_lane
         lane.append(f"{', '.join(f'x{r}' for r in rows)} = {', '.join(results)}")
     lane += [f"x[{i * ROW} + l] = x{i}" for i in rows]
-    return fixed, [*before, "for l in range(lanes):", *indent(lane)]
+    assert first is not None
+    return fixed, [*before, "for l in range(lanes):", *indent(lane)], first.doubles
 
 
-def _clock(step: Step, names: dict[str, str], used: frozenset[str]) -> list[str]:
+def _clock(step: Step, names: dict[str, str], code: Code) -> list[str]:
     """What the row of step s of the coefficients says besides the time, as far as it is used."""
     first = len(CLOCK) + len(step.parameters)
     where = {name: at for at, name in enumerate(CLOCK)} | {name: first + j for j, name in enumerate(step.constants)}
-    return ["r = s * stride", *(f"{names[name]} = T(c[r + {at}])" for name, at in where.items() if name in used)]
+    lines = [f"{names[name]} = T(c[r + {at}])" for name, at in where.items() if name in code.used]
+    lines += [f"{names[name]}_d = c[r + {at}]" for name, at in where.items() if name in code.doubles]
+    return ["r = s * stride", *lines]
 
 
 def _draw_setup(step: Step, count: int) -> tuple[list[str], list[str]]:

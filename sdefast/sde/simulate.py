@@ -126,8 +126,8 @@ def simulate(
         See `sdefast.boundaries`.
     stop_when : callable
         A condition ``f(t, x)``, ``f(t, x, p)`` or ``f(t, x, p, y)``: a path for which it holds at the start or after a
-        step stays as it is; ``run.stop_time`` says when that was. A `sdefast.functionals.first_passage` in the
-        condition also sees what happens between the steps.
+        step stays as it is; ``run.stop_time`` says when that was, rounded to the state's type (float32 knows times near
+        2024 to 1e-4). A `sdefast.functionals.first_passage` in the condition also sees what happens between the steps.
     antithetic : bool
         Simulate paths in pairs driven by opposite noise: path i + n_paths / 2 mirrors path i. Standard errors are
         those of the pairs.

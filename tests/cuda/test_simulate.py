@@ -262,6 +262,26 @@ def test_shards_merge_with_those_of_the_cpu(walk):
     assert np.array_equal(run.x, walk.x.to_numpy())
 
 
+@pytest.mark.parametrize("grid", ["uniform", "given"])
+def test_times_far_from_zero_have_the_bits_of_the_cpu(grid):
+    """A phase of many periods, in float64 on both, and a sum of what it drives."""
+    w, t0, t1, n = 2 * math.pi * 365, 2024.0, 2024.0 + 1 / 1460, 60
+    daily = sf.SDE(lambda t, x, p: p.w * sf.math.cos(p.w * t), lambda t, x, p: 0.1 * sf.math.sin(t), params={"w": w})
+    times = {"t0": t0, "t1": t1, "n_steps": n} if grid == "uniform" else {"times": np.linspace(t0, t1, n + 1)}
+    cpu, gpu = on_both(
+        daily, x0=0.0, n_paths=5, seed=3, dtype="float32", save_at=7, **times,
+        expectations={"sine": lambda t, x, p: sf.math.sin(p.w * t)},
+        functionals={"average": sf.functionals.time_average(lambda t, x: t - 2024)},
+        stop_when=lambda t, x: t > t0 + 0.7 * (t1 - t0),
+    )  # fmt: skip
+    assert_equal_states(cpu, gpu)
+    h = (t1 - t0) / n
+    exact = h * w * np.cos(w * (t0 + h * np.arange(43))).sum()
+    np.testing.assert_allclose(cpu.x[-1], exact, atol=5 * 0.1 * math.sqrt(0.7 * (t1 - t0)))  # there is some noise
+    np.testing.assert_allclose(gpu.expectations["sine"].value, np.sin(w * gpu.t), rtol=1e-7, atol=1e-9)
+    assert np.array_equal(np.asarray(gpu.functionals["average"].values), cpu.functionals["average"].values)
+
+
 # Going on, and what is done with results ------------------------------------------------------------------------------
 
 

@@ -97,7 +97,9 @@ def test_observer_source():
     t, x = symbol("t"), symbol("x0")
     source = emit.observer_source((x * symbol("p_a") + t,), ("p_a",), 1)
     assert "p_a = T(p[0])" in source
-    assert "fma_(p_a, x0, t)" in source
+    assert "t = time" in source  # in float64, rounded once
+    assert "v3 = T(t)" in source
+    assert "fma_(p_a, x0, v3)" in source
 
 
 # The folder ----------------------------------------------------------------------------------------------------------
