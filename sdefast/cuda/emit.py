@@ -20,6 +20,7 @@ _WRITTEN = {name: sign for name, sign in SIGNS.items() if name not in ("add", "s
 _TIMES = {
     "t": "add64_(clock[r, 0], mul64_(D({k}), clock[r, 1]))",
     "elapsed": "add64_(sub64_(clock[r, 0], clock[r, 4]), mul64_(D({k}), clock[r, 1]))",
+    "step": "D({k})",
 }
 
 #: Steps of up to so many statements stand in the loop several times over, where that saves branches.

@@ -22,7 +22,7 @@ ROW = 256
 CLOCK = ("base", "per_index", "h", "root", "start")
 
 #: What moves on with every step, in float64 from the number of the step, in which float32 would stop to count.
-_TIMES = {"t": "c[r]", "elapsed": "(c[r] - c[r + 4])"}
+_TIMES = {"t": "c[r] + {k} * c[r + 1]", "elapsed": "(c[r] - c[r + 4]) + {k} * c[r + 1]", "step": "D({k})"}
 
 #: Operations that are written with signs.
 SIGNS = {
@@ -36,9 +36,9 @@ class Step:
     """One step of a chain as expressions.
 
     ``outputs`` are the new rows of the state, in symbols ``x0``, ``x1``, ... for the old ones, ``z0``, ... for the
-    normals (or signs), ``u0``, ... for the uniforms, ``t``, ``elapsed``, ``h``, ``root`` for the clock. The clock is
-    followed in a row of coefficients by the values of the symbols ``parameters``, which are equal in all rows, and of
-    ``constants``, which depend on the step size.
+    normals (or signs), ``u0``, ... for the uniforms, ``t``, ``elapsed``, ``h``, ``root`` for the clock, ``step`` for
+    the number of the step. The clock is followed in a row of coefficients by the values of the symbols ``parameters``,
+    which are equal in all rows, and of ``constants``, which depend on the step size.
     """
 
     outputs: tuple[Expr, ...]
@@ -323,7 +323,7 @@ def _steps(step: Step, count: int, constants: dict[str, str]) -> tuple[list[str]
         if first is None:
             fixed = [*_clock(step, names, code), *code.fixed]
         for name in (name for name in _TIMES if name in code.doubles):
-            before.append(f"{name}_{i} = {_TIMES[name]} + (first_step + s + {i}) * c[r + 1]")
+            before.append(f"{name}_{i} = " + _TIMES[name].format(k=f"(first_step + s + {i})"))
         before += code.once
         first = first or code
         lane += _draws(step, i, count) + code.per_lane

@@ -61,6 +61,7 @@ class Coupled(Chain):
         at |= {symbol(name): symbol(f"fine_{name}") for name in single.constants}
         for j in range(self.refinement):
             now = {symbol(clock): self._fine_time(j, clock) for clock in ("t", "elapsed")}
+            now[symbol("step")] = as_expr(self.refinement * symbol("step") + j)
             now |= dict(zip(_symbols("x", self.n_single), rows, strict=True))
             now |= dict(zip(_symbols("z", single.n_draws), self._draws(j), strict=True))
             now |= dict(zip(_symbols("u", single.n_uniforms), self._uniforms(j), strict=True))

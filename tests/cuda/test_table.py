@@ -12,10 +12,13 @@ from cards import card, compiled, noted
 import sdefast as sf
 from sdefast.cuda import emit, run, target
 from sdefast.cuda.draws import Normals, Uniforms
-from sdefast.cuda.kernels import ObserverProgram, PathsProgram
+from sdefast.cuda.kernels import ObserverProgram, PathsProgram, paths
 from sdefast.engine.statistics import Layout
 from sdefast.engine.tiles import Draws, Gathered, Observer, Tile
+from sdefast.jit.compile import Program
+from sdefast.jit.emit import stepper_source
 from sdefast.run.where import Where
+from sdefast.trace import as_expr, symbol
 
 TABLE = np.array([0.25, -1.0, 3.0, 0.5])
 
@@ -91,6 +94,29 @@ def test_from_the_ptx():
     machines = compiled(noted(lambda: Where.of("cuda", None, None).run(whole, None)))
     with card(lambda program, grid, block, values: machines[program][1].run(grid, block, values)):
         assert_as_in_numpy(whole)
+
+
+@pytest.mark.parametrize("device", ["cpu", "cuda"])
+@pytest.mark.parametrize("times", [None, 9])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_steps_know_their_number(device, times, dtype):
+    """Also where float32 no longer tells one from the next: x <- x + z + (k mod 2), from step 2^24 - 3 on."""
+    first, n = 2**24 - 3, 9
+    x, z, k = symbol("x0"), symbol("z0"), symbol("step")
+    step = emit.Step((as_expr(x + (k - 2 * sf.math.floor(0.5 * k)) + z),), (), (), 1)
+    if device == "cpu":
+        program = Program("stepper", stepper_source(step, 2), dtype, dtype)
+    else:
+        program = paths(step, dtype, dtype, times is None, False)
+    whole = replace(
+        tile(dtype, None, 5, n, first), kernel=program, observer=None, gathered=(Gathered(ONE),),
+        coefficients=np.zeros((times or 1, 5)),
+    )  # fmt: skip
+    states = np.array(Where.of(device, 1, None).run(whole, None).states)[:, 0]
+    want = [np.full(5, 2.0, dtype)]
+    for j, z in enumerate(sf.noise.normals(3, n, 5, first_draw=first, dtype=dtype).reshape(n, 5)):
+        want.append((want[-1] + np.dtype(dtype).type((first + j) % 2)) + z)
+    assert states.tobytes() == np.array(want).tobytes()
 
 
 @pytest.mark.parametrize("table", [TABLE.astype("float32"), TABLE[::2], TABLE.reshape(2, 2)])

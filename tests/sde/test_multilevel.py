@@ -19,6 +19,7 @@ from sdefast.run.where import Where
 from sdefast.sde import functionals
 from sdefast.sde.coupled import Coupled
 from sdefast.sde.multilevel import Multilevel
+from sdefast.trace import as_expr, evaluate, symbol
 
 estimate = sf.multilevel
 # The module, whose name the function has in the package.
@@ -165,6 +166,18 @@ def test_both_paths_are_plain_ones_under_one_noise(model, method, refinement):
         run = sf.simulate(model, n_steps=n_steps, normals=draws.transpose(0, 2, 1), **options)
         np.testing.assert_allclose(x.T, run.x[-1], rtol=1e-11, atol=1e-12)
     assert np.abs(fine - coarse).max() > 1e-6
+
+
+def test_both_paths_know_the_number_of_their_step():
+    """Coarse step 5 is fine steps 15 to 17."""
+
+    def step(equation, interval, x, z, c):
+        return tuple(as_expr(xi + symbol("step")) for xi in x)
+
+    chain = multilevel._chain(MOVING, lambda t, x: x[0], "euler-maruyama", None, None)
+    outputs = Coupled(chain.sde, replace(chain.scheme, step=step), chain.extras, 3).step.outputs
+    rows = dict.fromkeys((symbol(f"x{i}") for i in range(4)), 0.25)
+    assert [evaluate(e, {**rows, symbol("step"): 5.0}, {}) for e in outputs] == [48.25, 48.25, 5.25, 5.25]
 
 
 def test_fine_paths_are_those_of_the_level_s_seed():
