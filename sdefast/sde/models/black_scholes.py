@@ -86,7 +86,7 @@ class BlackScholes(Model):
 
     def variance(self, t: ArrayLike, x0: ArrayLike) -> laws.Array:
         """Var[X(t)] given X(0) = x0."""
-        return self.covariance(t, t, x0)
+        return laws.unwrap(np.square(self.mean(t, x0)) * np.expm1(self.sigma**2 * laws.elapsed("t", t)))
 
     def covariance(self, s: ArrayLike, t: ArrayLike, x0: ArrayLike) -> laws.Array:
         """Cov[X(s), X(t)] given X(0) = x0."""

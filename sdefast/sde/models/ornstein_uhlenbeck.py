@@ -76,22 +76,26 @@ class OrnsteinUhlenbeck(Model):
         return self._mean_reversion(rate=self.kappa * h, scale=self.sigma * np.sqrt(h))
 
     def _exact(self, h: np.ndarray) -> Step:
-        return self._mean_reversion(rate=-np.expm1(-self.kappa * h), scale=np.sqrt(self.variance(h)))
+        return self._mean_reversion(rate=-np.expm1(-self.kappa * h), scale=np.sqrt(self._variance(h)))
 
     def _mean_reversion(self, rate: np.ndarray, scale: ArrayLike) -> Step:
         return Step("ornstein_uhlenbeck", rows(rate, self.theta, scale))
 
     def mean(self, t: ArrayLike, x0: ArrayLike) -> laws.Array:
         """E[X(t)] given X(0) = x0, for elapsed times ``t``; the shape is that of ``t`` and ``x0`` broadcast."""
-        return laws.unwrap(self.theta + (np.asarray(x0) - self.theta) * np.exp(-self.kappa * np.asarray(t)))
+        decay = np.exp(-self.kappa * laws.elapsed("t", t))
+        return laws.unwrap(self.theta + (checks.array("x0", x0) - self.theta) * decay)
 
     def variance(self, t: ArrayLike, x0: ArrayLike | None = None) -> laws.Array:
         """Var[X(t)] given X(0); it does not depend on the start."""
-        return laws.unwrap(self.sigma**2 * -np.expm1(-2 * self.kappa * np.asarray(t)) / (2 * self.kappa))
+        return laws.unwrap(self._variance(laws.elapsed("t", t)))
+
+    def _variance(self, t: np.ndarray) -> np.ndarray:
+        return np.asarray(self.sigma**2 * -np.expm1(-2 * self.kappa * t) / (2 * self.kappa))
 
     def covariance(self, s: ArrayLike, t: ArrayLike, x0: ArrayLike | None = None) -> laws.Array:
         """Cov[X(s), X(t)] given X(0)."""
-        s, t = np.asarray(s, float), np.asarray(t, float)
+        s, t = laws.elapsed("s", s), laws.elapsed("t", t)
         return laws.unwrap(self.variance(np.minimum(s, t)) * np.exp(-self.kappa * np.abs(t - s)))
 
     def stationary_variance(self, step_size: float | None = None) -> float:
@@ -108,4 +112,5 @@ class OrnsteinUhlenbeck(Model):
 
     def transition(self, t: float, x0: float) -> laws.Distribution:
         """Law of X(t) given X(0) = x0, a frozen normal distribution of `scipy.stats`."""
+        t = laws.random_at(t, self.sigma, "sigma")
         return laws.scipy_stats().norm(self.mean(t, x0), np.sqrt(self.variance(t)))

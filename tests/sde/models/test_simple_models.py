@@ -1,10 +1,22 @@
 """Closed forms of Brownian motion, Black-Scholes, CIR and the double well against independent numerics."""
 
+import inspect
+
 import numpy as np
 import pytest
 from scipy import integrate, stats
 
-from sdefast.sde.models import CIR, BlackScholes, BrownianMotion, DoubleWell, GeometricBrownianMotion, OrnsteinUhlenbeck
+from sdefast.sde.models import (
+    CEV,
+    CIR,
+    BlackScholes,
+    BrownianMotion,
+    DoubleWell,
+    GeometricBrownianMotion,
+    Heston,
+    LinearSDE,
+    OrnsteinUhlenbeck,
+)  # fmt: skip
 
 H = np.array([0.25, 0.01])
 
@@ -177,6 +189,36 @@ def test_double_well_force_is_minus_the_slope_of_the_potential():
 def test_bad_input_is_refused_by_name(make, words):
     with pytest.raises((ValueError, TypeError), match=words):
         make()
+
+
+X0 = {"Heston": (100.0, 0.04), "LinearSDE": [1.0, 0.0]}
+TIMED = [OrnsteinUhlenbeck(), BrownianMotion(), BlackScholes(), CIR(), CEV(), Heston(), LinearSDE(-np.eye(2))]
+
+
+def closed_forms_of_time():
+    """Every closed form of a model, with one of its times given by the caller."""
+    others = {"strike": 90.0, "u": 0.5, "t": 1.0, "s": 1.0}
+    for model in TIMED:
+        others["x0"] = X0.get(type(model).__name__, 1.0)
+        for name, form in inspect.getmembers(model, inspect.ismethod):
+            parameters = [p.name for p in inspect.signature(form).parameters.values() if p.default is p.empty]
+            for time in sorted({"s", "t"} & set(parameters)):
+                if name[0] != "_":
+                    rest = {key: others[key] for key in parameters if key != time}
+                    yield pytest.param(form, time, rest, id=f"{type(model).__name__}-{name}-{time}")
+
+
+@pytest.mark.parametrize(("form", "name", "rest"), list(closed_forms_of_time()))
+def test_every_closed_form_refuses_times_that_are_none(form, name, rest):
+    refused = {-1.0: "must be (at least 0|within|positive)", np.nan: "must be finite", np.inf: "must be finite"}
+    for wrong, words in refused.items():
+        with pytest.raises(ValueError, match=f"^{name} {words}"):
+            form(**{name: wrong, **rest})
+    form(**{name: 0.5, **rest})
+
+
+def test_there_are_as_many_closed_forms_as_were_counted():
+    assert len(list(closed_forms_of_time())) == 36
 
 
 def test_models_are_values():
