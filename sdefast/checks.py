@@ -7,6 +7,7 @@ import keyword
 import math
 import operator
 from collections.abc import Iterable
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -31,6 +32,7 @@ def flag(name: str, value: Any) -> bool:
 
 def count(name: str, value: Any, *, least: int = 1, most: int = 2**62) -> int:
     """An integer between ``least`` and ``most``; numpy integers are welcome, bools and floats are not."""
+    refuse_loss(name, value)
     try:
         if isinstance(value, (bool, np.bool_)):
             raise TypeError
@@ -46,6 +48,7 @@ def real(name: str, value: Any, *, positive: bool = False, least: float = -math.
     """A finite real number, optionally positive or within [``least``, ``most``]."""
     if isinstance(value, (str, bytes)) or (isinstance(value, np.ndarray) and value.ndim > 0):
         raise TypeError(f"{name} must be a real number, got {value!r}")
+    refuse_loss(name, value)
     try:
         number = float(value)
     except (TypeError, ValueError):
@@ -63,6 +66,7 @@ def real(name: str, value: Any, *, positive: bool = False, least: float = -math.
 
 def array(name: str, value: Any, *, shape: tuple[int | None, ...] | None = None) -> np.ndarray:
     """A finite float64 array, optionally of a given shape (None matches any length)."""
+    refuse_loss(name, value)
     try:
         given = np.asarray(on_host(name, value))
     except ValueError:  # ragged
@@ -78,6 +82,46 @@ def array(name: str, value: Any, *, shape: tuple[int | None, ...] | None = None)
     if not np.isfinite(result).all():
         raise ValueError(f"{name} must be finite, got {value!r}")
     return result
+
+
+#: types of which no value has a mask or a gradient
+_PLAIN = frozenset((float, int, bool, str, np.ndarray, np.float64, np.float32, np.int64, type(None)))
+
+_LISTS = frozenset((list, tuple))
+
+#: axes that an array of numpy can have
+_DEEPEST = 64
+
+
+def refuse_loss(name: str, value: Any) -> None:
+    """ValueError for what numbers alone would lose without a word: masked entries, and gradients that are followed."""
+    kind = type(value)
+    if kind in _PLAIN:
+        return
+    if kind in _LISTS:
+        _refuse_loss_within(name, value)
+    elif isinstance(value, np.ndarray):  # a class derived from it
+        if isinstance(value, np.ma.MaskedArray) and np.ma.getmaskarray(value).any():
+            raise ValueError(
+                f"{name} must have no masked entries, whose values would be used: fill them, or leave them out"
+            )
+    elif getattr(value, "requires_grad", False):
+        raise ValueError(f"{name} requires a gradient, which sdefast does not follow: pass {name}.detach()")
+
+
+def _refuse_loss_within(name: str, values: list[Any] | tuple[Any, ...], deepest: int = _DEEPEST) -> None:
+    """The same for what lists hold; lists of lists alone are looked through at the speed of C."""
+    kinds = set(map(type, values))
+    while kinds and kinds <= _LISTS and deepest > 0:
+        values, deepest = list(chain.from_iterable(values)), deepest - 1
+        kinds = set(map(type, values))
+    if kinds <= _PLAIN:
+        return
+    for value in values:
+        if type(value) not in _LISTS:
+            refuse_loss(name, value)
+        elif deepest > 0:
+            _refuse_loss_within(name, value, deepest - 1)
 
 
 def on_host(name: str, value: Any) -> Any:

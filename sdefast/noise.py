@@ -214,7 +214,7 @@ def brownian(
     dim = checks.count("dim", dim)
     n_steps = len(grid) - 1
     first_step = checks.count("first_step", first_step, least=0, most=_MOST // dim)
-    kind = checks.dtype("dtype", dtype)
+    kind, differences = checks.dtype("dtype", dtype), checks.flag("increments", increments)
     seed, first_chain, first_draw, out = _empty(
         seed, (n_steps + 1) * dim, n_chains, first_step * dim, first_chain, kind
     )
@@ -222,7 +222,7 @@ def brownian(
     path[0] = 0
     _fill(_core.normals, seed, first_chain, first_draw, out[dim:])
     path[1:] *= np.sqrt(np.diff(grid))[:, None, None].astype(kind)
-    if increments:
+    if differences:
         return path[1:].transpose(0, 2, 1)
     np.cumsum(path, axis=0, out=path)
     return path.transpose(0, 2, 1)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 import numpy as np
 
+from .. import checks
 from ..engine.parts import ONE
 from ..engine.statistics import Layout, Nodes
 from ..engine.tiles import BLOCK
@@ -204,7 +205,7 @@ class Result:
 
         NaN where a quantile lies outside the bins.
         """
-        wanted = np.asarray(q, float)
+        wanted = checks.array("q", q)
         if not ((wanted >= 0) & (wanted <= 1)).all():
             raise ValueError(f"q must be within [0, 1], got {q!r}")
         edges, counts = self.histogram_edges, self._all_counts

@@ -7,8 +7,6 @@ from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from typing import Any
 
-import numpy as np
-
 from .. import checks
 from ..engine.parts import MOST
 from ..run import options
@@ -107,10 +105,8 @@ def checked_extras(model: Model, chain: dict[str, Any], expectations: Any, contr
     stop_when = chain["stop_when"]
     if stop_when is not None and not callable(stop_when):
         raise TypeError(f"stop_when must be a function of (t, x), got {stop_when!r}")
-    antithetic = chain["antithetic"]
-    if antithetic is not None and not isinstance(antithetic, (bool, np.bool_)):
-        raise TypeError(f"antithetic must be True or False, got {antithetic!r}")
-    extras = Extras(boundaries, tuple(functionals.items()), stop_when, bool(antithetic))
+    antithetic = chain["antithetic"] is not None and checks.flag("antithetic", chain["antithetic"])
+    extras = Extras(boundaries, tuple(functionals.items()), stop_when, antithetic)
     return with_expectations(extras, expectations, controls)
 
 

@@ -131,6 +131,10 @@ class _Extreme(_OfPath):
 
     _sign: ClassVar[int] = 1
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        object.__setattr__(self, "bridge", checks.flag("bridge", self.bridge))
+
     @property
     def uniforms(self) -> tuple[tuple[int, int], ...]:
         return ((self.of, self._sign),) if self.bridge and not callable(self.of) else ()
@@ -181,6 +185,7 @@ class FirstPassage(_OfPath):
     def __post_init__(self) -> None:
         super().__post_init__()
         object.__setattr__(self, "level", checks.real("level", self.level))
+        object.__setattr__(self, "bridge", checks.flag("bridge", self.bridge))
 
     @property
     def uniforms(self) -> tuple[tuple[int, int], ...]:

@@ -290,9 +290,8 @@ def multilevel(
         checks.real("accuracy", accuracy, positive=True), checks.count("n_initial", n_initial, least=2, most=2**40),
         most, checks.real("max_cost", max_cost, positive=True),
     )  # fmt: skip
-    if not isinstance(progress, (bool, np.bool_)):
-        raise TypeError(f"progress must be True or False, got {progress!r}")
-    with progress_bar(bool(progress), type(model).__name__, None, "path-step") as bar:
+    shown = checks.flag("progress", progress)
+    with progress_bar(shown, type(model).__name__, None, "path-step") as bar:
         samplers = _estimate(problem, target, _How(where, bar))
     result = _result(problem, target, [s.level() for s in samplers], started)
     _warn(result)

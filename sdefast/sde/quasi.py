@@ -119,8 +119,7 @@ def _times(n_steps_or_times: Any) -> np.ndarray:
 
 
 def _check(n_steps: int, n: int, m: int, bridge: Any) -> None:
-    if not isinstance(bridge, (bool, np.bool_)):
-        raise TypeError(f"bridge must be True or False, got {bridge!r}")
+    checks.flag("bridge", bridge)
     if n_steps * m > MOST_DIMENSIONS:
         raise ValueError(
             f"n_steps is too large: {n_steps} steps with {m} normals each are {n_steps * m} dimensions, of which "

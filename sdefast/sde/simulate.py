@@ -180,7 +180,7 @@ def simulate(
         raise TypeError(f"model must be a model such as sdefast.OrnsteinUhlenbeck(), got {model!r}")
     where = Where.of(device, threads, executor)
     wanted = _Wanted(
-        save_at, _flag("paths", paths), _layout_options(moments, extremes, covariance), options.histogram(histogram),
+        save_at, checks.flag("paths", paths), _layout_options(moments, extremes, covariance), options.histogram(histogram),
         options.named_functions("expectations", expectations), checked_controls(controls),
         where.gpu is None,
     )  # fmt: skip
@@ -198,7 +198,7 @@ def simulate(
         settings, start = _continued(model, resume, {**numbers, **chain, "t0": t0, "t1": t1}, n_steps, times, wanted)
     draws = None if normals is None else _given(normals, settings)
     settings = settings if draws is None else replace(settings, given_normals=True)
-    result = _run(settings, start, draws, where, _flag("progress", progress), started)
+    result = _run(settings, start, draws, where, checks.flag("progress", progress), started)
     _warn_of_nonfinite(result)
     if settings.extras.expectations:
         _warn_of_expectations(result)
@@ -221,10 +221,7 @@ _LayoutOptions = tuple["int | None", bool, bool]
 
 
 def _layout_options(moments: Any, extremes: Any, covariance: Any) -> _LayoutOptions:
-    for name, value in (("extremes", extremes), ("covariance", covariance)):
-        if not isinstance(value, (bool, np.bool_)):
-            raise TypeError(f"{name} must be True or False, got {value!r}")
-    return options.moments(moments), bool(extremes), bool(covariance)
+    return options.moments(moments), checks.flag("extremes", extremes), checks.flag("covariance", covariance)
 
 
 def _layout(dim: int, options: _LayoutOptions, n_saves: int, n_steps: int) -> Layout:
@@ -323,12 +320,6 @@ def _given(normals: Any, s: Settings) -> np.ndarray:
     if z.shape != shape:
         raise ValueError(f"normals must have shape {shape}, got {z.shape}")
     return np.ascontiguousarray(z.transpose(0, 2, 1).reshape(-1, s.n_chains), s.noise_dtype)
-
-
-def _flag(name: str, value: Any) -> bool:
-    if not isinstance(value, (bool, np.bool_)):
-        raise TypeError(f"{name} must be True or False, got {value!r}")
-    return bool(value)
 
 
 def _run(

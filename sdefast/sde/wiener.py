@@ -613,6 +613,7 @@ def _evaluate(integrand: Integrand, t: np.ndarray | None, x: np.ndarray, shape: 
         if t is not None:
             raise
         raise TypeError(f"integrand failed, and t is None without times=: pass them if it needs t ({error})") from error
+    checks.refuse_loss("what integrand returns", result)
     values = np.asarray(result)
     if values.dtype.kind not in "iuf":
         raise TypeError(f"integrand must return an array of real numbers, got {result!r}")
@@ -638,9 +639,7 @@ def _repeated(values: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
 
 
 def _sum(values: np.ndarray, steps: np.ndarray, running: Any) -> np.ndarray:
-    if not isinstance(running, (bool, np.bool_)):
-        raise TypeError(f"running must be True or False, got {running!r}")
-    if not running:
+    if not checks.flag("running", running):
         final: np.ndarray = np.einsum("kpj,kpj->p", values, steps)
         return final
     return _cumulated(np.einsum("kpj,kpj->kp", values, steps))

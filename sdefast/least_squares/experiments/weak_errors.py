@@ -158,16 +158,15 @@ def checked(
     counts = [n_runs] * n_sizes if np.ndim(n_runs) == 0 else list(n_runs)
     if len(counts) != n_sizes:
         raise ValueError(f"n_runs must be a number or one for each of the {n_sizes} step sizes, got {len(counts)}")
-    if not isinstance(variance_reduction, (bool, np.bool_)):
-        raise TypeError(f"variance_reduction must be True or False, got {variance_reduction!r}")
+    reduction = checks.flag("variance_reduction", variance_reduction)
     if sgd_options is not None and not isinstance(sgd_options, Mapping):
         raise TypeError(f"sgd_options must be a mapping of names to values, got {sgd_options!r}")
-    if sgd_options and variance_reduction:
+    if sgd_options and reduction:
         raise ValueError("sgd_options are for variance_reduction=False, whose runs of SGD are those of sgd")
     return Simulated(
         np.array([checks.count("n_runs", n, least=2, most=2**52) for n in counts]),
         secrets.randbits(64) if seed is None else checks.seed("seed", seed),
-        bool(variance_reduction), checks.count("substeps", substeps, most=2**20), dict(sgd_options or {}),
+        reduction, checks.count("substeps", substeps, most=2**20), dict(sgd_options or {}),
         checks.types(dtype, None)[0].name, device, threads, executor,
     )  # fmt: skip
 

@@ -239,6 +239,7 @@ class ExactLaws:
         sdefast.least_squares.constant_noise_covariance : the Lyapunov equation of a constant noise.
         """
         steps, batch_size = constant_steps(step_size, self.dim), checks.count("batch_size", batch_size)
+        continuous = checks.flag("continuous", continuous)
         C = thresholds.stationary_covariance(self._moments, steps, batch_size, continuous)
         if C is None:
             limit = f" {self.mean_square_threshold(batch_size, continuous):g}" if len(steps) == 1 else ""
@@ -264,7 +265,7 @@ class ExactLaws:
         If ``continuous``, that of the first-order modified equation, 2 B / (d + 1); infinite if there is none.
         """
         batch_size = checks.count("batch_size", batch_size)
-        return thresholds.mean_square_threshold(self._moments, batch_size, continuous)
+        return thresholds.mean_square_threshold(self._moments, batch_size, checks.flag("continuous", continuous))
 
     def almost_sure_threshold(self) -> float:
         """The step size below which almost every run stays stable, for Gaussian inputs with H = c I and batch size 1.

@@ -60,6 +60,7 @@ def two_temperature_variances(
     >>> two_temperature_variances(0.5, [1.0, 3.0], continuous=True)
     array([0.25, 2.25])
     """
+    continuous = checks.flag("continuous", continuous)
     eta = laws.bounded("step_size", step_size, positive=True)
     s = laws.bounded("noise_std", noise_std, least=0.0)
     h = laws.bounded("curvature", curvature, positive=True)

@@ -33,6 +33,7 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import ArrayLike
 
+from ... import checks
 from ..schedule import constant_steps
 from .moments import Moments, Spectrum, hessian_and_noise, largest_row
 
@@ -203,6 +204,7 @@ def constant_noise_covariance(
     array([[0.75, 0.  ],
            [0.  , 1.  ]])
     """
+    continuous = checks.flag("continuous", continuous)
     H, Sigma = hessian_and_noise(H, Sigma)
     root = np.sqrt(constant_steps(step_size, len(H)) * np.ones(len(H)))
     # theta = diag(eta)^{1/2} psi has step size 1, Hessian and noise scaled on both sides.

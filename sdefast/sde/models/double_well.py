@@ -73,10 +73,12 @@ class DoubleWell(Model):
 
     def potential(self, x: ArrayLike) -> laws.Array:
         """V(x)."""
+        checks.refuse_loss("x", x)
         return laws.unwrap(self.barrier * ((np.asarray(x) / self.width) ** 2 - 1) ** 2)
 
     def force(self, x: ArrayLike) -> laws.Array:
         """-V'(x), which is the drift."""
+        checks.refuse_loss("x", x)
         y = np.asarray(x) / self.width
         return laws.unwrap(4 * self.barrier / self.width * y * (1 - y**2))
 

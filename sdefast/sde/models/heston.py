@@ -156,6 +156,7 @@ class Heston(Model):
         ``u``, ``t`` and ``x0[..., 0]`` broadcast. For complex ``u`` the expectation must be finite.
         """
         t, (price, variance) = laws.elapsed("t", t), _split(x0)
+        checks.refuse_loss("u", u)
         u = np.asarray(u, dtype=complex)
         C, D = self._exponents(u, t)
         return np.asarray(np.exp(1j * u * (np.log(price) + self.mu * t) + C + D * variance))

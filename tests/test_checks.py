@@ -1,0 +1,163 @@
+"""The checks that every public call shares: flags, masks and gradients."""
+
+import inspect
+import warnings
+
+import numpy as np
+import pytest
+
+import sdefast as sf
+from sdefast import checks, functionals, least_squares, noise, quasi, wiener
+from sdefast.sde.multilevel import multilevel
+
+OU = sf.OrnsteinUhlenbeck()
+PROBLEM = sf.LeastSquares(theta_star=[0.5, -0.5], noise_std=0.1)
+SMALL = {"x0": 1.0, "t1": 1.0, "n_steps": 4, "n_paths": 4, "seed": 1}
+FIT = {"step_size": 0.1, "n_steps": 4, "n_runs": 4, "seed": 1}
+DW, PATH = np.ones((2, 1, 1)), np.ones((3, 1, 1))
+
+
+def simulate(**options):
+    return sf.simulate(OU, **{**SMALL, **options})
+
+
+def weak_errors(**options):
+    return sf.compare(PROBLEM, **FIT).weak_errors([0.1, 0.05], n_runs=4, seed=1, **options)
+
+
+#: every flag that a user may set: the function that owns it, the flag's name, and a call with its value
+FLAGS = [
+    (sf.simulate, "paths", lambda v: simulate(paths=v)),
+    (sf.simulate, "extremes", lambda v: simulate(extremes=v)),
+    (sf.simulate, "covariance", lambda v: simulate(covariance=v)),
+    (sf.simulate, "antithetic", lambda v: simulate(antithetic=v)),
+    (sf.simulate, "progress", lambda v: simulate(progress=v)),
+    (multilevel, "progress", lambda v: multilevel(OU, lambda t, x: x[0], x0=1.0, t1=1.0, accuracy=1.0, progress=v)),
+    (quasi.quasi_monte_carlo, "bridge", lambda v: quasi.quasi_monte_carlo(
+        OU, expectations={"x": lambda t, x: x[0]}, bridge=v, **SMALL)),
+    (quasi.sobol_normals, "bridge", lambda v: quasi.sobol_normals(2, 4, seed=1, bridge=v)),
+    (functionals.running_max, "bridge", lambda v: functionals.running_max(bridge=v)),
+    (functionals.running_min, "bridge", lambda v: functionals.running_min(bridge=v)),
+    (functionals.first_passage, "bridge", lambda v: functionals.first_passage(1.0, bridge=v)),
+    (wiener.ito_integral, "running", lambda v: wiener.ito_integral(PATH, None, DW, running=v)),
+    (wiener.stratonovich_integral, "running", lambda v: wiener.stratonovich_integral(
+        PATH, None, DW, rule="trapezoid", running=v)),
+    (noise.brownian, "increments", lambda v: noise.brownian(1, [0.0, 1.0], increments=v)),
+    (sf.sgd, "reduced", lambda v: sf.sgd(PROBLEM, reduced=v, **FIT)),
+    (sf.sgd, "covariance", lambda v: sf.sgd(PROBLEM, covariance=v, **FIT)),
+    (sf.sgd, "progress", lambda v: sf.sgd(PROBLEM, progress=v, **FIT)),
+    (sf.noisy_gd, "progress", lambda v: sf.noisy_gd(PROBLEM, progress=v, **FIT)),
+    (sf.LeastSquares.stationary_covariance, "continuous", lambda v: PROBLEM.stationary_covariance(0.1, continuous=v)),
+    (sf.LeastSquares.mean_square_threshold, "continuous", lambda v: PROBLEM.mean_square_threshold(continuous=v)),
+    (least_squares.constant_noise_covariance, "continuous", lambda v: least_squares.constant_noise_covariance(
+        np.eye(2), np.eye(2), 0.1, continuous=v)),
+    (least_squares.two_temperature_variances, "continuous", lambda v: least_squares.two_temperature_variances(
+        0.1, 1.0, continuous=v)),
+    (sf.Comparison.weak_errors, "variance_reduction", lambda v: weak_errors(variance_reduction=v)),
+]  # fmt: skip
+
+NAMES = [f"{function.__qualname__}-{name}" for function, name, _ in FLAGS]
+
+
+@pytest.mark.parametrize(("function", "name", "call"), FLAGS, ids=NAMES)
+def test_flags_are_true_or_false_and_nothing_that_is_only_taken_for_it(function, name, call):
+    for wrong in ("False", "no", "", 0, 1, 1.0, [], [True], np.array([True])):
+        with pytest.raises(TypeError, match=rf"^{name} must be True or False, got "):
+            call(wrong)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # few runs are warned of
+        for right in (True, False, np.True_, np.False_):
+            call(right)
+
+
+def test_no_flag_is_missing_above():
+    listed = {(function.__qualname__, name) for function, name, _ in FLAGS}
+    modules = (sf, functionals, quasi, wiener, noise, least_squares, sf.boundaries, sf.gibbs)
+    public = [getattr(module, name) for module in modules for name in getattr(module, "__all__", dir(module))]
+    kinds = [value for value in public if inspect.isclass(value) and value.__module__.startswith("sdefast")]
+    methods = [m for kind in kinds for name, m in inspect.getmembers(kind, inspect.isfunction) if name[0] != "_"]
+    functions = [f for f in public if inspect.isfunction(f) and f.__module__.startswith("sdefast")]
+    found = {
+        (f.__qualname__, p.name)
+        for f in functions + methods
+        for p in inspect.signature(f).parameters.values()
+        if "bool" in str(p.annotation) or isinstance(p.default, bool)
+    }
+    assert found <= listed
+
+
+MASKED = np.ma.array([1.0, 99.0], mask=[False, True])
+
+
+@pytest.mark.parametrize(
+    ("name", "call"),
+    [
+        ("value", lambda v: checks.array("value", v)),
+        ("theta0", lambda v: sf.sgd(PROBLEM, theta0=v, **FIT)),
+        ("theta0", lambda v: PROBLEM.expected_error(step_size=0.1, n_steps=4, theta0=v)),
+        ("theta_star", lambda v: sf.LeastSquares(theta_star=v, noise_std=0.1)),
+        ("y of data", lambda v: sf.LeastSquares(data=(np.eye(2), v))),
+        ("x0", lambda v: sf.simulate(sf.BrownianMotion(), x0=v, t1=1.0, n_steps=4, n_paths=2, seed=1)),
+        ("times", lambda v: simulate(times=v, t1=None, n_steps=None)),
+        ("save_at", lambda v: simulate(save_at=v)),
+        ("normals", lambda v: simulate(n_steps=1, n_paths=2, normals=v.reshape(1, 2))),
+        ("t", lambda v: OU.variance(v)),
+        ("x0", lambda v: OU.mean(1.0, v)),
+        ("strike", lambda v: sf.BlackScholes().call_price(v, 1.0, 100.0)),
+        ("x", lambda v: sf.DoubleWell().potential(v)),
+        ("u", lambda v: sf.Heston().characteristic_function(v, 1.0, (100.0, 0.04))),
+        ("dw", lambda v: wiener.path(v.reshape(2, 1, 1))),
+        (
+            "what integrand returns",
+            lambda v: wiener.ito_integral(lambda t, x: v.reshape(2, 1, 1), PATH, DW),
+        ),
+        ("q", lambda v: simulate(histogram=(-4, 4, 8)).quantile(v / 100)),
+        ("exp", lambda v: sf.math.exp(v)),
+    ],
+)
+def test_masked_entries_are_refused(name, call):
+    with pytest.raises(ValueError, match=rf"^{name} must have no masked entries"):
+        call(MASKED)
+
+
+def test_masks_are_found_in_lists_and_scalars_and_masks_of_nothing_are_welcome():
+    for hidden in (
+        [MASKED, MASKED],
+        [[1.0, np.ma.masked]],
+        ([1.0, 2.0], MASKED),
+        np.ma.masked,
+        np.ma.array(1.0, mask=True),
+    ):
+        with pytest.raises(ValueError, match=r"^value must have no masked entries"):
+            checks.array("value", hidden)
+    with pytest.raises(ValueError, match=r"^value must have no masked entries"):
+        checks.real("value", np.ma.array(3.0, mask=True))
+    with pytest.raises(ValueError, match=r"^value must have no masked entries"):
+        checks.count("value", np.ma.array(3, mask=True))
+    clear = checks.array("value", np.ma.array([1.0, 99.0], mask=False))
+    assert type(clear) is np.ndarray
+    assert clear.tolist() == [1.0, 99.0]
+    assert checks.array("value", [np.ma.array([1.0, 2.0]), (3, 4)]).tolist() == [[1.0, 2.0], [3.0, 4.0]]
+
+
+def test_lists_that_hold_themselves_are_refused():
+    endless = [1.0]
+    endless.append(endless)
+    with pytest.raises(TypeError, match="value must be an array of real numbers"):
+        checks.array("value", endless)
+
+
+def test_tensors_that_are_followed_by_a_gradient_are_refused():
+    torch = pytest.importorskip("torch")
+    x = torch.tensor([1.0, 2.0], dtype=torch.float64, requires_grad=True)
+    for call in (
+        lambda v: sf.simulate(sf.BrownianMotion(), x0=v, t1=1.0, n_steps=4, n_paths=2, seed=1),
+        lambda v: sf.simulate(sf.BrownianMotion(), x0=list(v), t1=1.0, n_steps=4, n_paths=2, seed=1),
+        lambda v: sf.simulate(sf.BrownianMotion(), x0=v[0], t1=1.0, n_steps=4, n_paths=2, seed=1),
+    ):
+        with pytest.raises(ValueError, match=r"^x0 requires a gradient, .* pass x0\.detach\(\)"):
+            call(x)
+        assert call(x.detach()).x.shape == (1, 2, 1)
+    with pytest.raises(ValueError, match=r"^kappa requires a gradient, .* pass kappa\.detach\(\)"):
+        sf.OrnsteinUhlenbeck(kappa=x[0])
+    assert sf.OrnsteinUhlenbeck(kappa=x.detach()[0]).kappa == 1.0
