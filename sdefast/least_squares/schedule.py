@@ -197,9 +197,9 @@ class Schedule:
         steps = np.asarray(self(np.arange(iterations.start, iterations.stop)))
         bad = np.flatnonzero(~((steps > 0) & np.isfinite(steps)))
         if len(bad):
-            raise ValueError(
-                f"step_size must be positive and finite, but {self} is {steps[bad[0]]:g} at t = {iterations[bad[0]] + 1}"
-            )
+            first = int(bad[0])
+            at = f"{steps[first]:g} at t = {iterations[first] + 1}"
+            raise ValueError(f"step_size must be positive and finite, but {self} is {at}")
         return steps
 
     def __str__(self) -> str:

@@ -180,9 +180,9 @@ def simulate(
         raise TypeError(f"model must be a model such as sdefast.OrnsteinUhlenbeck(), got {model!r}")
     where = Where.of(device, threads, executor)
     wanted = _Wanted(
-        save_at, checks.flag("paths", paths), _layout_options(moments, extremes, covariance), options.histogram(histogram),
-        options.named_functions("expectations", expectations), checked_controls(controls),
-        where.gpu is None,
+        save_at, checks.flag("paths", paths), _layout_options(moments, extremes, covariance),
+        options.histogram(histogram), options.named_functions("expectations", expectations),
+        checked_controls(controls), where.gpu is None,
     )  # fmt: skip
     chain = {
         "method": method, "functionals": functionals, "boundary": boundary, "stop_when": stop_when,
