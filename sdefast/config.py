@@ -16,6 +16,7 @@ def config() -> dict[str, Any]:
 
     from .jit import cache
 
+    kernels = cache.folder()
     return {
         "sdefast": importlib.metadata.version("sdefast"),
         "python": platform.python_version(),
@@ -26,7 +27,7 @@ def config() -> dict[str, Any]:
         "instruction sets available": ", ".join(_core.isas),
         "threads": resources.available_threads(),
         "memory available": _gibibytes(resources.available_memory()),
-        "kernel cache": str(cache.folder() or "off"),
+        "kernel cache": cache.printable(kernels) if kernels else "off",
         "compiled steps": ", ".join(_core.steps),
         "cuda": _cuda(),
     }
@@ -48,7 +49,8 @@ def show_config() -> None:
 
     The instruction set is the widest that the machine supports; the environment variable ``SDEFAST_ISA``
     (``baseline``, ``x86-64-v3`` or ``x86-64-v4``), read at import, forces one. Results do not depend on it. Kernels
-    compiled for user SDEs are kept in the kernel cache, a folder that ``SDEFAST_CACHE_DIR`` chooses.
+    compiled for user SDEs are kept in the kernel cache, a folder that ``SDEFAST_CACHE_DIR`` chooses
+    (empty: none), of at most ``SDEFAST_CACHE_SIZE`` MiB (128).
 
     Examples
     --------

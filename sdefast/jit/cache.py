@@ -1,112 +1,253 @@
 """Compiled kernels on disk, so that a process does not compile again what another one has.
 
 A kernel is kept as the object code that numba made, under a hash of all that it depends on: its source, the versions of
-the compiler and of this package's own code, the processor. Loading one takes a millisecond and does not import numba.
-The folder is that of the environment variable ``SDEFAST_CACHE_DIR`` if it is set (empty: keep nothing), else the
-user's cache folder. A folder that cannot be written to is no error, only slower.
+the compiler and of this package's own code, the processor, numba's settings. Loading one takes a millisecond and does
+not import numba. The folder is that of the environment variable ``SDEFAST_CACHE_DIR`` if it is set (empty: keep
+nothing), else the user's cache folder. A folder that cannot be written to is no error, only slower.
+
+What lies there is run as native code. So the folder is made for its user alone, and nothing is taken from a folder or a
+file that belongs to somebody else than this user or root, or that others may write to. The folders above need no look:
+who may write to them can put another folder in this one's place, but none that passes. A link to a folder may be
+followed if it is this user's or root's; a kernel must not be a link.
+
+At most ``SDEFAST_CACHE_SIZE`` MiB (128) are kept: past that, kernels go that were not used for the longest time.
 """
 
 from __future__ import annotations
 
 import hashlib
+import math
 import os
+import platform
+import stat
 import sys
 import tempfile
+import time
+import warnings
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from typing import Any
 
-_HEADER = b"sdefast kernel 1\n"
+from .objects import Loaded, is_whole
+
+_HEADER = b"sdefast kernel 2\n"
+_ENDING = ".kernel"
+_UNFINISHED = ".unfinished"
+_LARGEST = 2**26  # bytes of a kernel; twenty components that all act on one another have a hundredth of it
+_HOUR = 3600.0
 
 
 def folder() -> Path | None:
     """Where kernels are kept; None for nowhere."""
-    given = os.environ.get("SDEFAST_CACHE_DIR")
-    if given is not None:
-        return Path(given) if given else None
+    try:
+        given = os.environ.get("SDEFAST_CACHE_DIR")
+        if given is not None:
+            return Path(given).expanduser() if given else None
+        base = _users_folder()
+    except RuntimeError:  # there is no home
+        return None
+    return base / "sdefast" if base.is_absolute() else None
+
+
+def _users_folder() -> Path:
     if sys.platform == "win32":
-        base = Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local")
-    elif sys.platform == "darwin":
-        base = Path.home() / "Library" / "Caches"
-    else:
-        base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    return base / "sdefast"
+        return Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local")
+    if os.environ.get("HOME") == "":  # the root folder, for `Path.home`
+        raise RuntimeError("there is no home")
+    if sys.platform == "darwin":
+        return Path.home() / "Library" / "Caches"
+    base = Path(os.environ.get("XDG_CACHE_HOME", ""))
+    return base if base.is_absolute() else Path.home() / ".cache"  # that standard ignores relative ones
+
+
+def limit() -> float:
+    """How many bytes are kept."""
+    given = os.environ.get("SDEFAST_CACHE_SIZE") or "128"
+    try:
+        size = float(given)
+    except ValueError:
+        size = math.nan
+    if not size >= 0:
+        raise ValueError(f"the environment variable SDEFAST_CACHE_SIZE is {given!r}; allowed are MiB, 0 or more")
+    return size * 2**20
+
+
+# What a kernel depends on ---------------------------------------------------------------------------------------------
 
 
 @cache
 def _surroundings() -> bytes:
-    """What a kernel depends on besides its source."""
+    """What a kernel depends on besides its source and numba's settings."""
     import importlib.metadata
 
     import llvmlite.binding as llvm
 
-    code = b"".join(path.read_bytes() for path in sorted(Path(__file__).parent.glob("*.py")))
+    code = b"".join(path.read_bytes() for path in sorted(Path(__file__).parent.glob("*.py*")))
     parts = [importlib.metadata.version(name) for name in ("numba", "llvmlite")]
-    parts += [sys.version, llvm.get_host_cpu_name(), llvm.get_host_cpu_features().flatten()]
-    parts += [os.environ.get(name, "") for name in ("NUMBA_CPU_NAME", "NUMBA_CPU_FEATURES", "NUMBA_OPT")]
-    return "\n".join(parts).encode() + code
+    parts += [str(llvm.llvm_version_info), sys.version, platform.machine(), llvm.get_process_triple()]
+    parts += [llvm.get_host_cpu_name(), llvm.get_host_cpu_features().flatten()]
+    return hashlib.sha256("\n".join(parts).encode() + code).digest()
 
 
-def _file(program: Any) -> Path | None:
-    where = folder()
-    if where is None:
-        return None
+def _settings() -> bytes:
+    """What the compiler is told by environment variables, and by the file that numba reads besides."""
+    names = sorted(name for name in os.environ if name.startswith(("NUMBA_", "LLVMLITE_")))
+    given = [f"{n}={os.environ[n]}" for n in names if not any(other in n for other in ("CUDA", "THREAD", "CACHE"))]
+    file = Path(".numba_config.yaml").read_bytes() if os.path.exists(".numba_config.yaml") else b""
+    return os.fsencode("\n".join(given)) + b"\0" + file
+
+
+def _key(program: Any) -> bytes:
     fields = "\n".join((program.kind, program.dtype, program.noise, program.source))
-    return where / hashlib.sha256(_surroundings() + fields.encode()).hexdigest()
+    settings = hashlib.sha256(_settings()).digest()
+    return hashlib.sha256(_surroundings() + settings + fields.encode(errors="surrogatepass")).hexdigest().encode()
+
+
+# Whom to trust --------------------------------------------------------------------------------------------------------
+
+
+def _is_ours(status: os.stat_result) -> bool:
+    """Whether something belongs to this user or to root; Windows keeps each user's folder to the user."""
+    return sys.platform == "win32" or status.st_uid in (0, os.geteuid())
+
+
+def _is_safe(status: os.stat_result) -> bool:
+    """Whether nobody but this user and root may write to it."""
+    return sys.platform == "win32" or (_is_ours(status) and not status.st_mode & (stat.S_IWGRP | stat.S_IWOTH))
+
+
+def _is_trusted(where: Path) -> bool:
+    """Whether nobody but this user and root can put files into a folder."""
+    status = os.stat(where)
+    if not stat.S_ISDIR(status.st_mode):
+        return False
+    if _is_safe(status) and _is_ours(os.lstat(where)):
+        return True
+    _warn(where, status.st_uid, stat.S_IMODE(status.st_mode))
+    return False
+
+
+@cache
+def _warn(where: Path, owner: int, mode: int) -> None:
+    warnings.warn(
+        f"compiled kernels are neither kept in {printable(where)} nor taken from there: they are run as native code, "
+        f"and others than this user can put files there (owner {owner}, mode {mode:o}). Make it yours, with mode 700, "
+        "or set SDEFAST_CACHE_DIR to another folder (or to nothing: then none are kept)",
+        RuntimeWarning,
+        stacklevel=4,
+    )
+
+
+def printable(path: Path) -> str:
+    """A path as text that can be printed anywhere."""
+    return os.fsencode(path).decode(errors="backslashreplace")
+
+
+# Loading and storing --------------------------------------------------------------------------------------------------
 
 
 def load(program: Any) -> Loaded | None:
     """The kernel of a program, if it is kept."""
+    limit()  # a wrong one is told at once
+    where = folder()
     try:
-        file = _file(program)
-        data = b"" if file is None else file.read_bytes()
-    except (OSError, RuntimeError):  # RuntimeError: there is no home folder
+        if where is None or not _is_trusted(where):
+            return None
+        key = _key(program)
+        data = _read(where / (key.decode() + _ENDING))
+    except OSError:
         return None
+    found = _opened(data, key)
+    loaded = Loaded(*found) if found else None
+    return loaded if loaded and loaded.address else None
+
+
+def _read(file: Path) -> bytes:
+    flags = (getattr(os, name, 0) for name in ("O_NOFOLLOW", "O_NONBLOCK", "O_BINARY"))
+    with open(os.open(file, os.O_RDONLY | sum(flags)), "rb") as entry:
+        status = os.fstat(entry.fileno())
+        if not (stat.S_ISREG(status.st_mode) and _is_safe(status) and status.st_size <= _LARGEST):
+            return b""
+        if time.time() - status.st_mtime > _HOUR:
+            with suppress(OSError):
+                os.utime(file)  # when it was used, for `_shrink`
+        return entry.read()
+
+
+def _closed(name: bytes, code: bytes, key: bytes) -> bytes:
+    """A kernel as it is kept."""
+    content = name + b"\0" + code
+    return b"\0".join((_HEADER, hashlib.sha256(key + content).hexdigest().encode(), content))
+
+
+def _opened(data: bytes, key: bytes) -> tuple[str, bytes] | None:
+    """Name and code of a kernel that is whole and has its own place.
+
+    Others are what an interrupted write, another version or a copy under a wrong name has left.
+    """
     header, _, rest = data.partition(b"\0")
     digest, _, content = rest.partition(b"\0")
     name, _, code = content.partition(b"\0")
-    if header != _HEADER or hashlib.sha256(content).hexdigest().encode() != digest:
-        return None  # nothing, or what an interrupted write or another version has left
-    return Loaded(name.decode(), code)
+    if header != _HEADER or hashlib.sha256(key + content).hexdigest().encode() != digest:
+        return None
+    return (name.decode(), code) if name.isascii() and is_whole(code, name) else None
 
 
 def store(program: Any, compiled: Any) -> None:
     """Keep what numba compiled (a `numba.cfunc`), unless it needs other code to run."""
     library = compiled._library
     needed = [f.name for f in library._final_module.functions if f.is_declaration and not f.name.startswith("llvm.")]
-    if needed:
+    name, code = compiled._wrapper_name.encode(), library._get_compiled_object()
+    where = folder()
+    if needed or where is None or not is_whole(code, name):
         return
-    content = compiled._wrapper_name.encode() + b"\0" + library._get_compiled_object()
-    data = b"\0".join((_HEADER, hashlib.sha256(content).hexdigest().encode(), content))
     try:
-        file = _file(program)
-        if file is None:
+        where.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if not _is_trusted(where):
             return
-        file.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=file.parent, delete=False) as new:
-            new.write(data)
-        os.replace(new.name, file)  # so that nobody ever reads half of it
-    except (OSError, RuntimeError):
+        key = _key(program)
+        data = _closed(name, code, key)
+        if _on_disk(len(data)) <= limit():
+            _write(where / (key.decode() + _ENDING), data)
+            _shrink(where)
+    except OSError:
         return
 
 
-class Loaded:
-    """Object code in memory and the address of its function."""
+def _write(file: Path, data: bytes) -> None:
+    """Write a file so that nobody ever reads half of it, and nothing is left of what fails."""
+    number, name = tempfile.mkstemp(_UNFINISHED, dir=file.parent)
+    try:
+        with open(number, "wb") as new:
+            new.write(data)
+        os.replace(name, file)
+    except BaseException:
+        with suppress(OSError):
+            os.unlink(name)
+        raise
 
-    def __init__(self, name: str, code: bytes) -> None:
-        import llvmlite.binding as llvm
 
-        machine = _machine()
-        self._engine = llvm.create_mcjit_compiler(llvm.parse_assembly(""), machine)
-        self._engine.add_object_file(llvm.ObjectFileRef.from_data(code))
-        self._engine.finalize_object()
-        self.address: int = self._engine.get_function_address(name)
+def _shrink(where: Path) -> None:
+    """Remove what was not used for the longest time, to three quarters, if there is more than the limit."""
+    kernels = []
+    with os.scandir(where) as found:
+        for entry in found:
+            if entry.name.endswith((_ENDING, _UNFINISHED)):
+                with suppress(FileNotFoundError):  # another process shrinks the folder too
+                    status = entry.stat(follow_symlinks=False)
+                    kernels.append((status.st_mtime_ns, _on_disk(status.st_size), entry.path))
+    total, most = sum(size for _, size, _ in kernels), limit()
+    if total <= most:
+        return
+    for _, size, path in sorted(kernels):
+        if total <= 0.75 * most:
+            break
+        with suppress(FileNotFoundError):
+            os.unlink(path)
+        total -= size
 
 
-def _machine() -> Any:
-    import llvmlite.binding as llvm
-
-    for ready in ("initialize_native_target", "initialize_native_asmprinter"):
-        getattr(llvm, ready)()
-    target = llvm.Target.from_default_triple()
-    return target.create_target_machine(cpu=llvm.get_host_cpu_name(), jit=True)
+def _on_disk(size: int) -> int:
+    """Bytes that a file takes, in whole pages."""
+    return -(-size // 4096) * 4096

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import functools
-import threading
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+
+from .forks import compiling
 
 
 @dataclass(frozen=True)
@@ -24,7 +25,7 @@ class Program:
 
     def address(self) -> int:
         """Address of the compiled kernel in this process."""
-        with _lock:
+        with compiling:
             if self not in _compiled:
                 from . import cache
 
@@ -32,8 +33,6 @@ class Program:
             address: int = _compiled[self].address
             return address
 
-
-_lock = threading.Lock()
 
 #: what was compiled, kept alive as long as the process
 _compiled: dict[Program, Any] = {}

@@ -142,7 +142,12 @@ def test_nothing_is_kept_where_there_is_no_folder(tmp_path):
     [
         ({"SDEFAST_CACHE_DIR": "here"}, "here"),
         ({"SDEFAST_CACHE_DIR": ""}, None),
-        ({"XDG_CACHE_HOME": "caches"}, os.path.join("caches", "sdefast")),
+        ({"XDG_CACHE_HOME": "/caches"}, "/caches/sdefast"),
+        ({"XDG_CACHE_HOME": "caches", "HOME": "/home"}, "/home/.cache/sdefast"),
+        ({"XDG_CACHE_HOME": "", "HOME": "/home"}, "/home/.cache/sdefast"),
+        ({"SDEFAST_CACHE_DIR": "~/kernels", "HOME": "/home"}, "/home/kernels"),
+        ({"XDG_CACHE_HOME": "", "HOME": "home"}, None),
+        ({"XDG_CACHE_HOME": "", "HOME": ""}, None),
     ],
 )
 def test_folder(variables, folder, monkeypatch):
