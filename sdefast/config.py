@@ -50,7 +50,7 @@ def show_config() -> None:
     The instruction set is the widest that the machine supports; the environment variable ``SDEFAST_ISA``
     (``baseline``, ``x86-64-v3`` or ``x86-64-v4``), read at import, forces one. Results do not depend on it. Kernels
     compiled for user SDEs are kept in the kernel cache, a folder that ``SDEFAST_CACHE_DIR`` chooses
-    (empty: none), of at most ``SDEFAST_CACHE_SIZE`` MiB (128).
+    (empty: none), of some ``SDEFAST_CACHE_SIZE`` MiB (128).
 
     Examples
     --------

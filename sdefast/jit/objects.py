@@ -98,8 +98,10 @@ def _coff(code: bytes, machine: str) -> Iterator[tuple[int, int]]:
 _FILE, _SECTION, _SYMBOL = struct.Struct("<16sHHIQQQIHHHHHH"), struct.Struct("<IIQQQQIIQQ"), struct.Struct("<IBBHQQ")
 _SYMBOLS, _STRINGS, _RELOCATED, _ZEROS = 2, 3, 4, 8  # kinds of sections
 _OTHERS = (9, 17, 18)  # relocations without addends, groups, longer tables: numba makes none
-_EXECUTABLE = 4
+_IN_MEMORY, _EXECUTABLE, _KNOWN_FLAGS = 2, 4, 0x900000F7  # not those of groups, threads and compressed sections
+_FUNCTION, _OF_A_FILE = 2, 4  # kinds of symbols; those above are of threads, or found by running code
 
+_Symbol = tuple[int, ...]  # name, binding and kind, visibility, section, value, size
 _Section = tuple[int, ...]  # name, kind, flags, address, start, size, link, info, alignment, size of an entry
 
 
@@ -110,45 +112,46 @@ def _is_whole_elf(code: bytes, name: bytes, machine: str) -> bool:
     if table + n * size > len(code):
         return False
     sections = list(_SECTION.iter_unpack(code[table : table + n * size]))
-    if not all(_is_possible(section, code, n) for section in sections):
+    if not all(_is_possible(section, code, n) and section[0] < sections[names][5] for section in sections):
         return False
     (symbols,) = (section for section in sections if section[1] == _SYMBOLS)
-    if symbols[9] != _SYMBOL.size or sections[symbols[6]][1] != _STRINGS:
+    if symbols[9] != _SYMBOL.size or {sections[symbols[6]][1], sections[names][1]} != {_STRINGS}:
         return False
-    return _defines(name, symbols, sections, code) and all(
-        _fits(section, sections, symbols[5] // _SYMBOL.size, code, machine)
-        for section in sections
-        if section[1] == _RELOCATED
+    start, end = symbols[4], symbols[4] + symbols[5]
+    entries = list(_SYMBOL.iter_unpack(code[start:end]))
+    return _defines(name, entries, sections[symbols[6]], sections, code) and all(
+        _fits(section, entries, sections, code, machine) for section in sections if section[1] == _RELOCATED
     )
 
 
 def _is_possible(section: _Section, code: bytes, n: int) -> bool:
-    _, kind, _, _, start, size, link, _, alignment, _ = section
-    if kind in _OTHERS or link >= n or alignment > 4096 or alignment & (alignment - 1):
+    _, kind, flags, _, start, size, link, _, alignment, _ = section
+    if kind in _OTHERS or flags & ~_KNOWN_FLAGS or link >= n:
+        return False
+    if alignment > 4096 or alignment & (alignment - 1) or (flags & _IN_MEMORY and not alignment):
         return False
     if kind == _ZEROS:
         return size <= _MOST_ZEROS
     return start + size <= len(code) and (kind != _STRINGS or code[start : start + size].endswith(b"\0"))
 
 
-def _defines(wanted: bytes, symbols: _Section, sections: list[_Section], code: bytes) -> bool:
+def _defines(wanted: bytes, symbols: list[_Symbol], names: _Section, sections: list[_Section], code: bytes) -> bool:
     """Whether all symbols are where something is, and one is the function that is wanted."""
-    start, size = sections[symbols[6]][4:6]
-    strings, found = code[start : start + size], False
-    start, end = symbols[4], symbols[4] + symbols[5]
-    for at, info, _, place, value, size in _SYMBOL.iter_unpack(code[start:end]):
+    strings, found = code[names[4] : names[4] + names[5]], False
+    for at, info, _, place, value, size in symbols[1:]:  # the first one is none
         name = strings[at : strings.index(b"\0", at)]
         if place == _UNDEFINED:
-            if name and not _is_in_process(name):
+            if info & 0xF or not _is_in_process(name):
                 return False
         elif place == _COMMON:
-            if size > _MOST_ZEROS or value > 4096 or value & (value - 1):
+            if size > _MOST_ZEROS or not 0 < value <= 4096 or value & (value - 1):
                 return False
         elif place != _ABSOLUTE:
-            if info & 0xF == 6 or value + size > sections[place][5]:  # 6: one of each thread
+            if info & 0xF > _OF_A_FILE or value + size > sections[place][5]:
                 return False
-            found |= name == wanted and info >> 4 and info & 0xF == 2 and size and sections[place][2] & _EXECUTABLE
-    return bool(found)
+            executable = sections[place][2] & _EXECUTABLE
+            found |= bool(name == wanted and info >> 4 and info & 0xF == _FUNCTION and size and executable)
+    return found
 
 
 def _is_in_process(name: bytes) -> bool:
@@ -157,13 +160,15 @@ def _is_in_process(name: bytes) -> bool:
     return name == b"_GLOBAL_OFFSET_TABLE_" or llvm.address_of_symbol(name.decode("ascii")) is not None
 
 
-def _fits(section: _Section, sections: list[_Section], n_symbols: int, code: bytes, machine: str) -> bool:
-    """Whether relocations lie in their section and refer to symbols that there are."""
+def _fits(section: _Section, symbols: list[_Symbol], sections: list[_Section], code: bytes, machine: str) -> bool:
+    """Whether relocations lie in their section and refer to symbols that are in memory."""
     _, _, _, _, start, size, link, target, _, entry = section
     if sections[link][1] != _SYMBOLS or entry != 24:
         return False
     values = memoryview(code)[start : start + size].cast("Q").tolist()
     places, infos = values[::3], set(values[1::3])
-    if len(values) % 3 or max(places, default=-4) + 4 > sections[target][5] or max(infos, default=0) >> 32 >= n_symbols:
+    if len(values) % 3 or max(places, default=-4) + 4 > sections[target][5]:
+        return False
+    if any(n == 0 or symbols[n][1] & 0xF == _OF_A_FILE for n in {info >> 32 for info in infos}):
         return False
     return machine not in ("x86_64", "amd64") or _RELOCATIONS.issuperset(info & 0xFFFFFFFF for info in infos)

@@ -285,7 +285,15 @@ def test_what_was_not_used_for_the_longest_time_goes(kept, compiled, monkeypatch
         os.utime(folder / name, (now - 1000 + i, now - 1000 + i))
     (folder / "notes").write_bytes(bytes(10_000))
     os.utime(folder / "notes", (0, 0))
+    key = cache._key(PROGRAM)
+    monkeypatch.setattr(cache, "_key", lambda program: b"1" + key[1:])
     cache.store(PROGRAM, compiled)
+    assert len(list(folder.iterdir())) == 123 - (key[:1] == b"1")  # the folder is not read each time
+    monkeypatch.setattr(cache, "_key", lambda program: b"0" + key[1:])
+    kept.unlink(missing_ok=True)
+    (folder / f"1{key[1:].decode()}.kernel").unlink(missing_ok=True)
+    cache.store(PROGRAM, compiled)
+    kept = folder / f"0{key[1:].decode()}.kernel"
     left = {file.name for file in folder.iterdir()}
     pages = -(-kept.stat().st_size // 4096)
     assert left == {kept.name, "notes"} | {f"{i:064x}.kernel" for i in range(120 - (75 - pages), 120)}
