@@ -1,5 +1,6 @@
 """Runs on a card without one: launches go to a function, such as one that executes the PTX of the kernels."""
 
+import hashlib
 import os
 import pickle
 import re
@@ -7,6 +8,7 @@ import shutil
 import subprocess
 import sys
 from contextlib import contextmanager
+from pathlib import Path
 from typing import NamedTuple
 from unittest.mock import patch
 
@@ -16,14 +18,21 @@ from ptx import Machine
 
 from sdefast.cuda import chains, programs, run, statistics
 
-_COMPILE = """
-import pickle, sys
+_COMPILER = """
+import pickle, sys, traceback
 from numba import cuda
-programs = pickle.load(sys.stdin.buffer)
-made = []
-for program in programs:
-    made.append(cuda.compile(program.function, program.signature, device=False, cc=(9, 0), abi="numba")[0])
-pickle.dump(made, sys.stdout.buffer)
+while True:
+    try:
+        program = pickle.load(sys.stdin.buffer)
+    except EOFError:
+        break
+    try:
+        ptx = cuda.compile(program.function, program.signature, device=False, cc=(9, 0), abi="numba")[0]
+        answer = ptx, ""
+    except Exception:
+        answer = "", traceback.format_exc()
+    pickle.dump(answer, sys.stdout.buffer)
+    sys.stdout.flush()
 """
 
 #: Threads that share a block of chains on a card, and that merge blocks.
@@ -65,14 +74,47 @@ def card(launch):
         yield
 
 
-def compiled(programs):
-    """Program -> its PTX and the machine that executes it."""
-    done = subprocess.run(
-        [sys.executable, "-c", _COMPILE], input=pickle.dumps(list(programs)), capture_output=True, check=False,
-        env={**os.environ, "NUMBA_ENABLE_CUDASIM": "0"},
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr.decode()
-    return {program: (text, Machine(text)) for program, text in zip(programs, pickle.loads(done.stdout), strict=True)}
+class Machines:
+    """Program -> its PTX and the machine that executes it, each compiled when somebody first asks for it.
+
+    A process of its own compiles, because this one has numba's simulator in place of its compiler; what it made lies in
+    the tests' folder, where all workers find it.
+    """
+
+    def __init__(self):
+        self._made, self._compiler = {}, None
+        self._folder = Path(os.environ["SDEFAST_TESTS_DIR"]) / "ptx"
+        self._folder.mkdir(exist_ok=True)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        if self._compiler:
+            self._compiler.communicate()
+
+    def __getitem__(self, program):
+        if program not in self._made:
+            file = self._folder / hashlib.sha256(repr(program).encode()).hexdigest()
+            if not file.exists():
+                part = file.with_suffix(f".{os.getpid()}")
+                part.write_text(self._compile(program))
+                part.replace(file)
+            text = file.read_text()
+            self._made[program] = text, Machine(text)
+        return self._made[program]
+
+    def _compile(self, program):
+        if self._compiler is None:
+            self._compiler = subprocess.Popen(
+                [sys.executable, "-c", _COMPILER], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                env={**os.environ, "NUMBA_ENABLE_CUDASIM": "0"},
+            )  # fmt: skip
+        pickle.dump(program, self._compiler.stdin)
+        self._compiler.stdin.flush()
+        ptx, error = pickle.load(self._compiler.stdout)
+        assert ptx, error
+        return ptx
 
 
 def noted(work):

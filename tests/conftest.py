@@ -9,12 +9,16 @@ import sys
 import tempfile
 
 import numpy as np
+import pytest
 
 import sdefast as sf
 
-# Kernels compiled by the tests, and by processes that they start, are kept for the tests alone.
-os.environ["SDEFAST_CACHE_DIR"] = tempfile.mkdtemp(prefix="sdefast-tests-")
-atexit.register(shutil.rmtree, os.environ["SDEFAST_CACHE_DIR"], ignore_errors=True)
+# What the tests and processes that they start compile is kept for the tests alone, in one folder for all of xdist's
+# workers: they inherit it from the process that starts them.
+if "PYTEST_XDIST_WORKER" not in os.environ:
+    os.environ["SDEFAST_TESTS_DIR"] = tempfile.mkdtemp(prefix="sdefast-tests-")
+    atexit.register(shutil.rmtree, os.environ["SDEFAST_TESTS_DIR"], ignore_errors=True)
+os.environ["SDEFAST_CACHE_DIR"] = os.path.join(os.environ["SDEFAST_TESTS_DIR"], "kernels")
 
 
 def has_gpu():
@@ -59,6 +63,13 @@ MODEL_METHODS = [(name, method) for name, (model, _) in MODELS.items() for metho
 EVERYTHING = {"moments": 4, "extremes": True, "covariance": True}
 
 OUTPUTS = ("t", "n_nonfinite", "mean", "variance", "skewness", "kurtosis", "minimum", "maximum", "covariance")
+
+
+def thorough_but(some, values):
+    """Parameters of a test: ``some`` of the values are for every run of the tests, the others for the thorough one."""
+    some = list(some)
+    assert all(value in values for value in some)
+    return [value if value in some else pytest.param(value, marks=pytest.mark.thorough) for value in values]
 
 
 def outputs(run):

@@ -41,6 +41,7 @@ def numbers(value):
     return [] if isinstance(value, str) else [value]
 
 
+@pytest.mark.thorough
 def test_all_is_measured(done):
     _, result = done
     assert result["errors"] == []
@@ -58,6 +59,7 @@ def test_all_is_measured(done):
         assert row["normals_per_step"] == (2 if row["model"] in ("Heston", "a user's van der Pol") else 1)
 
 
+@pytest.mark.thorough
 def test_peers_that_are_absent_say_why(done):
     _, result = done
     peers = {(row["peer"].split(",")[0], row["dtype"]): row for row in result["peers"]}
@@ -69,6 +71,7 @@ def test_peers_that_are_absent_say_why(done):
             assert "needs a card" in row["absent"]
 
 
+@pytest.mark.thorough
 def test_environment_and_tables(done):
     printed, result = done
     assert "simulator" in result["environment"]["cards"][0]["name"]
@@ -79,6 +82,7 @@ def test_environment_and_tables(done):
     assert "FAILED" not in printed
 
 
+@pytest.mark.thorough
 def test_a_part_that_fails_takes_no_other_along(tmp_path):
     out = tmp_path / "gpu.json"
     done = benchmark(out, "--sizes", "tiny", "--minutes", "1e-4", NUMBA_ENABLE_CUDASIM="1")

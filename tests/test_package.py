@@ -1,5 +1,6 @@
 """The package as a package: import time and light, stubs in step with the extension, doctests, command line."""
 
+import ast
 import doctest
 import importlib
 import json
@@ -13,6 +14,7 @@ from pathlib import Path
 import pytest
 
 import sdefast as sf
+from sdefast import _core
 from sdefast.cli import main
 
 
@@ -28,6 +30,14 @@ def test_import_loads_nothing_heavy() -> None:
     assert heavy.isdisjoint(loaded)
 
 
+def test_stubs_name_what_the_extension_holds() -> None:
+    stubs = ast.parse(Path(sf.__file__).with_name("_core.pyi").read_text())
+    named = {node.name for node in stubs.body if isinstance(node, ast.FunctionDef | ast.ClassDef)}
+    named |= {node.target.id for node in stubs.body if isinstance(node, ast.AnnAssign)}
+    assert named == {name for name in dir(_core) if not name.startswith("__")}
+
+
+@pytest.mark.thorough
 def test_stubs_match_the_extension(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "mypy.stubtest", "sdefast._core"]
     done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path)

@@ -6,7 +6,8 @@ from itertools import combinations, product
 
 import numpy as np
 import pytest
-from cards import card, compiled, noted, resources
+from cards import Machines, card, noted, resources
+from conftest import thorough_but
 from least_squares.descents import Fit
 
 from sdefast.cuda import run, statistics, target
@@ -109,16 +110,15 @@ def descent(shape, dtype):
     return kernels.least_squares(shape, dtype, dtype, constant=True, **numbers)
 
 
+#: executed whenever tests are: drawn at once and in a loop, in batches, other laws, data, averages
+EVERYDAY = ["odd", "averaged batch", "uniform", "many, even", "data in batches", "few picks"]
+
+
 @pytest.fixture(scope="module")
 def machines():
-    """Every program, ready to be executed."""
-
-    def runs():
-        for fit in FITS.values():
-            fit.on_the_card()
-        gather_many_rows()
-
-    return compiled(dict.fromkeys([*noted(runs), *(descent(*other).program for other in OTHERS)]))
+    """The machine of every program, compiled when it is asked for."""
+    with Machines() as machines:
+        yield machines
 
 
 def executed(machines):
@@ -126,14 +126,16 @@ def executed(machines):
 
 
 @without_a_gpu
-@pytest.mark.parametrize("name", FITS)
+@pytest.mark.parametrize("name", thorough_but(EVERYDAY, FITS))
 def test_bits_of_numpy_from_the_ptx(name, machines):
     with executed(machines):
         assert_bits_of_numpy(FITS[name])
 
 
 @without_a_gpu
-@pytest.mark.parametrize("name", ["averaged batch", "many in batches, averaged", "many, data in batches"])
+@pytest.mark.parametrize(
+    "name", thorough_but(["averaged batch"], ["averaged batch", "many in batches, averaged", "many, data in batches"])
+)
 def test_no_bit_depends_on_how_a_run_is_cut(name, machines, monkeypatch):
     """Launches end within a run; sums of batches begin anew, averages and decaying step sizes go on."""
     monkeypatch.setattr(run, "LAUNCH", 4 * 4096 * FITS[name].shape.dim)
@@ -142,25 +144,33 @@ def test_no_bit_depends_on_how_a_run_is_cut(name, machines, monkeypatch):
 
 
 @without_a_gpu
-def test_arithmetic_is_rounded_by_name(machines):
+@pytest.mark.parametrize("names", [EVERYDAY, pytest.param(FITS, marks=pytest.mark.thorough)], ids=["some", "all"])
+def test_arithmetic_is_rounded_by_name(names, machines):
     """Without a rounding in its name, an assembler may contract a product and a sum."""
-    for program, (_, machine) in machines.items():
-        if getattr(program, "kind", None) in ("sgd", "observer"):
-            loose = [o for o in machine.instructions if re.fullmatch(r"(add|sub|mul|mad|div|sqrt|fma)\.f(32|64)", o)]
-            assert not loose, (program.kind, loose)
+
+    def runs():
+        for name in names:
+            FITS[name].on_the_card()
+
+    programs = [program for program in noted(runs) if getattr(program, "kind", None) in ("sgd", "observer")]
+    assert len({program.source for program in programs if program.kind == "sgd"}) >= len(EVERYDAY)
+    for program in programs:
+        found = machines[program][1].instructions
+        loose = [o for o in found if re.fullmatch(r"(add|sub|mul|mad|div|sqrt|fma)\.f(32|64)", o)]
+        assert not loose, (program.kind, loose)
 
 
 @without_a_gpu
-def test_registers_and_local_memory(machines, tmp_path):
+@pytest.mark.parametrize("number", thorough_but([0], range(len(OTHERS))))
+def test_registers_and_local_memory(number, machines, tmp_path):
     """Nothing is spilled; in memory of its own a thread has the normals of a sample at most, where they are many."""
-    sizes = {descent(shape, dtype).program: (shape, dtype) for shape, dtype in OTHERS}
-    for program, (shape, dtype) in sizes.items():
-        found = resources(machines[program][0], tmp_path)
-        assert found.spilled == 0, (shape, found)
-        itemsize = np.dtype(dtype).itemsize
-        normals = -(-(shape.dim + 1) * itemsize // 8) * 8
-        assert found.local in ((0, normals) if shape.in_registers(dtype) else (0,)), (shape, found)
-        assert found.registers <= (176 if shape.in_registers(dtype) else 128), (shape, found)
+    shape, dtype = OTHERS[number]
+    found = resources(machines[descent(shape, dtype).program][0], tmp_path)
+    assert found.spilled == 0, (shape, found)
+    itemsize = np.dtype(dtype).itemsize
+    normals = -(-(shape.dim + 1) * itemsize // 8) * 8
+    assert found.local in ((0, normals) if shape.in_registers(dtype) else (0,)), (shape, found)
+    assert found.registers <= (176 if shape.in_registers(dtype) else 128), (shape, found)
 
 
 # Statistics of many rows ---------------------------------------------------------------------------------------------
