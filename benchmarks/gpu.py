@@ -189,7 +189,9 @@ def run_tests(outcome: Outcome, clock: Clock) -> None:
     clock.announce("tests")
     start, log = clock.seconds(), outcome.file.with_suffix(".tests.txt")
     environment = {name: value for name, value in os.environ.items() if name != "NUMBA_ENABLE_CUDASIM"}
-    command = [sys.executable, "-m", "pytest", "-q", "-c", str(ROOT / "pyproject.toml"), str(ROOT / "tests" / "cuda")]
+    # In one process, as there is one card; without the options that say otherwise, all tests run.
+    options = ["-q", "-c", str(ROOT / "pyproject.toml"), "-o", "addopts=--import-mode=importlib"]
+    command = [sys.executable, "-m", "pytest", *options, str(ROOT / "tests" / "cuda")]
     # Away from the root of the repository, whose sdefast is not the one that is installed.
     with TemporaryDirectory() as folder, log.open("w") as text:
         limits = {"cwd": folder, "env": environment, "stdout": text, "stderr": subprocess.STDOUT}
