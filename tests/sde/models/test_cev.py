@@ -96,7 +96,8 @@ def test_absorption():
 
 
 def test_simulation_agrees():
-    model, x0, steps, paths = CEV(0.1, 0.8, 0.6), 1.0, 400, 100_000
+    """A third of the paths are absorbed; beside 4 standard errors, the scheme's bias is allowed for."""
+    model, x0, steps, paths = CEV(0.1, 1.5, 0.6), 1.0, 400, 100_000
     rng = np.random.default_rng(1)
     (growth, noise, beta) = model.step("euler-maruyama", np.array([1 / steps])).coefficients[0]
     x = np.full(paths, x0)
@@ -106,7 +107,7 @@ def test_simulation_agrees():
         (x, model.mean(1.0, x0), 0.001),
         ((x - x.mean()) ** 2, model.variance(1.0, x0), 0.005),
         (np.maximum(x - 1, 0), model.call_price(1.0, 1.0, x0, rate=0.0), 0.001),
-        (x == 0, model.absorption_probability(1.0, x0), 0.003),
+        (x == 0, model.absorption_probability(1.0, x0), 0.003),  # 0.32
     ]:
         assert value.mean() == pytest.approx(expected, abs=4 * value.std() / np.sqrt(paths) + bias)
 
