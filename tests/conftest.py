@@ -2,6 +2,7 @@
 
 import atexit
 import ctypes
+import gc
 import os
 import shutil
 import subprocess
@@ -19,6 +20,11 @@ if "PYTEST_XDIST_WORKER" not in os.environ:
     os.environ["SDEFAST_TESTS_DIR"] = tempfile.mkdtemp(prefix="sdefast-tests-")
     atexit.register(shutil.rmtree, os.environ["SDEFAST_TESTS_DIR"], ignore_errors=True)
 os.environ["SDEFAST_CACHE_DIR"] = os.path.join(os.environ["SDEFAST_TESTS_DIR"], "kernels")
+
+
+def pytest_collection_finish():
+    """What collecting the tests has made stays to the end; no search for garbage need look at it."""
+    gc.freeze()
 
 
 def has_gpu():
@@ -69,7 +75,11 @@ def thorough_but(some, values):
     """Parameters of a test: ``some`` of the values are for every run of the tests, the others for the thorough one."""
     some = list(some)
     assert all(value in values for value in some)
-    return [value if value in some else pytest.param(value, marks=pytest.mark.thorough) for value in values]
+    marked = pytest.mark.thorough
+    return [
+        value if value in some else pytest.param(*(value if isinstance(value, tuple) else [value]), marks=marked)
+        for value in values
+    ]
 
 
 def outputs(run):

@@ -11,16 +11,25 @@ from sdefast import noise
 Z = 5.0
 P = 2 * stats.norm.sf(Z)
 
-N_DRAWS, N_CHAINS = 4096, 5000  # four segments of float32 words, eight of float64
+N_DRAWS = 4096  # four segments of float32 words, eight of float64
 DRAWS_PER_SEGMENT = {"float32": 1024, "float64": 512}
 
 both = pytest.mark.parametrize("dtype", ["float32", "float64"])
 
 
-@pytest.fixture(scope="module", params=["float32", "float64"])
+# Known answers pin the bits, so that these hold for as long as those do.
+@pytest.fixture(
+    scope="module",
+    params=[
+        *((dtype, 1000) for dtype in DRAWS_PER_SEGMENT),
+        *(pytest.param((dtype, 5000), marks=pytest.mark.thorough) for dtype in DRAWS_PER_SEGMENT),
+    ],
+    ids=lambda param: f"{param[0]}-{param[1]}",
+)
 def normals(request):
-    """Some 2e7 normals."""
-    return noise.normals(2024, N_DRAWS, N_CHAINS, dtype=request.param)
+    """4e6 normals, or 2e7."""
+    dtype, n_chains = request.param
+    return noise.normals(2024, N_DRAWS, n_chains, dtype=dtype)
 
 
 def normal_moment(p):
