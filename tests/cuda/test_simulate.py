@@ -4,8 +4,8 @@ import math
 
 import numpy as np
 import pytest
-from conftest import EVERYTHING, LINEAR, MODELS, TYPES
-from sde.equations import EQUATIONS, FUNCTIONALS, LONG, RUNS, chain_of, noisy
+from conftest import EVERYTHING, LINEAR, MODELS, TYPES, thorough_but
+from sde.equations import EQUATIONS, FUNCTIONALS, IN_A_TYPE, IN_ONE_TYPE, LONG, chain_of, noisy
 
 import sdefast as sf
 from sdefast.sde import boundaries
@@ -69,8 +69,7 @@ def test_built_in_models_agree_with_cpp(name, method, dtype):
     assert np.abs(gpu.x.to_numpy() - cpu.x).max() <= 4 * 13 * np.finfo(dtype).eps * scale
 
 
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
-@pytest.mark.parametrize(("method", "equation"), RUNS)
+@pytest.mark.parametrize(("method", "equation", "dtype"), thorough_but(IN_ONE_TYPE, IN_A_TYPE))
 def test_schemes_have_the_bits_of_the_cpu(method, equation, dtype):
     sde, x0 = EQUATIONS[equation]
     cpu, gpu = on_both(
@@ -81,7 +80,7 @@ def test_schemes_have_the_bits_of_the_cpu(method, equation, dtype):
 
 # Segments hold 1024 float32 draws, 512 float64 ones: chains begin before a border and cross one or two.
 @pytest.mark.parametrize(("dtype", "first"), [("float32", 1023), ("float64", 510)])
-@pytest.mark.parametrize("m", [1, 2, 3, 5, 6, 8, 13, 14])
+@pytest.mark.parametrize("m", thorough_but([1, 3, 8, 14], [1, 2, 3, 5, 6, 8, 13, 14]))
 @pytest.mark.parametrize("method", ["euler-maruyama", "weak-euler"])
 def test_noise_across_segments_and_at_any_step(m, method, dtype, first):
     start = first // m - 3
@@ -174,7 +173,8 @@ def test_linear_equations_of_any_size(dim, method):
 # Statistics ----------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
+# float32's are executed from their PTX in test_kernels.py.
+@pytest.mark.parametrize("dtype", thorough_but(["float64"], ["float32", "float64"]))
 def test_all_statistics(dtype):
     """Two blocks, the last one not full, and some chains that leave the numbers."""
     escaping = sf.SDE(lambda t, x, p: (math.log(3 - x[0]), x[0] - x[1]), lambda t, x, p: (0.1, 0.5), dim=2)
@@ -221,7 +221,7 @@ LIMITS = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize("limits", LIMITS, ids=str)
+@pytest.mark.parametrize("limits", thorough_but(LIMITS[2:3], LIMITS), ids=str)
 def test_no_bit_depends_on_how_a_run_is_cut(limits, walk, monkeypatch):
     small(monkeypatch, **limits)
     paths = len(limits) == 1

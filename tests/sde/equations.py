@@ -72,6 +72,9 @@ def taken(name, sde):
 
 
 RUNS = [(name, equation) for name in NAMES for equation in EQUATIONS if taken(name, EQUATIONS[equation][0])]
+#: the same in both types; and every one in one type or the other
+IN_A_TYPE = [(*run, dtype) for run in RUNS for dtype in ("float32", "float64")]
+IN_ONE_TYPE = [(*run, ("float32", "float64")[i % 2]) for i, run in enumerate(RUNS)]
 BUILT_IN = [(name, model) for name in NAMES for model in MODELS if taken(name, sde_of(MODELS[model][0]))]
 
 #: what may be followed along a path of one component

@@ -8,7 +8,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from conftest import MODELS, TYPES, python
+from conftest import MODELS, TYPES, python, thorough_but
 
 import sdefast as sf
 from sdefast.engine import tiles
@@ -169,11 +169,15 @@ GIVEN = {"times": 0.5 + np.cumsum(np.random.default_rng(3).uniform(0.01, 0.05, 3
 
 #: all cases in both types, some on noise of the other type
 CASE_TYPES = [(name, types) for i, name in enumerate(CASES) for types in TYPES if types[0] == types[1] or i % 4 == 2]
+#: each case in one type or the other
+SOME = [part for part in CASE_TYPES if part[1] in (TYPES[list(CASES).index(part[0]) % 2], TYPES[2])]
 
 
-@pytest.mark.parametrize(
-    ("name", "types"), CASE_TYPES, ids=lambda part: part if isinstance(part, str) else "-".join(part)
-)
+def id_of(part):
+    return part if isinstance(part, str) else "-".join(part)
+
+
+@pytest.mark.parametrize(("name", "types"), thorough_but(SOME, CASE_TYPES), ids=id_of)
 def test_against_numpy(name, types):
     sde, x0 = equation_of(name)
     for grid in (UNIFORM, GIVEN):
@@ -226,7 +230,10 @@ def test_every_path_its_own_start(types):
 SIGNS = [(m, "float64") for m in (1, 2, 3, 4, 5, 8, 31, 32, 33)] + [(m, "float32") for m in (1, 3, 4, 33)]
 
 
-@pytest.mark.parametrize(("m", "dtype"), SIGNS)
+SOME_SIGNS = [(1, "float64"), (3, "float64"), (32, "float64"), (33, "float64"), (3, "float32"), (33, "float32")]
+
+
+@pytest.mark.parametrize(("m", "dtype"), thorough_but(SOME_SIGNS, SIGNS))
 def test_signs(m, dtype):
     factors = [0.5 ** (j % 5) for j in range(m)]
     sde = sf.SDE(lambda t, x, p: -x[0], lambda t, x, p: [factors], noise="additive", noise_dim=m)
@@ -413,12 +420,13 @@ def test_calls_from_several_threads_at_once(expected):
             assert_same_bits(run, expected)
 
 
-@pytest.mark.parametrize("method", ["spawn", "fork"])
+@pytest.mark.parametrize("method", thorough_but(["spawn"], ["spawn", "fork"]))
 def test_processes(expected, method):
     with ProcessPoolExecutor(2, multiprocessing.get_context(method)) as pool:
         assert_same_bits(again(expected, executor=pool), expected)
 
 
+@pytest.mark.parametrize("expected", thorough_but([False], [False, True]), ids=["single", "antithetic"], indirect=True)
 def test_dask(expected):
     """Workers that never saw the functions compile from the source that travels with a tile."""
     distributed = pytest.importorskip("distributed")

@@ -11,7 +11,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from conftest import TYPES
+from conftest import TYPES, thorough_but
 
 import sdefast as sf
 from sdefast.engine import executors
@@ -157,7 +157,7 @@ def coarse_draws(z, m, noise_dim):
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
-@pytest.mark.parametrize("refinement", [2, 4])
+@pytest.mark.parametrize("refinement", thorough_but([4], [2, 4]))
 def test_both_paths_are_plain_ones_under_one_noise(model, method, refinement):
     fine, coarse, z = paths_of(model, method, 2, refinement)
     options = {"x0": (1.0, -0.5), "t0": 0.5, "t1": 1.5, "n_paths": 40, "method": method}
