@@ -40,6 +40,7 @@ def assert_near_exact(weak, exact):
         assert (off < MOST_Z * weak.standard_errors[name]).all(), name
 
 
+@pytest.mark.thorough
 def test_orders_of_the_thesis_are_seen():
     """d = 5: every distance is more than ten standard errors and a hundred times the scheme's bias."""
     comparison = compared(THESIS, 0.0125, 2.0)
@@ -53,6 +54,7 @@ def test_orders_of_the_thesis_are_seen():
         assert weak.order_standard_errors[name] < 0.04, name
 
 
+@pytest.mark.thorough
 def test_orders_are_seen_without_variance_reduction():
     """Two parameters and large steps, as half the step size takes eight times the runs: each says its squared error."""
     comparison, sizes = compared(TWO, 0.05, 2.0), [0.05, 0.025]
