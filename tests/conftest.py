@@ -82,6 +82,14 @@ def thorough_but(some, values):
     ]
 
 
+def in_both_types(names):
+    """Parameters (name, dtype) of a test: every name in one type or the other, and in both if tests are thorough."""
+    types = ("float64", "float32")
+    return thorough_but(
+        [(name, types[i % 2]) for i, name in enumerate(names)], [(name, dtype) for name in names for dtype in types]
+    )
+
+
 def outputs(run):
     """All numbers of a run that was made with `EVERYTHING`, by name."""
     states = {"x": run.x} if run.settings.keeps_states else {}

@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
+from conftest import in_both_types
 from least_squares.distance import far
 
 import sdefast as sf
@@ -55,8 +56,7 @@ CASES = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
-@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize(("name", "dtype"), in_both_types(CASES))
 def test_curves_are_exact(name, dtype):
     problem, settings = CASES[name]
     fit = sf.sgd(problem, n_steps=60, n_runs=20_000, seed=3, dtype=dtype, covariance=True, **settings)
@@ -107,11 +107,12 @@ def test_same_noise_in_numpy(problem, batch, dtype, noise_dtype):
     np.testing.assert_allclose(fit.error[-1], ((theta - problem.theta_star) ** 2).sum(1).mean(), rtol=1e-4)
 
 
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
-@pytest.mark.parametrize(
-    "name",
-    ["thesis", "decaying", "batch", "noiseless", "diagonal", "correlated batch", "uniform", "rademacher", "rates"],
-)
+BUILT_IN = [
+    "thesis", "decaying", "batch", "noiseless", "diagonal", "correlated batch", "uniform", "rademacher", "rates"
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("name", "dtype"), in_both_types(BUILT_IN))
 @pytest.mark.parametrize("averaging", [None, "polyak-ruppert"], ids=["", "averaged"])
 def test_the_built_in_kernel_has_the_bits_of_the_compiled_one(name, dtype, averaging, monkeypatch):
     problem, settings = CASES[name]
@@ -414,8 +415,7 @@ def _smaller(problem, settings, d):
     return sf.LeastSquares(problem.theta_star[:d], problem.noise_std, covariance=H, inputs=inputs), settings
 
 
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
-@pytest.mark.parametrize("name", ON_A_GPU)
+@pytest.mark.parametrize(("name", "dtype"), in_both_types(ON_A_GPU))
 def test_loops_on_a_gpu_give_the_same_runs(name, dtype):
     case, d = ON_A_GPU[name]
     problem, settings = _smaller(*LARGE[case], d)

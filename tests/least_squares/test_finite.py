@@ -6,6 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 import reference
+from conftest import in_both_types
 from least_squares.distance import far
 
 import sdefast as sf
@@ -62,8 +63,7 @@ def variance_errors(fit, n_runs):
     return squares.std(axis=0) / math.sqrt(n_runs)
 
 
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
-@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize(("name", "dtype"), in_both_types(CASES))
 def test_curves_are_exact(name, dtype):
     problem, settings = settings_of(name)
     n_steps, n_runs = 60, 20_000

@@ -6,6 +6,7 @@ import warnings
 
 import numpy as np
 import pytest
+from conftest import in_both_types
 from least_squares.distance import far
 
 import sdefast as sf
@@ -48,8 +49,7 @@ def root(matrix):
     return (vectors * np.sqrt(np.maximum(values, 0.0))) @ vectors.T
 
 
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
-@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize(("name", "dtype"), in_both_types(CASES))
 def test_full_noise_has_the_moments_of_sgd(name, dtype):
     problem, settings = CASES[name]
     fit = sf.noisy_gd(problem, n_steps=60, n_runs=20_000, seed=3, dtype=dtype, moments=True, **settings)
