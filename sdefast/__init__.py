@@ -32,6 +32,7 @@ from .sde.simulate import simulate
 from .trace import TraceError
 
 if _TYPE_CHECKING:
+    __version__: str
     from .least_squares.experiments import presets as sgd_presets
     from .least_squares.experiments.comparison import Comparison, compare
     from .least_squares.gradient_descent import GradientDescent, gd
@@ -44,6 +45,11 @@ _LATER = {
 
 
 def __getattr__(name: str) -> _Any:
+    if name == "__version__":
+        from importlib.metadata import version
+
+        globals()[name] = found = version("sdefast")
+        return found
     if name not in _LATER:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     module = _import_module(f".least_squares.{_LATER[name]}", __name__)
@@ -52,7 +58,7 @@ def __getattr__(name: str) -> _Any:
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *_LATER})
+    return sorted({*globals(), *_LATER, "__version__"})
 
 
 __all__ = [
