@@ -261,11 +261,13 @@ class Settings(ABC):
         options.refuse_too_many_draws(grid.last_step, max(draws.noise_dim, draws.uniform_dim))
         kernel, coefficients, cost = stepping.kernel(self, device)
         observing = stepping.observing(self, device) if gathers else None
-        times = np.ascontiguousarray(grid.time(self.saves), float)
+        observer = None
+        if observing is not None:
+            observer = Observer(*observing, np.ascontiguousarray(grid.time(self.saves), float))
         return Tile(
             kernel, coefficients, draws, self.seed, self.first_chain, self.n_chains, grid.first_step, grid.n_steps,
             start, self.saves, self.keeps_states, self.parts.all if gathers else (), cost,
-            None if observing is None else Observer(*observing, times), self.histogram, normals,
+            observer, self.histogram, normals,
             None if device is not None else stepping.data(self.dtype, self.noise_dtype), keep_final=keep_final,
         )  # fmt: skip
 
