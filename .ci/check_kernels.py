@@ -17,7 +17,7 @@ REGISTERS = {"baseline": "xmm", "v3": "ymm", "v4": "zmm"}
 
 HOT = re.compile(
     r"(fill<\w+::\w+::Normals|stepper<(?!\w+::\w+::Linear|\w+::\w+::LeastSquares)|Linear::rows<|Statistics<[^>]*>::add"
-    r"|LeastSquares::Step<[^>]*>::(one_sample|batch)|LeastSquaresOnData<[^>]*>::(rows|squared_norms|Step::))"
+    r"|LeastSquares::Step<[^>]*>::(one_sample|batch)|DataSteps<[^>]*>::(rows|squared_norms|Step::))"
 )
 PACKED = re.compile(r"\b(vfn?m(?:add|sub)\w*p[sd]|vmulp[sd]|vaddp[sd]|vsubp[sd])\b")
 SCALAR = re.compile(r"\b(vfn?m(?:add|sub)\w*s[sd]|vsqrts[sd])\b")
@@ -48,7 +48,7 @@ def check_vectors(level: str, code: dict[str, str]) -> list[str]:
         scalar = sum(1 for line in lines if SCALAR.search(line))
         # The slow path of the statistics, over chains that are not finite, is scalar on purpose; on data, what is one
         # vector long and the ends of longer loops are, and conversions take half vectors.
-        on_data = "LeastSquaresOnData" in name
+        on_data = "DataSteps" in name
         allowed = 40 if "Statistics" in name else 40 if on_data else 0
         packed += on_data * sum(1 for line in lines if PACKED.search(line) and "ymm" in line)
         if not packed or scalar > allowed:

@@ -1,6 +1,8 @@
-// The list of compiled steps: name (what Python asks for) and model. A new model adds its header and one line here.
+// The one list of what the families have compiled: steps by the name that Python asks for, and observers by name and the
+// layout of the states that they read. A new step adds its header and a line here.
 #pragma once
 
+#include "least_squares/data.hpp"
 #include "least_squares/streams.hpp"
 #include "sde/black_scholes.hpp"
 #include "sde/brownian_motion.hpp"
@@ -11,14 +13,20 @@
 #include "sde/linear.hpp"
 #include "sde/ornstein_uhlenbeck.hpp"
 
-#define SDEFAST_STEPS(STEP)                         \
-    STEP(brownian_motion, BrownianMotion)           \
-    STEP(ornstein_uhlenbeck, OrnsteinUhlenbeck)     \
-    STEP(black_scholes_euler, BlackScholesEuler)    \
-    STEP(black_scholes_exact, BlackScholesExact)    \
-    STEP(cir, CIR)                                  \
-    STEP(cev, CEV)                                  \
-    STEP(heston, Heston)                            \
-    STEP(linear, Linear)                            \
-    STEP(least_squares, LeastSquares)               \
+#define SDEFAST_STEPS(STEP)                           \
+    STEP(brownian_motion, BrownianMotion)             \
+    STEP(ornstein_uhlenbeck, OrnsteinUhlenbeck)       \
+    STEP(black_scholes_euler, BlackScholesEuler)      \
+    STEP(black_scholes_exact, BlackScholesExact)      \
+    STEP(cir, CIR)                                    \
+    STEP(cev, CEV)                                    \
+    STEP(heston, Heston)                              \
+    STEP(linear, Linear)                              \
+    STEP(least_squares, LeastSquares)                 \
+    STEP(least_squares_on_data, LeastSquaresOnData)   \
     STEP(double_well, DoubleWell)
+
+#define SDEFAST_OBSERVERS(OBSERVER)                         \
+    OBSERVER(squared_norms, narrow, squared_norms)          \
+    OBSERVER(squared_norms, chains, squared_norms_on_data)  \
+    OBSERVER(squared_norms_and_rotated, narrow, squared_norms_and_rotated)

@@ -11,7 +11,7 @@ isa: Final[str]
 isas: Final[tuple[str, ...]]
 chains_per_block: Final[int]
 compiler: Final[str]
-steps: Final[tuple[str, ...]]
+steps: Final[dict[str, str]]
 
 def normals(seed: int, first_chain: int, first_draw: int, out: NDArray[np.floating]) -> None: ...
 def uniforms(seed: int, first_chain: int, first_draw: int, out: NDArray[np.floating]) -> None: ...
@@ -21,7 +21,7 @@ def log(x: NDArray[_Real]) -> NDArray[_Real]: ...
 def pow(x: NDArray[_Real], power: NDArray[_Real]) -> NDArray[_Real]: ...
 def statistics_size(dim: int, moments: int, extremes: bool, covariance: bool) -> int: ...
 def run(
-    step: str | int,
+    step: str | tuple[int, str],
     coefficients: NDArray[np.float64],
     noise_dim: int,
     uniform_dim: int,
@@ -35,10 +35,10 @@ def run(
     saves: NDArray[np.int64],
     saved: NDArray[np.floating] | None,
     statistics: tuple[tuple[bool, int, int, int, bool, bool, NDArray[np.float64]], ...],
-    observer: tuple[str | int, int, NDArray[np.float64], NDArray[np.float64]] | None,
+    observer: tuple[str | tuple[int, str], int, NDArray[np.float64], NDArray[np.float64]] | None,
     histogram: tuple[float, float, NDArray[np.int64]] | None,
     normals: NDArray[np.floating] | None,
-    data: tuple[NDArray[np.floating], int, bool] | None,
+    data: tuple[NDArray[np.floating], int, bool, int] | None,
     table: NDArray[np.floating] | None,
     abort: NDArray[np.uint8],
 ) -> None: ...

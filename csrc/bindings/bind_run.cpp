@@ -45,19 +45,6 @@ void require(bool condition, const char *message) {
     if (!condition) throw py::value_error(message);
 }
 
-template <class Entry> void check_fit(const Entry &entry, const Job &job, const Doubles &coefficients) {
-    const int64_t n = coefficients.shape(1);
-    for (int64_t s = 0; s < coefficients.shape(0); ++s)
-        require(entry.fits(job, coefficients.data() + s * n, n),
-                "state, noise, data and coefficients must have the sizes that the step needs");
-}
-
-void check_sizes(const StepEntry &entry, const Job &job, const Doubles &coefficients) {
-    check_fit(entry, job, coefficients);
-    require(entry.narrow || (job.noise_dim <= most_draws && job.uniform_dim <= most_draws),
-            "this step draws at most 4096 numbers of a kind");
-}
-
 void check_saves(const Job &job) {
     const int64_t *end = job.saves + job.n_saves;
     require(std::adjacent_find(job.saves, end, std::greater_equal<int64_t>()) == end, "saves must increase");
@@ -65,60 +52,66 @@ void check_saves(const Job &job) {
             "saves must lie within the steps");
 }
 
-// A stepper, and the loop that it runs in.
+const char *const layout_names[n_layouts] = {"wide", "narrow", "chains"};
+
+Layout layout_of(const std::string &name) {
+    for (int i = 0; i < n_layouts; ++i)
+        if (name == layout_names[i]) return Layout(i);
+    throw py::value_error("a layout must be 'wide', 'narrow' or 'chains', got '" + name + "'");
+}
+
+// A stepper, and how and where it runs.
 struct Plan {
     Function stepper;
-    Loop loop;
+    Layout layout;
     bool writes_path;
 };
 
-template <class T> Plan plan_on_data(const DataStep<T> &entry, const Loop &loop, const Job &job, const Doubles &c) {
-    check_fit(entry, job, c);
-    return {reinterpret_cast<Function>(entry.stepper), loop, false};
+template <class Variant> Function checked(const Variant &variant, const Job &job, const Doubles &coefficients) {
+    const int64_t n = coefficients.shape(1);
+    for (int64_t s = 0; s < coefficients.shape(0); ++s)
+        require(variant.fits(job, coefficients.data() + s * n, n),
+                "state, noise, data and coefficients must have the sizes that the step needs");
+    return job.data.picks ? reinterpret_cast<Function>(variant.data_stepper) : reinterpret_cast<Function>(variant.stepper);
 }
 
-Plan plan_on_data(const std::string &name, Precision precision, const Job &job, const Doubles &coefficients) {
-    const Kernels &kernels = active();
-    require(name == "least_squares", "the only step on data is least_squares");
-    const DataSteps &steps = kernels.least_squares_on_data;
-    const Loop &loop = kernels.on_data[precision];
-    if (precision == float32) return plan_on_data(steps.float32, loop, job, coefficients);
-    return plan_on_data(precision == float64 ? steps.float64 : steps.float64_on_float32_data, loop, job, coefficients);
-}
-
-// Of a built-in step by name, or of the address of one that was compiled elsewhere.
-Plan plan(const py::object &step, Precision precision, const Job &job, const Doubles &coefficients) {
-    const Kernels &kernels = active();
-    if (py::isinstance<py::int_>(step)) {
-        require(job.noise_dim <= most_draws && job.uniform_dim <= most_draws && !job.data.n,
-                "a compiled step draws at most 4096 numbers of a kind and takes no rows of data");
-        return {reinterpret_cast<Function>(step.cast<uintptr_t>()), kernels.wide[precision], false};
-    }
-    require(precision <= float64_on_float32_noise, "built-in steps draw normals");
-    const std::string name = step.cast<std::string>();
-    if (job.data.n) return plan_on_data(name, precision, job, coefficients);
+Plan built_in(const std::string &name, Precision precision, const Job &job, const Doubles &coefficients) {
     const StepEntry &entry = find_step(name);
-    check_sizes(entry, job, coefficients);
-    const Function stepper = precision == float32   ? reinterpret_cast<Function>(entry.float32)
-                             : precision == float64 ? reinterpret_cast<Function>(entry.float64)
-                                                    : reinterpret_cast<Function>(entry.float64_on_float32_noise);
-    return {stepper, entry.narrow ? kernels.narrow[precision] : kernels.wide[precision], !entry.narrow};
+    require(precision <= float64_on_float32_noise, "built-in steps draw normals");
+    require(entry.on_data == (job.data.picks > 0),
+            entry.on_data ? "this step draws rows of data" : "this step draws no rows of data");
+    const Function stepper = precision == float32   ? checked(entry.float32, job, coefficients)
+                             : precision == float64 ? checked(entry.float64, job, coefficients)
+                                                    : checked(entry.float64_on_float32_noise, job, coefficients);
+    return {stepper, entry.layout, entry.writes_path};
 }
 
-Function find_observer(const std::string &name, Precision precision, bool on_data) {
+// Of a built-in step by name, or of (address, layout) of one that was compiled elsewhere.
+Plan plan(const py::object &step, Precision precision, const Job &job, const Doubles &coefficients) {
+    const bool named = py::isinstance<py::str>(step);
+    const py::tuple own = named ? py::tuple() : step.cast<py::tuple>();
+    const Plan how = named ? built_in(step.cast<std::string>(), precision, job, coefficients)
+                           : Plan{reinterpret_cast<Function>(own[0].cast<uintptr_t>()),
+                                  layout_of(own[1].cast<std::string>()), false};
+    const bool wide = how.layout == Layout::wide;
+    require(job.dim >= 1 && job.dim <= largest_dim, "a chain has from 1 to 8192 rows");
+    require(job.noise_dim <= (wide ? most_wide_draws : most_draws) && job.uniform_dim <= (wide ? most_wide_draws : most_draws),
+            "a step draws at most 131072 numbers of a kind, in wide rows 4096");
+    require(how.layout != Layout::chains || (job.data.picks && job.dim % job.data.dim == 0),
+            "chains that lie one after the other need data, and are whole vectors of their dimension");
+    return how;
+}
+
+Function find_observer(const std::string &name, Precision precision, Layout layout) {
     const Kernels &kernels = active();
-    if (on_data) {
-        require(name == "squared_norms" && precision <= float64_on_float32_noise, "data know one observer, squared_norms");
-        const DataSteps &steps = kernels.least_squares_on_data;
-        return precision == float32   ? reinterpret_cast<Function>(steps.float32.squared_norms)
-               : precision == float64 ? reinterpret_cast<Function>(steps.float64.squared_norms)
-                                      : reinterpret_cast<Function>(steps.float64_on_float32_data.squared_norms);
+    const bool single = precision == float32 || precision == float32_on_signs;
+    for (int i = 0; i < kernels.n_observers; ++i) {
+        const ObserverEntry &entry = kernels.observers[i];
+        if (name == entry.name && layout == entry.layout)
+            return single ? reinterpret_cast<Function>(entry.float32) : reinterpret_cast<Function>(entry.float64);
     }
-    for (int i = 0; i < kernels.n_observers; ++i)
-        if (name == kernels.observers[i].name)
-            return precision == float32 ? reinterpret_cast<Function>(kernels.observers[i].float32)
-                                        : reinterpret_cast<Function>(kernels.observers[i].float64);
-    throw py::value_error("there is no compiled observer '" + name + "'");
+    throw py::value_error("there is no compiled observer '" + name + "' of states in layout '" +
+                          layout_names[int(layout)] + "'");
 }
 
 // From (observed, first_row, dim, moments, extremes, covariance, out).
@@ -138,10 +131,15 @@ Gather gather_of(const py::tuple &t, const Job &job) {
     return g;
 }
 
-// From (name or address, number of results, parameters, times of the saves).
-void set_observer(Job &job, const py::tuple &t, Precision precision) {
-    job.observer = py::isinstance<py::str>(t[0]) ? find_observer(t[0].cast<std::string>(), precision, job.data.n > 0)
-                                                 : reinterpret_cast<Function>(t[0].cast<uintptr_t>());
+// From (name or (address, layout), number of results, parameters, times of the saves); the layout must be the step's.
+void set_observer(Job &job, const py::tuple &t, Precision precision, Layout layout) {
+    if (py::isinstance<py::str>(t[0])) {
+        job.observer = find_observer(t[0].cast<std::string>(), precision, layout);
+    } else {
+        const auto own = t[0].cast<py::tuple>();
+        require(layout_of(own[1].cast<std::string>()) == layout, "an observer must have the layout of the step");
+        job.observer = reinterpret_cast<Function>(own[0].cast<uintptr_t>());
+    }
     job.observer_dim = t[1].cast<int>();
     require(py::isinstance<Doubles>(t[2]) && py::isinstance<Doubles>(t[3]),
             "an observer's parameters and times must be contiguous float64 arrays");
@@ -150,18 +148,21 @@ void set_observer(Job &job, const py::tuple &t, Precision precision) {
     job.observer_parameters = parameters.data(), job.save_times = times.data();
 }
 
-// From (rows, dim, whether they are shuffled); rows of the type that the step draws.
+// From (rows, dim, whether they are shuffled, how many a step draws); rows of the noise's type.
 void set_data(Job &job, const py::tuple &t, Precision precision) {
+    require(precision <= float64_on_float32_noise, "signs and rows of data come from one stream: a step draws one of them");
     const auto rows = t[0].cast<py::array>();
     require(precision == float64 ? py::isinstance<py::array_t<double, py::array::c_style>>(rows)
                                  : py::isinstance<py::array_t<float, py::array::c_style>>(rows),
             "data must be a contiguous array of the noise's type");
     const int64_t dim = t[1].cast<int64_t>();
     const bool shuffled = t[2].cast<bool>();
+    const int picks = t[3].cast<int>();
     require(rows.ndim() == 2 && rows.shape(0) >= 1 && rows.shape(0) < (int64_t(1) << 32), "data must have shape (n, width)");
-    require(dim >= 1 && job.dim % dim == 0 && dim <= rows.shape(1), "vectors must fit the rows of the data");
-    require(job.noise_dim >= 1 && (!shuffled || job.noise_dim <= rows.shape(0)), "an epoch must hold a step at least");
-    job.data = {rows.data(), rows.shape(0), rows.shape(1), dim, shuffled};
+    require(dim >= 1 && dim <= rows.shape(1), "vectors must fit the rows of the data");
+    require(picks >= 1 && picks <= most_draws && (!shuffled || picks <= rows.shape(0)),
+            "a step draws from 1 to 131072 rows of data, and an epoch must hold a step at least");
+    job.data = {rows.data(), rows.shape(0), rows.shape(1), dim, picks, shuffled};
 }
 
 void set_table(Job &job, const py::array &table, const py::array &state) {
@@ -200,7 +201,7 @@ void run(const py::object &step, const Doubles &coefficients, int noise_dim, int
     require(coefficients.ndim() == 2 && (coefficients.shape(0) == 1 || coefficients.shape(0) == n_steps),
             "coefficients must have one row, or one a step");
     require(first_chain >= 0 && first_step >= 0 && n_steps >= 0, "ranges must not be negative");
-    require(noise_dim >= 0 && noise_dim <= most_narrow_draws && uniform_dim >= 0 && uniform_dim <= most_narrow_draws,
+    require(noise_dim >= 0 && noise_dim <= most_draws && uniform_dim >= 0 && uniform_dim <= most_draws,
             "a step draws at most 131072 numbers of a kind");
     require(abort.size() == 1, "abort must hold one byte");
     Job job{};
@@ -224,33 +225,36 @@ void run(const py::object &step, const Doubles &coefficients, int noise_dim, int
     const Precision precision = precision_of(state, float32_noise, signs);
     if (!data.is_none()) set_data(job, data.cast<py::tuple>(), precision);
     if (!table.is_none()) set_table(job, table.cast<py::array>(), state);
-    if (!observer.is_none()) set_observer(job, observer.cast<py::tuple>(), precision);
+    check_saves(job);
+    const Plan how = plan(step, precision, job, coefficients);
+    if (!observer.is_none()) set_observer(job, observer.cast<py::tuple>(), precision, how.layout);
     if (!histogram.is_none()) set_histogram(job, histogram.cast<py::tuple>());
     require(statistics.size() <= most_gathers, "there are at most 64 groups of statistics");
     Gather gathers[most_gathers];
     for (size_t i = 0; i < statistics.size(); ++i) gathers[i] = gather_of(statistics[i].cast<py::tuple>(), job);
     job.gathers = gathers, job.n_gathers = int(statistics.size());
-    check_saves(job);
-    const Plan how = plan(step, precision, job, coefficients);
     if (!normals.is_none()) set_given(job, normals.cast<py::array>(), precision);
     job.writes_path = how.writes_path;
     py::gil_scoped_release unlocked;
-    const Scratch scratch(how.loop.scratch_bytes(job));
+    const Loop &loop = active().loops[int(how.layout)][precision];
+    const Scratch scratch(loop.scratch_bytes(job));
     job.scratch = scratch.memory;
-    how.loop.run(job, how.stepper);
+    loop.run(job, how.stepper);
 }
 
-py::tuple step_names() {
+// Names of the built-in steps, and how their chains lie.
+py::dict steps() {
     const Kernels &kernels = active();
-    py::list names;
-    for (int i = 0; i < kernels.n_steps; ++i) names.append(kernels.steps[i].name);
-    return py::tuple(names);
+    py::dict layouts;
+    for (int i = 0; i < kernels.n_steps; ++i)
+        layouts[kernels.steps[i].name] = layout_names[int(kernels.steps[i].layout)];
+    return layouts;
 }
 
 }  // namespace
 
 void bind_run(py::module_ &m) {
-    m.attr("steps") = step_names();
+    m.attr("steps") = steps();
     m.def("statistics_size", &statistics_size, py::arg("dim"), py::arg("moments"), py::arg("extremes"),
           py::arg("covariance"));
     m.def("run", &run, py::arg("step"), py::arg("coefficients"), py::arg("noise_dim"), py::arg("uniform_dim"),

@@ -30,17 +30,29 @@ inline i64 steps_per_chunk(const Job &job, i64 doubles_per_time, i64 batch) {
     return steps;
 }
 
-// T is the state's type; Kind and Z what the steps draw (normals, words of signs, or rows of data) and its type; `row` how
-// many lanes a row has.
-template <class T, class Kind, class Z, int row> class ChainLoop {
-    using Noise = Feed<Kind, Z, row>;
+// What a step draws as Z: normals, or signs in words.
+template <class Z> struct KindOf {
+    using type = Normals;
+};
+template <> struct KindOf<u32> {
+    using type = Words;
+};
+
+// T is the state's type, Z that of normals or signs. A step may also draw uniforms and rows of data; what it does not
+// draw takes neither memory nor time.
+template <class T, class Z, Layout chain_layout> class ChainLoop {
+    static constexpr int row = row_of<chain_layout>;
+    static constexpr bool lies_in_chains = chain_layout == Layout::chains;
+
+    using Noise = Feed<typename KindOf<Z>::type, Z, row>;
     using Uniform = Feed<Uniforms, T, row>;
+    using Pick = Picks<row>;
 
   public:
     ChainLoop(const Job &job, Function stepper)
-        : job(job), stepper(stepper), chunk(chunk_of(job)), times(most_saves(job, chunk)), layout(job, times) {}
+        : job(job), stepper(stepper), chunk(chunk_of(job)), times(most_saves(job, chunk)), memory(job, times) {}
 
-    static i64 scratch_bytes(const Job &job) { return Layout(job, most_saves(job, chunk_of(job))).bytes; }
+    static i64 scratch_bytes(const Job &job) { return Memory(job, most_saves(job, chunk_of(job))).bytes; }
 
     void run() {
         for (i64 start = 0; start < job.n_chains; start += chains_per_block)
@@ -59,43 +71,34 @@ template <class T, class Kind, class Z, int row> class ChainLoop {
         for (int g = 0; g < job.n_gathers; ++g) doubles_per_time += Statistics<T, row>::doubles_per_time(job.gathers[g]);
         static_assert(long_chunk % Noise::batch == 0 && long_chunk % Uniform::batch == 0,
                       "chunks must end on batch borders");
-        const i64 steps = steps_per_chunk(job, doubles_per_time, Noise::batch > 16 ? Noise::batch : 16);
+        i64 batch = Noise::batch > 16 ? Noise::batch : 16;
+        if (job.data.picks && batch < Pick::batch) batch = Pick::batch;
+        const i64 steps = steps_per_chunk(job, doubles_per_time, batch);
         if (!job.data.shuffled) return steps;
-        const i64 epoch = job.data.n / job.noise_dim;  // an order is not kept over a chunk's end
+        const i64 epoch = job.data.n / job.data.picks;  // an order is not kept over a chunk's end
         return (steps + epoch - 1) / epoch * epoch;
     }
 
     // Numbers of a row's state.
     static i64 state_size(const Job &job) {
-        return row * (is_data<Kind> ? job.dim / job.data.dim * job.data.width : job.dim);
+        return row * (lies_in_chains ? job.dim / job.data.dim * job.data.width : job.dim);
     }
 
-    static i64 noise_bytes(const Job &job) {
-        if constexpr (is_data<Kind>)
-            return Noise::bytes(job.noise_dim, job.data);
-        else
-            return Noise::rows(job.noise_dim) * row_bytes<Z>;
-    }
+    // Where things lie in the scratch memory: per group of lanes its generators and state; the draws of one; sums.
+    struct Memory {
+        i64 groups, uniform_streams, pick_streams, state, noise, uniforms, picks, path, observed, sums, bytes;
 
-    Noise noise_of(u64 chain, const Group &g) const {
-        if constexpr (is_data<Kind>)
-            return {job.seed, chain, streams(g.index), g.lanes, job.noise_dim, at<Z>(layout.noise), job.data};
-        else
-            return {job.seed, chain, streams(g.index), g.lanes, job.noise_dim, at<Z>(layout.noise)};
-    }
-
-    // Where things lie in the scratch memory: per group of lanes its generators and state; the noise of one; sums.
-    struct Layout {
-        i64 groups, uniform_streams, state, noise, uniforms, path, observed, sums, bytes;
-
-        Layout(const Job &job, i64 times) {
+        Memory(const Job &job, i64 times) {
             groups = (min(chains_per_block, job.n_chains) + row - 1) / row;
-            uniform_streams = groups * i64(sizeof(Streams));
-            state = uniform_streams * (job.uniform_dim ? 2 : 1);
+            const i64 generators = groups * i64(sizeof(Streams));
+            uniform_streams = job.noise_dim ? generators : 0;
+            pick_streams = uniform_streams + (job.uniform_dim ? generators : 0);
+            state = pick_streams + (job.data.picks ? generators : 0);
             noise = state + groups * state_size(job) * i64(sizeof(T));
-            uniforms = noise + noise_bytes(job);
-            path = uniforms + (job.uniform_dim ? Uniform::rows(job.uniform_dim) * row_bytes<T> : 0);
-            observed = path + (job.writes_path ? path_rows : is_data<Kind> ? 1 : 0) * job.dim * row_bytes<T>;
+            uniforms = noise + (job.noise_dim ? Noise::rows(job.noise_dim) * row_bytes<Z> : 0);
+            picks = uniforms + (job.uniform_dim ? Uniform::rows(job.uniform_dim) * row_bytes<T> : 0);
+            path = picks + Pick::bytes(job.data);
+            observed = path + (job.writes_path ? path_rows : lies_in_chains ? 1 : 0) * job.dim * row_bytes<T>;
             sums = observed + job.observer_dim * row_bytes<T>;
             bytes = sums;
             for (int g = 0; g < job.n_gathers; ++g)
@@ -106,7 +109,7 @@ template <class T, class Kind, class Z, int row> class ChainLoop {
     const Job &job;
     const Function stepper;
     const i64 chunk, times;  // saved times of a chunk at most
-    const Layout layout;
+    const Memory memory;
     Statistics<T, row> statistics[most_gathers];
 
     template <class Number> static constexpr i64 row_bytes = i64(row * sizeof(Number));
@@ -127,9 +130,9 @@ template <class T, class Kind, class Z, int row> class ChainLoop {
     const T *table() const { return static_cast<const T *>(job.table); }
     char *scratch() const { return static_cast<char *>(job.scratch); }
     template <class Number> Number *at(i64 bytes) const { return reinterpret_cast<Number *>(scratch() + bytes); }
-    Streams &streams(i64 group) const { return at<Streams>(0)[group]; }
-    Streams &uniform_streams(i64 group) const { return at<Streams>(layout.uniform_streams)[group]; }
-    T *state(i64 group) const { return at<T>(layout.state) + group * state_size(job); }
+    // Of what is not drawn there are none, and nothing asks them for anything.
+    Streams &streams(i64 at_bytes, i64 group) const { return at<Streams>(at_bytes)[group]; }
+    T *state(i64 group) const { return at<T>(memory.state) + group * state_size(job); }
 
     Group group(i64 block_start, i64 n_chains, i64 index) const {
         const int valid = int(min(row, n_chains - index * row));
@@ -163,45 +166,48 @@ template <class T, class Kind, class Z, int row> class ChainLoop {
     void run_group(const Group &g, i64 k, i64 end, i64 save, i64 saves) {
         const u64 chain = u64(job.first_chain + g.chain);
         const i64 saves_end = save + saves;
-        Noise noise = noise_of(chain, g);
-        Uniform uniforms(job.seed, chain, uniform_streams(g.index), g.lanes, job.uniform_dim, at<T>(layout.uniforms));
-        if constexpr (!is_data<Kind>)
-            if (job.given) {
-                const Z *given = static_cast<const Z *>(job.given) + g.chain;
-                noise.replace(given, job.given_stride, job.first_step * job.noise_dim, job.n_steps * job.noise_dim,
-                              g.valid);
-            }
-        noise.start(k, k == job.first_step);
-        uniforms.start(k, k == job.first_step);
+        Noise noise(job.seed, chain, streams(0, g.index), g.lanes, job.noise_dim, at<Z>(memory.noise));
+        Uniform uniforms(job.seed, chain, streams(memory.uniform_streams, g.index), g.lanes, job.uniform_dim,
+                         at<T>(memory.uniforms));
+        Pick picks(job.seed, chain, streams(memory.pick_streams, g.index), g.lanes, at<u32>(memory.picks), job.data);
+        if (job.given) {
+            const Z *given = static_cast<const Z *>(job.given) + g.chain;
+            noise.replace(given, job.given_stride, job.first_step * job.noise_dim, job.n_steps * job.noise_dim, g.valid);
+        }
+        const bool opening = k == job.first_step || job.data.shuffled;  // then chunks end anywhere in a batch
+        noise.start(k, opening);
+        uniforms.start(k, opening);
+        picks.start(k);
 
         i64 next = save;
         for (; next < saves_end && job.saves[next] == k; ++next) record(g, state(g.index), next, next - save);
         while (k < end && !*job.abort) {  // a step of many parameters and samples takes long
-            const i64 n = min(min(noise.steps(), uniforms.steps()), end - k);
-            const i64 done = advance(g, k, n, next, saves_end, save, noise.next(), uniforms.next());
+            const i64 n = min(min(noise.steps(), uniforms.steps()), min(picks.steps(), end - k));
+            const i64 done = advance(g, k, n, next, saves_end, save, {noise.next(), uniforms.next(), picks.next()});
             k += done;
             noise.spend(done);
             uniforms.spend(done);
+            picks.spend(done);
             while (next < saves_end && job.saves[next] <= k) ++next;
         }
     }
 
+    // What the next steps draw.
+    struct Draws {
+        const Z *z;
+        const T *u;
+        const u32 *picks;
+    };
+
     // Up to n steps from step k: to the next time to record, or, where every step is recorded, through several of them.
-    i64 advance(const Group &g, i64 k, i64 n, i64 next, i64 saves_end, i64 save, const Z *z, const T *u) {
-        T *x = state(g.index), *path = at<T>(layout.path);
+    i64 advance(const Group &g, i64 k, i64 n, i64 next, i64 saves_end, i64 save, Draws draws) {
+        T *x = state(g.index), *path = at<T>(memory.path);
         i64 recorded = 0;
         const i64 most = min(min(n, job.writes_path ? path_rows : 1), saves_end - next);
         while (recorded < most && job.saves[next + recorded] == k + recorded + 1) ++recorded;
         const i64 steps = recorded ? recorded : next < saves_end ? min(n, job.saves[next] - k) : n;
         const bool several = recorded > 1;
-        const double *coefficients = job.coefficients + (k - job.first_step) * job.coefficient_stride;
-        if constexpr (is_data<Kind>)
-            reinterpret_cast<DataStepper<T>>(stepper)(coefficients, job.coefficient_stride, k, steps, g.lanes, x, z,
-                                                        job.data, table());
-        else
-            reinterpret_cast<Stepper<T, Z>>(stepper)(coefficients, job.coefficient_stride, k, steps, job.dim,
-                                                     job.noise_dim, g.lanes, x, z, u, several ? path : nullptr,
-                                                     table());
+        step(g, k, steps, x, draws, several ? path : nullptr);
         if (several) {
             for (i64 r = 0; r < recorded; ++r) record(g, path + r * job.dim * row, next + r, next + r - save);
         } else if (next < saves_end && job.saves[next] == k + steps) {
@@ -210,14 +216,22 @@ template <class T, class Kind, class Z, int row> class ChainLoop {
         return steps;
     }
 
+    void step(const Group &g, i64 k, i64 steps, T *x, Draws draws, T *path) const {
+        const i64 stride = job.coefficient_stride;
+        const double *c = job.coefficients + (k - job.first_step) * stride;
+        if (job.data.picks)
+            reinterpret_cast<DataStepper<T, Z>>(stepper)(c, stride, k, steps, job.dim, job.noise_dim, g.lanes, x, draws.z,
+                                                         draws.u, path, table(), draws.picks, job.data.picks,
+                                                         static_cast<const Z *>(job.data.rows), job.data.width);
+        else
+            reinterpret_cast<Stepper<T, Z>>(stepper)(c, stride, k, steps, job.dim, job.noise_dim, g.lanes, x, draws.z,
+                                                     draws.u, path, table());
+    }
+
     // The values of the job's observer, where there is one.
     T *observe(const Group &g, const T *x, i64 save) const {
-        T *observed = at<T>(layout.observed);
-        if (!job.observer) return observed;
-        if constexpr (is_data<Kind>)
-            reinterpret_cast<DataObserver<T>>(job.observer)(job.observer_parameters, job.data.width, g.lanes, x,
-                                                             observed, table());
-        else
+        T *observed = at<T>(memory.observed);
+        if (job.observer)
             reinterpret_cast<Observer<T>>(job.observer)(job.observer_parameters, job.save_times[save], g.lanes, x,
                                                          observed, table());
         return observed;
@@ -225,7 +239,7 @@ template <class T, class Kind, class Z, int row> class ChainLoop {
 
     void record(const Group &g, T *x, i64 save, i64 time) {
         T *observed = observe(g, x, save);
-        if constexpr (is_data<Kind>) x = components(g);
+        if constexpr (lies_in_chains) x = components(g);
         if (job.saved) {
             T *out = static_cast<T *>(job.saved) + save * job.saved_time_stride + g.chain;
             for (int i = 0; i < job.dim; ++i)
@@ -251,7 +265,7 @@ template <class T, class Kind, class Z, int row> class ChainLoop {
     }
 
     void open_statistics() {
-        double *sums = at<double>(layout.sums);
+        double *sums = at<double>(memory.sums);
         for (int i = 0; i < job.n_gathers; ++i) {
             statistics[i].open(job.gathers[i], sums, times);
             sums += Statistics<T, row>::doubles(job.gathers[i], times);
@@ -270,14 +284,14 @@ template <class T, class Kind, class Z, int row> class ChainLoop {
     void load(const Group &g) {
         for (int i = 0; i < job.dim; ++i) {
             const T *from = static_cast<const T *>(job.state) + i * job.state_stride + g.chain;
-            T *x = is_data<Kind> ? at<T>(layout.path) + i * row : state(g.index) + i * row;
+            T *x = lies_in_chains ? at<T>(memory.path) + i * row : state(g.index) + i * row;
             for (int l = 0; l < g.lanes; ++l) x[l] = from[l < g.valid ? l : 0];
         }
-        if constexpr (is_data<Kind>) turn(g, at<T>(layout.path), state(g.index), true);
+        if constexpr (lies_in_chains) turn(g, at<T>(memory.path), state(g.index), true);
     }
 
     void store(const Group &g) {
-        const T *x = is_data<Kind> ? turn(g, at<T>(layout.path), state(g.index), false) : state(g.index);
+        const T *x = lies_in_chains ? turn(g, at<T>(memory.path), state(g.index), false) : state(g.index);
         for (int i = 0; i < job.dim; ++i) {
             T *to = static_cast<T *>(job.state) + i * job.state_stride + g.chain;
             __builtin_memcpy(to, x + i * row, size_t(g.valid) * sizeof(T));
@@ -288,7 +302,7 @@ template <class T, class Kind, class Z, int row> class ChainLoop {
     T *components(const Group &g) const {
         bool wanted = job.saved || job.histogram;
         for (int i = 0; i < job.n_gathers; ++i) wanted |= !job.gathers[i].observed;
-        return wanted ? turn(g, at<T>(layout.path), state(g.index), false) : nullptr;
+        return wanted ? turn(g, at<T>(memory.path), state(g.index), false) : nullptr;
     }
 
     // Between rows of components and chains one after the other, which end in zeros.

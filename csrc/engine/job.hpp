@@ -8,17 +8,25 @@ namespace sdefast {
 // Statistics are kept per block of chains, whatever tile or thread runs it, so their bits depend on nothing else.
 constexpr int64_t chains_per_block = 4096;
 
-// The largest dimension of the state: of models whose rows are worked on together, and of those in loops over narrow rows.
-constexpr int largest_dim = 64, largest_narrow_dim = 8192;
+// How the chains of a row of lanes lie in memory while they are worked on: component by component, lane beside lane, in
+// rows of `max_lanes` or of `narrow_lanes` (noise/lanes.hpp); or one chain after the other, its components side by side.
+// Steps of a few components are fastest in wide rows; those of many in narrow ones, whose state and noise stay in the
+// first-level cache; and steps that take whole rows of data, vector by vector, on chains.
+enum class Layout { wide, narrow, chains };
+constexpr int n_layouts = 3;
 
-// Numbers that a step draws at most, of a kind.
-constexpr int most_draws = 4096, most_narrow_draws = 131072;
+// The largest dimension of the state: of built-in steps in wide rows, and of all others.
+constexpr int largest_wide_dim = 64, largest_dim = 8192;
 
-// What steps may draw from instead of normals: n rows of `width` numbers of the noise's type, one after the other. The
-// chains' vectors have `dim` components; such chains are kept one after the other too, each of its vectors `width` long.
+// Numbers that a step draws at most, of a kind: in wide rows and in others.
+constexpr int most_wide_draws = 4096, most_draws = 131072;
+
+// Data that a step may draw rows of, `picks` a step: n rows of `width` numbers of the noise's type, one after the other.
+// In `Layout::chains` a chain is one or more vectors of `dim` components, each of them also `width` numbers long.
 struct Data {
     const void *rows;
     int64_t n, width, dim;
+    int picks;      // 0 where there are no data
     bool shuffled;  // every epoch in a fresh order; else drawn with replacement
 };
 
@@ -40,8 +48,8 @@ struct Job {
     int64_t first_chain, n_chains;
     int64_t first_step, n_steps;
     int dim;
-    int noise_dim, uniform_dim;  // draws a step
-    Data data;                   // n is 0 where there is none; else noise_dim is how many rows a step draws
+    int noise_dim, uniform_dim;  // draws a step: normals or signs, and uniforms
+    Data data;                   // and rows of data
 
     // Normals to use instead of the generator's, from those of first_step on: (draws, n_chains), or null.
     const void *given;

@@ -12,31 +12,27 @@
 namespace sdefast {
 namespace SDEFAST_LEVEL {
 
-struct Picks {
-    static constexpr u32 stream = Words::stream;
-};
-
-template <class Kind> constexpr bool is_data = false;
-template <> constexpr bool is_data<Picks> = true;
-
-// A row of the buffer holds a pick of each lane, a step takes `draws` rows.
-template <int row> class Feed<Picks, u32, row> {
+// A row of the buffer holds a pick of each lane, a step takes data.picks rows.
+template <int row> class Picks {
   public:
     static constexpr i64 batch = 32;  // picks that are made at a time, of whole batches of words
 
     // Steppers look a little ahead for what to fetch: one row more than is ever used.
-    static i64 bytes(i64 draws, const Data &data) {
-        return (draws + batch + 1 + 2 * batch + (data.shuffled ? data.n : 0)) * i64(row * sizeof(u32));
+    static i64 bytes(const Data &data) {
+        if (data.picks == 0) return 0;
+        return (data.picks + batch + 1 + 2 * batch + (data.shuffled ? data.n : 0)) * i64(row * sizeof(u32));
     }
 
-    Feed(u64 seed, u64 chain, Streams &streams, int lanes, i64 draws, u32 *memory, const Data &data)
-        : source{seed, chain}, streams(streams), lanes(lanes), data(data), draws(draws), epoch(data.n / draws * draws),
-          picks(memory), words(picks + (draws + batch + 1) * row), order(words + 2 * batch * row) {
-        __builtin_memset(picks, 0, size_t((draws + batch + 1) * row) * sizeof(u32));
+    Picks(u64 seed, u64 chain, Streams &streams, int lanes, u32 *memory, const Data &data)
+        : source{seed, chain}, streams(streams), lanes(lanes), data(data), draws(data.picks),
+          epoch(draws ? data.n / draws * draws : 0), picks(memory), words(picks + (draws + batch + 1) * row),
+          order(words + 2 * batch * row) {
+        if (draws) __builtin_memset(picks, 0, size_t((draws + batch + 1) * row) * sizeof(u32));
     }
 
     // Go on at step k. Generators and order are found anew, in a shuffled epoch from its start.
-    void start(i64 k, bool) {
+    void start(i64 k) {
+        if (draws == 0) return;
         constexpr i64 aligned = rows_per_batch<u32> / 2;
         const i64 first = k * draws, begin = data.shuffled ? first - first % epoch : first;
         made = begin - begin % aligned;
@@ -51,6 +47,7 @@ template <int row> class Feed<Picks, u32, row> {
     }
 
     i64 steps() {
+        if (draws == 0) return i64(1) << 62;
         while (available < draws) more();
         return available / draws;
     }

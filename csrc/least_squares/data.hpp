@@ -15,7 +15,7 @@ namespace SDEFAST_LEVEL {
 //     r = e - <x, delta>,   average += weight (delta - average),   delta += rate sum of x r
 //
 // <x, delta> is summed in `vector` columns, those by halving: the same bits at every level.
-template <class T, class Z> class LeastSquaresOnData {
+template <class T, class Z> class DataSteps {
     using Header = LeastSquares::Header;
     static constexpr int row = narrow_lanes, ahead = 8;
 
@@ -25,31 +25,34 @@ template <class T, class Z> class LeastSquaresOnData {
     static bool fits(const Job &job, const double *coefficients, i64 n) {
         if (n < LeastSquares::header) return false;
         const Header &h = reinterpret_cast<const Header &>(*coefficients);
-        if (!(h.dim >= 1 && h.dim <= largest_narrow_dim && h.samples >= 1 && h.samples == job.noise_dim)) return false;
+        if (!(h.dim >= 1 && h.dim <= largest_dim && h.samples >= 1 && h.samples == job.data.picks)) return false;
         const i64 d = i64(h.dim);
         return job.dim == d * (h.weight > 0 ? 2 : 1) && h.scales == 0 && (h.rates == 1 || h.rates == h.dim) &&
-               n == LeastSquares::header + i64(h.rates) && job.data.width % vector == 0 && job.data.width > d &&
-               job.data.width - vector <= d && job.uniform_dim == 0;
+               n == LeastSquares::header + i64(h.rates) && job.data.dim == d && job.data.width == width_of(d) &&
+               job.noise_dim == 0 && job.uniform_dim == 0;
     }
 
-    // Picks: those of sample b of step s are picks[(s B + b) * row ...].
-    static void rows(const double *coefficients, i64 stride, i64, i64 n_steps, int lanes, T *x, const u32 *picks,
-                     const Data &data, const T *) {
-        const int samples = int(reinterpret_cast<const Header &>(*coefficients).samples);
-        for (i64 s = 0; s < n_steps; ++s, coefficients += stride, picks += samples * row) {
-            const Step step{reinterpret_cast<const Header &>(*coefficients), coefficients + LeastSquares::header,
-                            static_cast<const Z *>(data.rows), i64(data.width)};
-            step.run(lanes, x, picks);
+    static void rows(const Call<T, Z> &call) {
+        const double *coefficients = call.coefficients;
+        const u32 *picks = call.picks;
+        for (i64 s = 0; s < call.n_steps; ++s, coefficients += call.stride, picks += call.n_picks * row) {
+            const Step step{reinterpret_cast<const Header &>(*coefficients), coefficients + LeastSquares::header, call.rows,
+                            call.width};
+            step.run(call.lanes, call.x, picks);
         }
     }
 
     // out[p * row + lane] = |vector p of the lane|^2; parameters d, parts.
-    static void squared_norms(const double *parameters, i64 width, int lanes, const T *x, T *out, const T *) {
+    static void squared_norms(const double *parameters, double, int lanes, const T *x, T *out, const T *) {
+        const i64 width = width_of(i64(parameters[0]));
         const int parts = int(parameters[1]);
         with_width(width, [=](auto vectors) { norms<vectors.n>(parts, width, lanes, x, out); });
     }
 
   private:
+    // A row holds d numbers, one more, and zeros up to a whole number of vectors.
+    static constexpr i64 width_of(i64 d) { return (d / vector + 1) * vector; }
+
     SDEFAST_INLINE static T total(const T (&columns)[vector]) {
         T sum[8];
         for (int q = 0; q < 8; ++q) sum[q] = vector == 8 ? columns[q] : columns[q] + columns[q + vector - 8];
@@ -156,7 +159,7 @@ template <class T, class Z> class LeastSquaresOnData {
         }
 
         void batch(T *x, const u32 *picks) const {
-            T sum[largest_narrow_dim + vector];
+            T sum[largest_dim + vector];
             for (int b = 0; b < int(h.samples); ++b, picks += row) {
                 const Z *from = row_at(picks[0]);
                 fetch(picks[ahead]);
@@ -177,6 +180,21 @@ template <class T, class Z> class LeastSquaresOnData {
         }
     };
 };
+
+struct LeastSquaresOnData : StepTraits {
+    static constexpr Layout layout = Layout::chains;
+    static constexpr bool on_data = true;
+
+    template <class T> static bool fits(const Job &job, const double *coefficients, i64 n) {
+        return DataSteps<T, T>::fits(job, coefficients, n);
+    }
+    template <class T, class Z> static void rows(const Call<T, Z> &call) { DataSteps<T, Z>::rows(call); }
+};
+
+template <class T>
+void squared_norms_on_data(const double *parameters, double t, int lanes, const T *x, T *out, const T *table) {
+    DataSteps<T, T>::squared_norms(parameters, t, lanes, x, out, table);
+}
 
 }  // namespace SDEFAST_LEVEL
 }  // namespace sdefast

@@ -15,8 +15,8 @@ namespace SDEFAST_LEVEL {
 // Coefficients: `header`, then a scale for each parameter or none, then one rate (step size / B) for all or one each.
 // A sample is d normals x, times the scales, and where there is noise the normal xi; or d uniforms, from which x is made,
 // and xi; or a row of data. Rounded as what is compiled from sdefast/least_squares/steps/iteration.py, which has the same bits.
-struct LeastSquares {
-    static constexpr int dim = 0, noise_dim = 0, n_coefficients = 0;  // any
+struct LeastSquares : StepTraits {
+    static constexpr Layout layout = Layout::narrow;
     static constexpr int row = narrow_lanes, most_samples = 1024;
 
     enum Law { as_drawn = 0, uniform = 1, signs = 2 };
@@ -25,11 +25,11 @@ struct LeastSquares {
     };
     static constexpr int header = sizeof(Header) / sizeof(double);
 
-    static bool fits(const Job &job, const double *coefficients, i64 n) {
+    template <class T> static bool fits(const Job &job, const double *coefficients, i64 n) {
         if (n < header) return false;
         const Header &h = reinterpret_cast<const Header &>(*coefficients);
         const bool drawn = h.law == as_drawn, averaged = h.weight > 0;
-        if (!(h.samples >= 1 && h.samples <= most_samples && h.dim >= 1 && h.dim <= largest_narrow_dim)) return false;
+        if (!(h.samples >= 1 && h.samples <= most_samples && h.dim >= 1 && h.dim <= largest_dim)) return false;
         const i64 d = i64(h.dim), samples = i64(h.samples);
         return job.dim == d * (averaged ? 2 : 1) && (h.scales == 0 || h.scales == h.dim) &&
                (h.rates == 1 || h.rates == h.dim) && n == header + i64(h.scales) + i64(h.rates) &&
@@ -38,13 +38,14 @@ struct LeastSquares {
                job.uniform_dim == (drawn ? 0 : samples * d);
     }
 
-    template <class T, class Z>
-    static void rows(const double *coefficients, i64 stride, int, int noise_dim, int lanes, i64 n_steps, T *x, const Z *z,
-                     const T *u) {
-        for (i64 s = 0; s < n_steps; ++s, coefficients += stride, z += noise_dim * row) {
+    template <class T, class Z> static void rows(const Call<T, Z> &call) {
+        const double *coefficients = call.coefficients;
+        const Z *z = call.z;
+        const T *u = call.u;
+        for (i64 s = 0; s < call.n_steps; ++s, coefficients += call.stride, z += call.noise_dim * row) {
             const Header &h = reinterpret_cast<const Header &>(*coefficients);
             const Step<T, Z> step{h, coefficients + header, int(h.dim), int(h.samples)};
-            for (int b = 0; b < lanes; b += lane_step) step.run(x + b, z + b, u + b);
+            for (int b = 0; b < call.lanes; b += lane_step) step.run(call.x + b, z + b, u + b);
             u += h.law == as_drawn ? 0 : int(h.samples) * int(h.dim) * row;
         }
     }
@@ -160,8 +161,6 @@ struct LeastSquares {
         }
     };
 };
-
-template <> constexpr bool is_narrow<LeastSquares> = true;
 
 // Observers: out[p] = |x_p|^2 of `parts` vectors of d components; parameters d, parts.
 template <class T> void squared_norms(const double *parameters, double, int lanes, const T *x, T *out, const T *) {

@@ -1,7 +1,6 @@
 // All kernels at one instruction-set level. The build compiles this file once per level, with SDEFAST_LEVEL set to the
 // name of a namespace and SDEFAST_LEVEL_NAME to what users call it.
 #include "../engine/chain_loop.hpp"
-#include "../least_squares/data.hpp"
 #include "../families.hpp"
 #include "../noise/vector_math.hpp"
 #include "table.hpp"
@@ -10,19 +9,19 @@ namespace sdefast {
 namespace SDEFAST_LEVEL {
 namespace {
 
-template <class T, class Kind, class Z, int row> void run(const Job &job, Function stepper) {
-    ChainLoop<T, Kind, Z, row>(job, stepper).run();
+template <class T, class Z, Layout layout> void run(const Job &job, Function stepper) {
+    ChainLoop<T, Z, layout>(job, stepper).run();
 }
 
-template <class T, class Kind, class Z, int row> i64 scratch_bytes(const Job &job) {
-    return ChainLoop<T, Kind, Z, row>::scratch_bytes(job);
+template <class T, class Z, Layout layout> i64 scratch_bytes(const Job &job) {
+    return ChainLoop<T, Z, layout>::scratch_bytes(job);
 }
 
-template <class T, class Kind, class Z, int row = max_lanes>
-constexpr Loop loop = {run<T, Kind, Z, row>, scratch_bytes<T, Kind, Z, row>};
+template <class T, class Z, Layout layout> constexpr Loop loop = {run<T, Z, layout>, scratch_bytes<T, Z, layout>};
 
-template <class T, class Z> constexpr Loop narrow_loop = loop<T, Normals, Z, narrow_lanes>;
-template <class T> constexpr Loop data_loop = loop<T, Picks, u32, narrow_lanes>;
+#define SDEFAST_LOOPS(layout)                                                                           \
+    {loop<float, float, layout>, loop<double, double, layout>, loop<double, float, layout>, loop<float, u32, layout>, \
+     loop<double, u32, layout>}
 
 // Rows of lanes, batch by batch, copied to where they belong.
 template <class Kind, class Z> void noise(const NoiseJob &job) {
@@ -69,36 +68,29 @@ template <class T> void elementary(int function, const void *in, const void *pow
     for (i64 i = 0; i < n; ++i) y[i] = function == 0 ? exp(x[i]) : function == 1 ? log(x[i]) : pow(x[i], b[i]);
 }
 
-template <class Model> bool fits(const Job &job, const double *coefficients, i64 n) {
-    if constexpr (is_narrow<Model>)
-        return Model::fits(job, coefficients, n);
-    else if constexpr (Model::dim == 0)
-        return job.dim >= 1 && job.dim <= largest_dim && n == Model::count(job.dim, job.noise_dim);
+template <class Model, class T, class Z> constexpr StepVariant<T, Z> variant() {
+    if constexpr (Model::on_data)
+        return {fits<Model, T>, nullptr, data_stepper<Model, T, Z>};
     else
-        return job.dim == Model::dim && job.noise_dim == Model::noise_dim && n == Model::n_coefficients;
+        return {fits<Model, T>, stepper<Model, T, Z>, nullptr};
 }
 
 // Known when compiled: nothing of a level may run before the level is chosen.
 template <class Model> constexpr StepEntry entry(const char *name) {
     return {name,
-            is_narrow<Model>,
-            fits<Model>,
-            stepper<Model, float, float>,
-            stepper<Model, double, double>,
-            stepper<Model, double, float>};
+            Model::layout,
+            Model::on_data,
+            Model::dim > 0 || Model::writes_path,
+            variant<Model, float, float>(),
+            variant<Model, double, double>(),
+            variant<Model, double, float>()};
 }
 
 #define SDEFAST_ENTRY(name, Model) entry<Model>(#name),
 constexpr StepEntry steps[] = {SDEFAST_STEPS(SDEFAST_ENTRY)};
 
-constexpr ObserverEntry observers[] = {
-    {"squared_norms", squared_norms<float>, squared_norms<double>},
-    {"squared_norms_and_rotated", squared_norms_and_rotated<float>, squared_norms_and_rotated<double>},
-};
-
-template <class T, class Z>
-constexpr DataStep<T> data_step = {LeastSquaresOnData<T, Z>::fits, LeastSquaresOnData<T, Z>::rows,
-                                   LeastSquaresOnData<T, Z>::squared_norms};
+#define SDEFAST_OBSERVER(name, layout, function) {#name, Layout::layout, function<float>, function<double>},
+constexpr ObserverEntry observers[] = {SDEFAST_OBSERVERS(SDEFAST_OBSERVER)};
 
 }  // namespace
 
@@ -109,11 +101,7 @@ const Kernels kernels = {
     int(sizeof steps / sizeof *steps),
     observers,
     int(sizeof observers / sizeof *observers),
-    {loop<float, Normals, float>, loop<double, Normals, double>, loop<double, Normals, float>, loop<float, Words, u32>,
-     loop<double, Words, u32>},
-    {narrow_loop<float, float>, narrow_loop<double, double>, narrow_loop<double, float>},
-    {data_loop<float>, data_loop<double>, data_loop<double>},
-    {data_step<float, float>, data_step<double, double>, data_step<double, float>},
+    {SDEFAST_LOOPS(Layout::wide), SDEFAST_LOOPS(Layout::narrow), SDEFAST_LOOPS(Layout::chains)},
     {{noise<Normals, float>, noise<Normals, double>}, {noise<Uniforms, float>, noise<Uniforms, double>}},
     words,
     {elementary<float>, elementary<double>},

@@ -19,45 +19,38 @@ template <class T, class Z>
 using Stepper = void (*)(const double *coefficients, int64_t stride, int64_t first_step, int64_t n_steps, int dim,
                          int noise_dim, int lanes, T *x, const Z *z, const T *u, T *path, const T *table);
 
-// out[r * max_lanes + lane] = result r at time t of the state x[i * max_lanes + lane].
+// Of steps that draw rows of data: the last four arguments say which and where they are.
+template <class T, class Z>
+using DataStepper = void (*)(const double *coefficients, int64_t stride, int64_t first_step, int64_t n_steps, int dim,
+                             int noise_dim, int lanes, T *x, const Z *z, const T *u, T *path, const T *table,
+                             const uint32_t *picks, int n_picks, const Z *rows, int64_t width);
+
+// out[r * row + lane] = result r at time t of the state x, which lies as the step has it; rows of the same length.
 template <class T>
 using Observer = void (*)(const double *parameters, double t, int lanes, const T *x, T *out, const T *table);
 
-// A built-in step; `fits` says whether it takes a job of these sizes and a row of n coefficients. Those of narrow rows run
-// in the loop for such rows.
+// A built-in step for one type of state and noise: `fits` says whether it takes a job of these sizes and a row of n
+// coefficients; one of the others is null.
+template <class T, class Z> struct StepVariant {
+    bool (*fits)(const Job &job, const double *coefficients, int64_t n);
+    Stepper<T, Z> stepper;
+    DataStepper<T, Z> data_stepper;
+};
+
+// A built-in step, which draws normals if it draws signs or normals.
 struct StepEntry {
     const char *name;
-    bool narrow;
-    bool (*fits)(const Job &job, const double *coefficients, int64_t n);
-    Stepper<float, float> float32;
-    Stepper<double, double> float64;
-    Stepper<double, float> float64_on_float32_noise;
+    Layout layout;
+    bool on_data, writes_path;
+    StepVariant<float, float> float32;
+    StepVariant<double, double> float64;
+    StepVariant<double, float> float64_on_float32_noise;
 };
 
-// The same where steps draw rows of data: chains lie one after the other (`Data` in engine/job.hpp), n_steps times
-// noise_dim rows of picks say which row of the data each takes. The last pick may be followed by any valid ones.
-template <class T>
-using DataStepper = void (*)(const double *coefficients, int64_t stride, int64_t first_step, int64_t n_steps, int lanes,
-                             T *x, const uint32_t *picks, const Data &data, const T *table);
-
-template <class T>
-using DataObserver = void (*)(const double *parameters, int64_t width, int lanes, const T *x, T *out, const T *table);
-
-// A step on data, with its observer of squared norms.
-template <class T> struct DataStep {
-    bool (*fits)(const Job &job, const double *coefficients, int64_t n);
-    DataStepper<T> stepper;
-    DataObserver<T> squared_norms;
-};
-
-struct DataSteps {
-    DataStep<float> float32;
-    DataStep<double> float64, float64_on_float32_data;
-};
-
-// An observer of narrow rows.
+// An observer of states that lie in one way.
 struct ObserverEntry {
     const char *name;
+    Layout layout;
     Observer<float> float32;
     Observer<double> float64;
 };
@@ -82,9 +75,7 @@ struct Kernels {
     int n_steps;
     const ObserverEntry *observers;
     int n_observers;
-    Loop wide[n_precisions];
-    Loop narrow[3], on_data[3];
-    DataSteps least_squares_on_data;
+    Loop loops[n_layouts][n_precisions];
     void (*noise[2][2])(const NoiseJob &);  // [NoiseKind][float32, float64]
     void (*words)(const NoiseJob &, uint32_t stream);
     void (*elementary[2])(int function, const void *in, const void *power, void *out, int64_t n);  // vector math

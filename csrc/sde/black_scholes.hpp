@@ -8,7 +8,7 @@ namespace sdefast {
 namespace SDEFAST_LEVEL {
 
 // Euler-Maruyama: X += X (mu h + sigma sqrt h Z), c = (mu h, sigma sqrt h).
-struct BlackScholesEuler {
+struct BlackScholesEuler : StepTraits {
     static constexpr int dim = 1, noise_dim = 1, n_coefficients = 2, steps_at_once = 4;
 
     template <class T> SDEFAST_INLINE static void step(const T *c, T *x, const T *z) {
@@ -17,7 +17,7 @@ struct BlackScholesEuler {
 };
 
 // Exact: X *= exp((mu - sigma^2 / 2) h + sigma sqrt h Z), c = ((mu - sigma^2 / 2) h, sigma sqrt h).
-struct BlackScholesExact {
+struct BlackScholesExact : StepTraits {
     static constexpr int dim = 1, noise_dim = 1, n_coefficients = 2, steps_at_once = 1;
 
     template <class T> SDEFAST_INLINE static void step(const T *c, T *x, const T *z) {

@@ -8,7 +8,7 @@ namespace sdefast {
 namespace SDEFAST_LEVEL {
 
 // X += c0 + c1 Z: Euler-Maruyama, which is exact here, c = (mu h, sigma sqrt h).
-struct BrownianMotion {
+struct BrownianMotion : StepTraits {
     static constexpr int dim = 1, noise_dim = 1, n_coefficients = 2, steps_at_once = 4;
 
     template <class T> SDEFAST_INLINE static void step(const T *c, T *x, const T *z) {

@@ -8,7 +8,7 @@ namespace sdefast {
 namespace SDEFAST_LEVEL {
 
 // Euler-Maruyama, absorbed at zero. c = (mu h, sigma sqrt h, beta).
-struct CEV {
+struct CEV : StepTraits {
     static constexpr int dim = 1, noise_dim = 1, n_coefficients = 3, steps_at_once = 1;
 
     template <class T> SDEFAST_INLINE static void step(const T *c, T *x, const T *z) {

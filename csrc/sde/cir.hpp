@@ -9,7 +9,7 @@ namespace SDEFAST_LEVEL {
 
 // Euler-Maruyama with full truncation (Lord, Koekkoek, van Dijk, Quantitative Finance 10, 2010): drift and diffusion
 // see max(X, 0). c = (kappa h, theta, sigma sqrt h).
-struct CIR {
+struct CIR : StepTraits {
     static constexpr int dim = 1, noise_dim = 1, n_coefficients = 3, steps_at_once = 1;
 
     template <class T> SDEFAST_INLINE static void step(const T *c, T *x, const T *z) {

@@ -8,7 +8,7 @@ namespace sdefast {
 namespace SDEFAST_LEVEL {
 
 // Euler-Maruyama: X += c0 X (1 - c1 X^2) + c2 Z, c = (4 barrier h / width^2, 1 / width^2, sqrt(2 T h)).
-struct DoubleWell {
+struct DoubleWell : StepTraits {
     static constexpr int dim = 1, noise_dim = 1, n_coefficients = 3, steps_at_once = 4;
 
     template <class T> SDEFAST_INLINE static void step(const T *c, T *x, const T *z) {

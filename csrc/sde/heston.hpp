@@ -9,7 +9,7 @@ namespace SDEFAST_LEVEL {
 
 // Euler-Maruyama with full truncation (Lord, Koekkoek, van Dijk, Quantitative Finance 10, 2010).
 // c = (mu h, sqrt h, kappa h, theta, xi sqrt h, rho, sqrt(1 - rho^2)).
-struct Heston {
+struct Heston : StepTraits {
     static constexpr int dim = 2, noise_dim = 2, n_coefficients = 7, steps_at_once = 1;
 
     template <class T> SDEFAST_INLINE static void step(const T *c, T *x, const T *z) {

@@ -10,7 +10,7 @@ namespace SDEFAST_LEVEL {
 // X += rate (theta - X) + scale Z. Euler-Maruyama: rate = kappa h, scale = sigma sqrt h;
 // exact: rate = 1 - exp(-kappa h), scale = the transition's standard deviation. The increment is summed before it is
 // added: adding the drift alone would round it the same way step after step, which float32 shows at 10^5 small steps.
-struct OrnsteinUhlenbeck {
+struct OrnsteinUhlenbeck : StepTraits {
     static constexpr int dim = 1, noise_dim = 1, n_coefficients = 3, steps_at_once = 4;
 
     template <class T> SDEFAST_INLINE static void step(const T *c, T *x, const T *z) {

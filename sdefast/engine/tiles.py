@@ -31,6 +31,11 @@ _NEVER = np.zeros(1, np.uint8)
 class Compiled(Protocol):
     """A kernel that is compiled in every process that needs it."""
 
+    @property
+    def layout(self) -> str:
+        """How the states that it reads lie: "wide", "narrow" or "chains" (`Layout` in csrc/engine/job.hpp)."""
+        ...
+
     def address(self) -> int:
         """Address of the compiled function."""
         ...
@@ -38,17 +43,18 @@ class Compiled(Protocol):
 
 @dataclass(frozen=True)
 class Draws:
-    """What a step draws: ``noise_dim`` normals, or signs +-1, and ``uniform_dim`` uniforms."""
+    """What a step draws: ``noise_dim`` normals, or signs +-1, ``uniform_dim`` uniforms and ``picks`` rows of data."""
 
     noise_dim: int
     uniform_dim: int = 0
     signs: bool = False
     float32: bool = False
+    picks: int = 0
 
 
 @dataclass(frozen=True, eq=False)
 class Data:
-    """Rows that steps draw from instead of normals, ``noise_dim`` a step; the chains' vectors have ``dim`` components.
+    """Rows that steps draw from. Of chains that lie one after the other ``dim`` is the dimension of their vectors.
 
     ``shuffled``: every epoch in a fresh order, otherwise with replacement. See csrc/engine/picks.hpp.
     """
@@ -70,7 +76,7 @@ class Observer:
     parameters: np.ndarray
     times: np.ndarray
 
-    def at(self, saves: slice) -> tuple[str | int, int, np.ndarray, np.ndarray]:
+    def at(self, saves: slice) -> tuple[str | tuple[int, str], int, np.ndarray, np.ndarray]:
         """What the kernel needs for some of the times."""
         return _named(self.kernel), self.count, self.parameters, self.times[saves]
 
@@ -185,7 +191,7 @@ def _chunks(tile: Tile) -> Iterator[_Chunk]:
         return
     unit = 1024
     if tile.data is not None and tile.data.shuffled:  # an order is made anew in a call that begins within an epoch
-        epoch = len(tile.data.rows) // tile.draws.noise_dim
+        epoch = len(tile.data.rows) // tile.draws.picks
         unit = -(-unit // epoch) * epoch
     length = max(CALL * tile.n_steps // tile.work // unit, 1) * unit
     start = tile.first_step
@@ -230,7 +236,7 @@ def _run_chunk(
         None if observer is None else observer.at(saves),
         _bins(tile.histogram, counts, saves),
         None if tile.normals is None else _steps_of(tile, chunk),
-        None if tile.data is None else (tile.data.rows, tile.data.dim, tile.data.shuffled),
+        None if tile.data is None else (tile.data.rows, tile.data.dim, tile.data.shuffled, draws.picks),
         tile.table,
         abort,
     )
@@ -239,8 +245,8 @@ def _run_chunk(
             all_times[:, saves] = part
 
 
-def _named(kernel: str | Compiled) -> str | int:
-    return kernel if isinstance(kernel, str) else kernel.address()
+def _named(kernel: str | Compiled) -> str | tuple[int, str]:
+    return kernel if isinstance(kernel, str) else (kernel.address(), kernel.layout)
 
 
 def _request(g: Gathered, out: np.ndarray) -> tuple[bool, int, int, int, bool, bool, np.ndarray]:

@@ -15,13 +15,16 @@ from .forks import compiling
 class Program:
     """A kernel as plain data, which reaches any worker.
 
-    ``kind`` is "stepper" or "observer", ``dtype`` the state's type, ``noise`` that of the draws ("uint32" for signs).
+    ``kind`` is "stepper", "data stepper" (whose steps draw rows of data) or "observer", with the arguments of the
+    functions of that name in csrc/levels/table.hpp; ``dtype`` is the state's type, ``noise`` that of the draws (signs:
+    "uint32"); ``layout`` is how the states lie that it was written for.
     """
 
     kind: str
     source: str
     dtype: str
     noise: str
+    layout: str = "wide"
 
     def address(self) -> int:
         """Address of the compiled kernel in this process."""
@@ -68,7 +71,8 @@ def _signature(program: Program) -> Any:
     if program.kind == "observer":
         return types.void(double, types.float64, types.int32, state, state, state)
     clock, sizes = (types.int64,) * 3, (types.int32,) * 3
-    return types.void(double, *clock, *sizes, state, noise, state, state, state)
+    data = (pointer(types.uint32), types.int32, noise, types.int64) if program.kind == "data stepper" else ()
+    return types.void(double, *clock, *sizes, state, noise, state, state, state, *data)
 
 
 @functools.cache

@@ -258,7 +258,7 @@ class Settings(ABC):
         """
         stepping, grid = self.stepping, self.grid
         draws = stepping.draws(self.noise_dtype)
-        options.refuse_too_many_draws(grid.last_step, max(draws.noise_dim, draws.uniform_dim))
+        options.refuse_too_many_draws(grid.last_step, max(draws.noise_dim, draws.uniform_dim, draws.picks))
         kernel, coefficients, cost = stepping.kernel(self, device)
         observing = stepping.observing(self, device) if gathers else None
         observer = None

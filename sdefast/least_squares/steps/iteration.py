@@ -18,7 +18,7 @@ import numpy as np
 
 from ...engine.tiles import Data, Draws
 from ...jit.emit import Step
-from ...run.step import Kernel, Observing
+from ...run.step import Kernel, Observing, refuse_rows
 from ...run.step import Settings as RunSettings
 from ...trace import Expr, as_expr, make, select, symbol
 from ..inputs import Normal, Rademacher, Student, Uniform
@@ -83,10 +83,10 @@ class Iteration(DescentStep):
         return loops and (law is None or self.dim * self.batch_size > _SHORT)
 
     def draws(self, noise_dtype: np.dtype) -> Draws:
-        """What an iteration draws; picks of rows take the place of normals."""
+        """What an iteration draws."""
         d, B, law, float32 = self.dim, self.batch_size, self.problem.inputs, noise_dtype.itemsize == 4
         if law is None:
-            return Draws(B, float32=float32)
+            return Draws(0, float32=float32, picks=B)
         if isinstance(law, Normal):
             return Draws(B * (d + self.n_noises), float32=float32)
         return Draws(B * self.n_noises, B * d * (2 if isinstance(law, Student) else 1), float32=float32)
@@ -171,7 +171,10 @@ class Iteration(DescentStep):
             return super().kernel(run, device)
         assert isinstance(run, Settings)
         if device is None:
-            return Kernel("least_squares", self._header(self.constants(run)), self.cost)
+            n = run.n_steps if self.averaged else len(run.rates)
+            refuse_rows(n, 9 + self.dim * (1 + self.per_parameter))
+            name = "least_squares" if self.problem.inputs is not None else "least_squares_on_data"
+            return Kernel(name, self._header(self.constants(run)), self.cost)
         program = self._gpu_kernel(len(run.rates) == 1, run.dtype.name, run.noise_dtype.name)
         return Kernel(program, run.rates / self.batch_size, self.cost)
 
