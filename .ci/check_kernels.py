@@ -16,7 +16,7 @@ from pathlib import Path
 REGISTERS = {"baseline": "xmm", "v3": "ymm", "v4": "zmm"}
 
 HOT = re.compile(
-    r"(fill<\w+::\w+::Normals|stepper<(?!\w+::\w+::Linear|\w+::\w+::LeastSquares)|Linear::rows<|Statistics<[^>]*>::add"
+    r"(fill<\w+::\w+::Normals|stepper<(?!\w+::\w+::Linear|\w+::\w+::LeastSquares)|Linear<[^>]*>::rows<|Statistics<[^>]*>::add"
     r"|LeastSquares::Step<[^>]*>::(one_sample|batch)|DataSteps<[^>]*>::(rows|squared_norms|Step::))"
 )
 PACKED = re.compile(r"\b(vfn?m(?:add|sub)\w*p[sd]|vmulp[sd]|vaddp[sd]|vsubp[sd])\b")

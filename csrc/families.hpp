@@ -21,7 +21,8 @@
     STEP(cir, CIR)                                    \
     STEP(cev, CEV)                                    \
     STEP(heston, Heston)                              \
-    STEP(linear, Linear)                              \
+    STEP(linear, Linear<Layout::wide>)                \
+    STEP(linear_of_many, Linear<Layout::narrow>)      \
     STEP(least_squares, LeastSquares)                 \
     STEP(least_squares_on_data, LeastSquaresOnData)   \
     STEP(double_well, DoubleWell)

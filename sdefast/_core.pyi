@@ -12,6 +12,11 @@ isas: Final[tuple[str, ...]]
 chains_per_block: Final[int]
 compiler: Final[str]
 steps: Final[dict[str, str]]
+lanes: Final[dict[str, int]]
+largest_wide_dim: Final[int]
+largest_dim: Final[int]
+most_wide_draws: Final[int]
+most_gathers: Final[int]
 
 def normals(seed: int, first_chain: int, first_draw: int, out: NDArray[np.floating]) -> None: ...
 def uniforms(seed: int, first_chain: int, first_draw: int, out: NDArray[np.floating]) -> None: ...

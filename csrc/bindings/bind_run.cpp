@@ -3,6 +3,7 @@
 #include <functional>
 #include <new>
 #include <string>
+#include <vector>
 
 #include "bindings.hpp"
 
@@ -64,7 +65,7 @@ Layout layout_of(const std::string &name) {
 struct Plan {
     Function stepper;
     Layout layout;
-    bool writes_path;
+    bool writes_path, needs_room;
 };
 
 template <class Variant> Function checked(const Variant &variant, const Job &job, const Doubles &coefficients) {
@@ -83,7 +84,7 @@ Plan built_in(const std::string &name, Precision precision, const Job &job, cons
     const Function stepper = precision == float32   ? checked(entry.float32, job, coefficients)
                              : precision == float64 ? checked(entry.float64, job, coefficients)
                                                     : checked(entry.float64_on_float32_noise, job, coefficients);
-    return {stepper, entry.layout, entry.writes_path};
+    return {stepper, entry.layout, entry.writes_path, entry.needs_room};
 }
 
 // Of a built-in step by name, or of (address, layout) of one that was compiled elsewhere.
@@ -92,7 +93,7 @@ Plan plan(const py::object &step, Precision precision, const Job &job, const Dou
     const py::tuple own = named ? py::tuple() : step.cast<py::tuple>();
     const Plan how = named ? built_in(step.cast<std::string>(), precision, job, coefficients)
                            : Plan{reinterpret_cast<Function>(own[0].cast<uintptr_t>()),
-                                  layout_of(own[1].cast<std::string>()), false};
+                                  layout_of(own[1].cast<std::string>()), false, false};
     const bool wide = how.layout == Layout::wide;
     require(job.dim >= 1 && job.dim <= largest_dim, "a chain has from 1 to 8192 rows");
     require(job.noise_dim <= (wide ? most_wide_draws : most_draws) && job.uniform_dim <= (wide ? most_wide_draws : most_draws),
@@ -229,12 +230,12 @@ void run(const py::object &step, const Doubles &coefficients, int noise_dim, int
     const Plan how = plan(step, precision, job, coefficients);
     if (!observer.is_none()) set_observer(job, observer.cast<py::tuple>(), precision, how.layout);
     if (!histogram.is_none()) set_histogram(job, histogram.cast<py::tuple>());
-    require(statistics.size() <= most_gathers, "there are at most 64 groups of statistics");
-    Gather gathers[most_gathers];
+    require(statistics.size() <= most_gathers, "there are at most 32768 groups of statistics");
+    std::vector<Gather> gathers(statistics.size());
     for (size_t i = 0; i < statistics.size(); ++i) gathers[i] = gather_of(statistics[i].cast<py::tuple>(), job);
-    job.gathers = gathers, job.n_gathers = int(statistics.size());
+    job.gathers = gathers.data(), job.n_gathers = int(statistics.size());
     if (!normals.is_none()) set_given(job, normals.cast<py::array>(), precision);
-    job.writes_path = how.writes_path;
+    job.writes_path = how.writes_path, job.needs_room = how.needs_room;
     py::gil_scoped_release unlocked;
     const Loop &loop = active().loops[int(how.layout)][precision];
     const Scratch scratch(loop.scratch_bytes(job));
@@ -255,6 +256,11 @@ py::dict steps() {
 
 void bind_run(py::module_ &m) {
     m.attr("steps") = steps();
+    m.attr("lanes") = py::dict(py::arg("wide") = max_lanes, py::arg("narrow") = narrow_lanes, py::arg("chains") = narrow_lanes);
+    m.attr("largest_wide_dim") = largest_wide_dim;
+    m.attr("largest_dim") = largest_dim;
+    m.attr("most_wide_draws") = most_wide_draws;
+    m.attr("most_gathers") = most_gathers;
     m.def("statistics_size", &statistics_size, py::arg("dim"), py::arg("moments"), py::arg("extremes"),
           py::arg("covariance"));
     m.def("run", &run, py::arg("step"), py::arg("coefficients"), py::arg("noise_dim"), py::arg("uniform_dim"),

@@ -50,7 +50,7 @@ template <class T, class Z, Layout chain_layout> class ChainLoop {
 
   public:
     ChainLoop(const Job &job, Function stepper)
-        : job(job), stepper(stepper), chunk(chunk_of(job)), times(most_saves(job, chunk)), memory(job, times) {}
+        : job(job), stepper(stepper), chunk(chunk_of(job)), times(most_saves(job, chunk)), memory(job, times), statistics(at<Statistics<T, row>>(memory.gathered)) {}
 
     static i64 scratch_bytes(const Job &job) { return Memory(job, most_saves(job, chunk_of(job))).bytes; }
 
@@ -86,7 +86,7 @@ template <class T, class Z, Layout chain_layout> class ChainLoop {
 
     // Where things lie in the scratch memory: per group of lanes its generators and state; the draws of one; sums.
     struct Memory {
-        i64 groups, uniform_streams, pick_streams, state, noise, uniforms, picks, path, observed, sums, bytes;
+        i64 groups, uniform_streams, pick_streams, state, noise, uniforms, picks, path, observed, gathered, sums, bytes;
 
         Memory(const Job &job, i64 times) {
             groups = (min(chains_per_block, job.n_chains) + row - 1) / row;
@@ -98,8 +98,9 @@ template <class T, class Z, Layout chain_layout> class ChainLoop {
             uniforms = noise + (job.noise_dim ? Noise::rows(job.noise_dim) * row_bytes<Z> : 0);
             picks = uniforms + (job.uniform_dim ? Uniform::rows(job.uniform_dim) * row_bytes<T> : 0);
             path = picks + Pick::bytes(job.data);
-            observed = path + (job.writes_path ? path_rows : lies_in_chains ? 1 : 0) * job.dim * row_bytes<T>;
-            sums = observed + job.observer_dim * row_bytes<T>;
+            observed = path + (job.writes_path ? path_rows : lies_in_chains || job.needs_room ? 1 : 0) * job.dim * row_bytes<T>;
+            gathered = observed + job.observer_dim * row_bytes<T>;
+            sums = gathered + (job.n_gathers * i64(sizeof(Statistics<T, row>)) + 63) / 64 * 64;
             bytes = sums;
             for (int g = 0; g < job.n_gathers; ++g)
                 bytes += Statistics<T, row>::doubles(job.gathers[g], times) * i64(sizeof(double));
@@ -110,7 +111,7 @@ template <class T, class Z, Layout chain_layout> class ChainLoop {
     const Function stepper;
     const i64 chunk, times;  // saved times of a chunk at most
     const Memory memory;
-    Statistics<T, row> statistics[most_gathers];
+    Statistics<T, row> *const statistics;
 
     template <class Number> static constexpr i64 row_bytes = i64(row * sizeof(Number));
 
@@ -207,7 +208,7 @@ template <class T, class Z, Layout chain_layout> class ChainLoop {
         while (recorded < most && job.saves[next + recorded] == k + recorded + 1) ++recorded;
         const i64 steps = recorded ? recorded : next < saves_end ? min(n, job.saves[next] - k) : n;
         const bool several = recorded > 1;
-        step(g, k, steps, x, draws, several ? path : nullptr);
+        step(g, k, steps, x, draws, several || job.needs_room ? path : nullptr);
         if (several) {
             for (i64 r = 0; r < recorded; ++r) record(g, path + r * job.dim * row, next + r, next + r - save);
         } else if (next < saves_end && job.saves[next] == k + steps) {

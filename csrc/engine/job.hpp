@@ -3,13 +3,15 @@
 
 #include <stdint.h>
 
+#include "../noise/rows.hpp"
+
 namespace sdefast {
 
 // Statistics are kept per block of chains, whatever tile or thread runs it, so their bits depend on nothing else.
 constexpr int64_t chains_per_block = 4096;
 
 // How the chains of a row of lanes lie in memory while they are worked on: component by component, lane beside lane, in
-// rows of `max_lanes` or of `narrow_lanes` (noise/lanes.hpp); or one chain after the other, its components side by side.
+// rows of `max_lanes` or of `narrow_lanes` (noise/rows.hpp); or one chain after the other, its components side by side.
 // Steps of a few components are fastest in wide rows; those of many in narrow ones, whose state and noise stay in the
 // first-level cache; and steps that take whole rows of data, vector by vector, on chains.
 enum class Layout { wide, narrow, chains };
@@ -40,7 +42,8 @@ struct Gather {
     double *out;      // (n_blocks, n_saves, statistics_size); see statistics.hpp
 };
 
-constexpr int most_gathers = 64;
+// Groups of statistics at most.
+constexpr int most_gathers = 32768;
 
 // A range of chains through a range of steps.
 struct Job {
@@ -75,8 +78,8 @@ struct Job {
     void *saved;
     int64_t saved_time_stride, saved_dim_stride;
 
-    // Whether the stepper can leave the states of several steps behind it.
-    bool writes_path;
+    // Whether the stepper can leave the states of several steps behind it; whether it needs room for a state besides.
+    bool writes_path, needs_room;
 
     // A function of time and state, evaluated at every saved time: an Observer<T> with observer_dim results, or null.
     void (*observer)();

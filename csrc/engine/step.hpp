@@ -15,7 +15,7 @@ template <Layout layout> constexpr int row_of = layout == Layout::wide ? max_lan
 // u[(s * uniform_dim + j) * row + lane]; the coefficients of step s start at coefficients[s * stride]; `table` holds
 // constants of the run. Pick j of step s is picks[(s * n_picks + j) * row + lane], a row of the data at
 // rows[pick * width]; the last picks may be followed by any valid ones. If `path` is not null, the state after step s is
-// also written to path[(s * dim + i) * row + lane].
+// also written to path[(s * dim + i) * row + lane]; a step that needs room for a state has it there instead.
 template <class T, class Z> struct Call {
     const double *coefficients;
     i64 stride, first_step, n_steps;
@@ -39,7 +39,7 @@ struct StepTraits {
     static constexpr int steps_at_once = 1;
     static constexpr Layout layout = Layout::wide;
     static constexpr bool on_data = false;      // draws rows of data
-    static constexpr bool writes_path = false;  // of steps with a loop of their own: whether they do
+    static constexpr bool writes_path = false, needs_room = false;  // of steps with loops of their own: what path is to them
 };
 
 // `count` steps of a model whose step is a few lines on one chain; the state of a lane stays in registers.

@@ -81,6 +81,7 @@ template <class Model> constexpr StepEntry entry(const char *name) {
             Model::layout,
             Model::on_data,
             Model::dim > 0 || Model::writes_path,
+            Model::needs_room,
             variant<Model, float, float>(),
             variant<Model, double, double>(),
             variant<Model, double, float>()};

@@ -41,7 +41,7 @@ template <class T, class Z> struct StepVariant {
 struct StepEntry {
     const char *name;
     Layout layout;
-    bool on_data, writes_path;
+    bool on_data, writes_path, needs_room;
     StepVariant<float, float> float32;
     StepVariant<double, double> float64;
     StepVariant<double, float> float64_on_float32_noise;

@@ -12,6 +12,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "rows.hpp"
+
 #define SDEFAST_INLINE [[gnu::always_inline]] inline
 
 namespace sdefast {
@@ -21,12 +23,6 @@ using u32 = uint32_t;
 using u64 = uint64_t;
 using i32 = int32_t;
 using i64 = int64_t;
-
-// Chains are worked on in rows of lanes; a row is a whole number of `lane_step` lanes and at most `max_lanes`. Chains of
-// many components go in the shortest rows, so that a row's state and noise stay in the first-level cache.
-constexpr int lane_step = 32;
-constexpr int max_lanes = 256;
-constexpr int narrow_lanes = lane_step;
 
 SDEFAST_INLINE float fma(float a, float b, float c) { return __builtin_fmaf(a, b, c); }
 SDEFAST_INLINE double fma(double a, double b, double c) { return __builtin_fma(a, b, c); }

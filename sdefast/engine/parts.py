@@ -5,11 +5,12 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import NamedTuple
 
+from .. import _core
 from .statistics import Layout
 from .tiles import Gathered
 
-#: Groups of statistics that a kernel gathers at most, `most_gathers` in csrc/engine/job.hpp.
-MOST = 64
+#: Groups of statistics that a kernel gathers at most.
+MOST = _core.most_gathers
 
 #: Mean and variance of one number.
 ONE = Layout(1, 2, False, False)

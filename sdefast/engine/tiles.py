@@ -245,6 +245,11 @@ def _run_chunk(
             all_times[:, saves] = part
 
 
+def layout_of(kernel: str | Compiled) -> str:
+    """How the chains of a step lie, which what observes it must know."""
+    return _core.steps[kernel] if isinstance(kernel, str) else kernel.layout
+
+
 def _named(kernel: str | Compiled) -> str | tuple[int, str]:
     return kernel if isinstance(kernel, str) else (kernel.address(), kernel.layout)
 

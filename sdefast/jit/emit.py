@@ -13,10 +13,11 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 
+from .. import _core
 from ..trace import Expr, all_parts, flip, inside_out, make, select
 
-#: Lanes in a row, `max_lanes` in csrc/noise/lanes.hpp.
-ROW = 256
+#: Lanes in a row of wide rows.
+ROW = _core.lanes["wide"]
 
 #: What a row of coefficients begins with: step number k begins at time base + k * per_index.
 CLOCK = ("base", "per_index", "h", "root", "start")
@@ -47,6 +48,18 @@ class Step:
     n_draws: int
     n_uniforms: int = 0
     signs: bool = False
+
+    @property
+    def layout(self) -> str:
+        """How chains lie: short steps are fastest in wide rows, narrow ones keep many rows in the first-level cache."""
+        few_rows = len(self.outputs) <= _core.largest_wide_dim
+        few_draws = max(self.n_draws, self.n_uniforms) <= _core.most_wide_draws
+        return "wide" if few_rows and few_draws else "narrow"
+
+    @property
+    def lanes(self) -> int:
+        """Lanes in a row."""
+        return _core.lanes[self.layout]
 
     @property
     def lane_inputs(self) -> list[str]:
@@ -278,12 +291,16 @@ def stepper_source(step: Step, at_once: int = 1) -> str:
 
 
 @lru_cache(maxsize=256)
-def observer_source(outputs: tuple[Expr, ...], names: tuple[str, ...], dim: int) -> str:
-    """The source of an observer (see csrc/levels/table.hpp): ``outputs`` of ``t``, ``x0``, ... and ``names``."""
+def observer_source(outputs: tuple[Expr, ...], names: tuple[str, ...], dim: int, layout: str = "wide") -> str:
+    """The source of an observer (see csrc/levels/table.hpp): ``outputs`` of ``t``, ``x0``, ... and ``names``.
+
+    ``layout`` is that of the step.
+    """
+    row = _core.lanes[layout]
     code = Code(f"x{i}" for i in range(dim))
     results = code.add(outputs)
-    lane = [f"x{i} = x[{i * ROW} + l]" for i in range(dim)] + code.per_lane
-    lane += [f"out[{r * ROW} + l] = T({name})" for r, name in enumerate(results)]
+    lane = [f"x{i} = x[{i * row} + l]" for i in range(dim)] + code.per_lane
+    lane += [f"out[{r * row} + l] = T({name})" for r, name in enumerate(results)]
     body = ["t = time", *_parameter_lines(names, code.doubles, "p"), *code.fixed, *code.once]
     body += ["for l in range(lanes):", *indent(lane)]
     header = "def kernel(p, time, lanes, x, out, table):"
@@ -305,11 +322,11 @@ def _steps(step: Step, count: int, constants: dict[str, str]) -> tuple[list[str]
     Returns what does not depend on the time, the rest, and the symbols that are needed in float64. Several steps have
     one step size.
     """
-    rows = range(len(step.outputs))
+    rows, row = range(len(step.outputs)), step.lanes
     mark = "w" if count > 1 else "v"
     before, lane = _draw_setup(step, count)
     fixed: list[str] = []
-    lane += [f"x{i} = x[{i * ROW} + l]" for i in rows]
+    lane += [f"x{i} = x[{i * row} + l]" for i in rows]
     signs = frozenset(f"z{j}" for j in range(step.n_draws)) if step.signs else frozenset()
     first: Code | None = None
     for i in range(count):
@@ -328,7 +345,7 @@ def _steps(step: Step, count: int, constants: dict[str, str]) -> tuple[list[str]
         first = first or code
         lane += _draws(step, i, count) + code.per_lane
         lane.append(f"{', '.join(f'x{r}' for r in rows)} = {', '.join(results)}")
-    lane += [f"x[{i * ROW} + l] = x{i}" for i in rows]
+    lane += [f"x[{i * row} + l] = x{i}" for i in rows]
     assert first is not None
     return fixed, [*before, "for l in range(lanes):", *indent(lane)], first.doubles
 
@@ -343,21 +360,22 @@ def _clock(step: Step, names: dict[str, str], code: Code) -> list[str]:
 
 
 def _draw_setup(step: Step, count: int) -> tuple[list[str], list[str]]:
-    before = [f"us = s * {step.n_uniforms * ROW}"] if step.n_uniforms else []
+    row = step.lanes
+    before = [f"us = s * {step.n_uniforms * row}"] if step.n_uniforms else []
     if not step.signs:
-        return [f"zs = s * {step.n_draws * ROW}", *before], []
+        return [f"zs = s * {step.n_draws * row}", *before], []
     first = f"bit = (first_step + s) * {step.n_draws} - first_step * {step.n_draws} // 32 * 32"
     if count == 1:
         return [first, *before], []
-    return [first, f"word = bit // 32 * {ROW}", "bit = bit % 32", *before], ["w = shift_(z[word + l], bit)"]
+    return [first, f"word = bit // 32 * {row}", "bit = bit % 32", *before], ["w = shift_(z[word + l], bit)"]
 
 
 def _draws(step: Step, i: int, count: int) -> list[str]:
     """The draws of step s + i."""
-    m, k = step.n_draws, step.n_uniforms
-    lines = [f"u{j} = u[us + {(i * k + j) * ROW} + l]" for j in range(k)]
+    m, k, row = step.n_draws, step.n_uniforms, step.lanes
+    lines = [f"u{j} = u[us + {(i * k + j) * row} + l]" for j in range(k)]
     if not step.signs:
-        return lines + [f"z{j} = T(z[zs + {(i * m + j) * ROW} + l])" for j in range(m)]
+        return lines + [f"z{j} = T(z[zs + {(i * m + j) * row} + l])" for j in range(m)]
     if count > 1:
         return lines + [f"z{j} = sign_(w, {i * m + j})" for j in range(m)]
-    return lines + [f"z{j} = sign_(z[(bit + {j}) // 32 * {ROW} + l], (bit + {j}) % 32)" for j in range(m)]
+    return lines + [f"z{j} = sign_(z[(bit + {j}) // 32 * {row} + l], (bit + {j}) % 32)" for j in range(m)]

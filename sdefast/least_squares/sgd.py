@@ -67,7 +67,7 @@ def sgd(
     Parameters
     ----------
     problem : LeastSquares
-        A stream, or data. Up to 8192 parameters; with inputs of Student's law up to 64 (32 with averaging), and up to
+        A stream, or data. Up to 8192 parameters; with inputs of Student's law up to 512 (256 with averaging), and up to
         22 where parameters with correlated inputs have step sizes of their own.
     step_size : float, array_like or callable
         One for all iterations, one for each, of shape (n_steps,), a function of the iteration k = 0, 1, ..., or one

@@ -14,15 +14,18 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from .. import resources
+from .. import _core, resources
 from ..engine.grid import TimeGrid
 from ..engine.parts import ONE, Parts, parts
 from ..engine.statistics import Histogram, Layout
-from ..engine.tiles import Compiled, Data, Draws, Gathered, Observer, Tile
+from ..engine.tiles import Compiled, Data, Draws, Gathered, Observer, Tile, layout_of
 from ..jit.compile import Program
 from ..jit.emit import CLOCK, Step, observer_source, stepper_source
 from ..trace import Expr, all_parts
 from . import options
+
+#: Operations of a step that is compiled at most: so many take minutes, and twice as many more than twice as long.
+_MOST_OPERATIONS = 20_000
 
 
 class Kernel(NamedTuple):
@@ -65,8 +68,8 @@ class Stepping(ABC):
         """How many numbers are observed."""
         return 0
 
-    def observing(self, run: Settings, device: Any) -> Observing | None:
-        """What is observed at saved times, if anything."""
+    def observing(self, run: Settings, device: Any, layout: str) -> Observing | None:
+        """What is observed at saved times, if anything, of states that lie as ``layout`` says."""
         return None
 
     def data(self, dtype: np.dtype, noise_dtype: np.dtype) -> Data | None:
@@ -138,10 +141,11 @@ class TracedStepping(Stepping):
 
     def program(self, dtype: str, noise_dtype: str) -> Program:
         """The CPU's kernel, to be compiled where it is needed."""
-        return Program("stepper", self.source, dtype, "uint32" if self.step.signs else noise_dtype)
+        return Program("stepper", self.source, dtype, "uint32" if self.step.signs else noise_dtype, self.step.layout)
 
     def kernel(self, run: Settings, device: Any) -> Kernel:
         """The kernel of the run's steps."""
+        self._refuse_too_long()
         coefficients = self.coefficients(run)
         if device is None:
             return Kernel(self.program(run.dtype.name, run.noise_dtype.name), coefficients, self.cost)
@@ -152,6 +156,19 @@ class TracedStepping(Stepping):
         )
         return Kernel(program, coefficients, self.cost)
 
+    def _refuse_too_long(self) -> None:
+        """Errors of what is too much for straight-line code, before any is written."""
+        if self.n_rows > _core.largest_dim:
+            raise ValueError(
+                f"a chain has {_core.largest_dim} rows at most, for its state and what it carries (functionals, stop_when; "
+                f"of antithetic pairs twice), got {self.n_rows}"
+            )
+        if self.n_operations > _MOST_OPERATIONS:
+            raise ValueError(
+                f"a step of {self.n_operations} operations would take too long to compile; there may be "
+                f"{_MOST_OPERATIONS}"
+            )
+
     def coefficients(self, run: Settings) -> np.ndarray:
         """Rows of coefficients, one for all steps or one a step."""
         constants, clock = self.constants(run), clock_rows(run.grid)
@@ -160,11 +177,11 @@ class TracedStepping(Stepping):
         columns = (clock, np.array([self.parameter_values], float), constants)
         return np.ascontiguousarray(np.hstack([np.broadcast_to(part, (n, part.shape[1])) for part in columns]))
 
-    def observing(self, run: Settings, device: Any) -> Observing | None:
+    def observing(self, run: Settings, device: Any, layout: str) -> Observing | None:
         """What computes `observed`."""
-        return self.observer(self.observed, run.dtype.name, device) if self.observed else None
+        return self.observer(self.observed, run.dtype.name, device, layout) if self.observed else None
 
-    def observer(self, outputs: Sequence[Expr], dtype: str, device: Any) -> Observing:
+    def observer(self, outputs: Sequence[Expr], dtype: str, device: Any, layout: str) -> Observing:
         """What computes functions of ``t``, the rows and the parameters."""
         outputs = tuple(outputs)
         used = {part.value for part in all_parts(outputs) if part.op == "symbol"}
@@ -172,7 +189,9 @@ class TracedStepping(Stepping):
         chosen = [(name, value) for name, value in pairs if name in used]
         names, values = tuple(name for name, _ in chosen), np.array([value for _, value in chosen] or [0.0])
         if device is None:
-            program: Any = Program("observer", observer_source(outputs, names, self.n_rows), dtype, dtype)
+            program: Any = Program(
+                "observer", observer_source(outputs, names, self.n_rows, layout), dtype, dtype, layout
+            )
         else:
             from ..cuda import kernels
 
@@ -260,7 +279,8 @@ class Settings(ABC):
         draws = stepping.draws(self.noise_dtype)
         options.refuse_too_many_draws(grid.last_step, max(draws.noise_dim, draws.uniform_dim, draws.picks))
         kernel, coefficients, cost = stepping.kernel(self, device)
-        observing = stepping.observing(self, device) if gathers else None
+        layout = layout_of(kernel) if device is None else "wide"
+        observing = stepping.observing(self, device, layout) if gathers else None
         observer = None
         if observing is not None:
             observer = Observer(*observing, np.ascontiguousarray(grid.time(self.saves), float))

@@ -11,14 +11,14 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from .. import checks
+from .. import _core, checks
 from ..trace import Expr, TraceError, constant, depends_on, trace
 from .models.base import Model
 from .schemes.equation import Equation, Matrix, Vector, parameter_symbol, state_symbols, time_symbol
 
 NOISES = ("additive", "diagonal", "general", "scalar")
 CALCULI = ("ito", "stratonovich")
-_MOST_COMPONENTS = 64
+_MOST_COMPONENTS = _core.largest_dim
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,7 +36,7 @@ class SDE(Model):
         factors of the one Brownian motion; with general noise ``dim`` rows of ``noise_dim`` numbers; with additive
         noise either of the first or the last.
     dim : int
-        Number of components of the state, up to 64.
+        Number of components of the state, up to 8192.
     noise : {"diagonal", "scalar", "general", "additive"}
         The kind of noise. Additive noise does not depend on the state, which is checked.
     noise_dim : int, optional

@@ -106,10 +106,10 @@ class BuiltIn(Stepping):
         program = linear(dim, n_draws, run.dtype.name, run.noise_dtype.name, run.grid.is_uniform, run.given_normals)
         return Kernel(program, np.hstack([clock_rows(run.grid), rows]), max(dim * (dim + n_draws) / 4, 1))
 
-    def observing(self, run: step.Settings, device: Any) -> Observing | None:
+    def observing(self, run: step.Settings, device: Any, layout: str) -> Observing | None:
         """What computes the expectations."""
         assert isinstance(run, Settings)
-        return _observing(run).observing(run, device) if run.extras.expectations else None
+        return _observing(run).observing(run, device, layout) if run.extras.expectations else None
 
 
 # Which chain ---------------------------------------------------------------------------------------------------------

@@ -220,9 +220,9 @@ REFUSED = [
     ({"sampling": "epochs"}, ValueError, "sampling must be one of 'replacement', 'shuffle'"),
     ({"sampling": "shuffle", "reduced": True}, ValueError, "sampling='shuffle' needs a problem on data"),
     (
-        {"problem": sf.LeastSquares(np.zeros(65), 0.1, inputs=sf.inputs.Student(6.0))},
+        {"problem": sf.LeastSquares(np.zeros(513), 0.1, inputs=sf.inputs.Student(6.0))},
         ValueError,
-        "sgd takes up to 64 parameters with these inputs and step sizes, got 65",
+        "sgd takes up to 512 parameters with these inputs and step sizes, got 513",
     ),
     (
         {"problem": sf.LeastSquares(theta_star=np.zeros(1000), noise_std=0.1), "batch_size": 200},

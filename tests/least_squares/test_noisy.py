@@ -221,7 +221,7 @@ def test_a_step_size_beyond_the_threshold_warns():
     [
         ({"problem": 3}, TypeError, "problem must be a LeastSquares"),
         ({"problem": UNIFORM}, ValueError, "noise='gaussian' needs Gaussian inputs"),
-        ({"problem": sf.LeastSquares(np.zeros(65), 0.1)}, ValueError, "takes up to 64 parameters, got 65"),
+        ({"problem": sf.LeastSquares(np.zeros(513), 0.1)}, ValueError, "takes up to 512 parameters, got 513"),
         (
             {"problem": sf.LeastSquares(np.zeros(30), 0.1, covariance=np.eye(30) + 1), "step_size": np.ones((1, 30))},
             ValueError,

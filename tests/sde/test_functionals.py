@@ -421,7 +421,7 @@ def f(t, x):
 
 
 ONE = {"expectations": {"a": f}}
-TOO_MANY = {f"e{i}": lambda t, x: x[0] for i in range(65)}
+TOO_MANY = {f"e{i}": lambda t, x: x[0] for i in range(32769)}
 BAD = [
     ({"functionals": running_max()}, TypeError, "functionals must be a mapping of names"),
     ({"functionals": {"a b": running_max()}}, ValueError, "must have names that can follow 'y.', got 'a b'"),
@@ -460,7 +460,7 @@ BAD = [
     ({"expectations": {"a": lambda t, x: math.gamma(x[0])}}, TypeError, r"expectations\['a'\] cannot be compiled"),
     ({"expectations": {"a": lambda t, x: (x[0], t)}}, ValueError, r"expectations\['a'\] must return one number, got 2"),
     ({"expectations": {"a": lambda t, x, p, y: y.high}}, TypeError, "no attribute 'high'"),
-    ({"expectations": TOO_MANY}, ValueError, "expectations and controls may be 64 together, got 65"),
+    ({"expectations": TOO_MANY}, ValueError, "expectations and controls may be 32768 together, got 32769"),
     (
         {"expectations": dict([*TOO_MANY.items()][:60]), "controls": {f"c{i}": (f, 0.0) for i in range(40)}},
         ValueError, "expectations and controls may be 64 together, got 100",

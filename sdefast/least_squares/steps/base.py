@@ -23,11 +23,8 @@ from ..laws import epochs, thresholds
 from ..problem import LeastSquares
 from .coordinates import Coordinates
 
-#: Numbers of inputs of an iteration at most where it is compiled: more would take too long.
-MOST_INPUTS = 512
-
-#: Rows that a compiled iteration holds at most, `largest_dim` in csrc/engine/job.hpp.
-MOST_ROWS = 64
+#: Rows and numbers of inputs of an iteration at most where it is compiled: more would take too long.
+MOST_ROWS = MOST_INPUTS = 512
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -197,20 +194,20 @@ class DescentStep(TracedStepping):
         """The square of a vector of rows."""
         return total([row * row for row in symbols("x", self.dim, first=first_row)])
 
-    def observing(self, run: step.Settings, device: Any) -> Observing | None:
+    def observing(self, run: step.Settings, device: Any, layout: str) -> Observing | None:
         """Errors and, where moments are gathered and rows are others, theta - theta*."""
         assert isinstance(run, Settings)
         if self.is_error:
             return None
         basis = self.coordinates.basis if run.gathers_moments else None
-        return self.error_observer(basis, run.dtype.name, device)
+        return self.error_observer(basis, run.dtype.name, device, layout)
 
-    def error_observer(self, basis: np.ndarray | None, dtype: str, device: Any) -> Observing:
+    def error_observer(self, basis: np.ndarray | None, dtype: str, device: Any, layout: str) -> Observing:
         """What computes the errors and, with a basis Q, Q times the first rows."""
         rows = symbols("x", self.dim)
         vectors = [] if basis is None else basis.tolist()
         turned = [total([q * row for q, row in zip(own, rows, strict=True)]) for own in vectors]
-        return self.observer((*self.errors, *turned), dtype, device)
+        return self.observer((*self.errors, *turned), dtype, device, layout)
 
 
 def symbols(name: str, n: int, first: int = 0) -> list[Expr]:

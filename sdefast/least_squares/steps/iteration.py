@@ -194,10 +194,10 @@ class Iteration(DescentStep):
             bounds=(law.low, law.high) if isinstance(law, Uniform) else (0.0, 1.0), data=data,
         )  # fmt: skip
 
-    def error_observer(self, basis: np.ndarray | None, dtype: str, device: Any) -> Observing:
+    def error_observer(self, basis: np.ndarray | None, dtype: str, device: Any, layout: str) -> Observing:
         """What computes the errors and, with a basis Q, Q times the first rows."""
         if not self.is_built_in:
-            return super().error_observer(basis, dtype, device)
+            return super().error_observer(basis, dtype, device, layout)
         n = self.n_parts if basis is None else self.n_parts + self.dim
         matrix = np.zeros(0) if basis is None else basis.ravel()
         if device is not None:

@@ -9,12 +9,12 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import ArrayLike
 
-from ... import checks
+from ... import _core, checks
 from ..linear_moments import linear_moments
 from . import laws
 from .base import Model, Step
 
-_MOST_COMPONENTS = 64
+_MOST_COMPONENTS = _core.largest_dim
 
 
 @dataclass(frozen=True, eq=False)
@@ -24,11 +24,11 @@ class LinearSDE(Model):
     Parameters
     ----------
     A : array_like of shape (d, d)
-        Matrix of the drift, with d up to 64.
+        Matrix of the drift, with d up to 8192.
     b : array_like of shape (d,), optional
         Constant part of the drift, zero by default.
     B : array_like of shape (d, m), optional
-        Matrix of the noise, with m up to 64; the identity by default.
+        Matrix of the noise, with m up to 8192; the identity by default.
 
     References
     ----------
@@ -105,14 +105,19 @@ class LinearSDE(Model):
 
     # Both schemes are the kernel X += M X + c + L Z; a row of coefficients is M, c and L, each row by row.
 
+    @property
+    def _kernel(self) -> str:
+        few = self.dim <= _core.largest_wide_dim and self.noise_dim <= _core.most_wide_draws
+        return "linear" if few else "linear_of_many"
+
     def _euler_maruyama(self, h: np.ndarray) -> Step:
         matrix, constant, noise = (part.ravel() for part in (self.A, self.b, self.B))
-        return Step("linear", np.hstack([np.outer(h, matrix), np.outer(h, constant), np.outer(np.sqrt(h), noise)]))
+        return Step(self._kernel, np.hstack([np.outer(h, matrix), np.outer(h, constant), np.outer(np.sqrt(h), noise)]))
 
     def _exact(self, h: np.ndarray) -> Step:
         M, c, C = self._moments(h)
         L = np.stack([_root(covariance) for covariance in C]) if len(h) else C
-        return Step("linear", np.hstack([M.reshape(len(h), -1), c, L.reshape(len(h), -1)]))
+        return Step(self._kernel, np.hstack([M.reshape(len(h), -1), c, L.reshape(len(h), -1)]))
 
     def check_start(self, x0: np.ndarray) -> None:
         """Start values have d components."""
