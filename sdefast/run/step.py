@@ -160,8 +160,8 @@ class TracedStepping(Stepping):
         """Errors of what is too much for straight-line code, before any is written."""
         if self.n_rows > _core.largest_dim:
             raise ValueError(
-                f"a chain has {_core.largest_dim} rows at most, for its state and what it carries (functionals, stop_when; "
-                f"of antithetic pairs twice), got {self.n_rows}"
+                f"a chain has {_core.largest_dim} rows at most, for its state and what it carries (functionals and "
+                f"stop_when, of antithetic pairs twice), got {self.n_rows}"
             )
         if self.n_operations > _MOST_OPERATIONS:
             raise ValueError(
