@@ -99,9 +99,8 @@ def _settings() -> bytes:
 
 
 def _key(program: Any) -> bytes:
-    fields = "\n".join((program.kind, program.dtype, program.noise, program.source))
     settings = hashlib.sha256(_settings()).digest()
-    return hashlib.sha256(_surroundings() + settings + fields.encode(errors="surrogatepass")).hexdigest().encode()
+    return hashlib.sha256(_surroundings() + settings + repr(program).encode()).hexdigest().encode()
 
 
 # Whom to trust --------------------------------------------------------------------------------------------------------

@@ -19,10 +19,11 @@ import sdefast as sf
 from sdefast.jit import cache, compile, objects
 from sdefast.sde.chain import Chain, Extras
 from sdefast.sde.schemes import SCHEMES
+from sdefast.sde.sde import sde_of
 
 posix = pytest.mark.skipif(sys.platform == "win32", reason="Windows has no owners and modes")
 
-PROGRAM = Chain(sf.OrnsteinUhlenbeck().sde(), SCHEMES["euler-maruyama"], Extras()).program("float32", "float32")
+PROGRAM = Chain(sde_of(sf.OrnsteinUhlenbeck()), SCHEMES["euler-maruyama"], Extras()).program("float32", "float32")
 
 
 @pytest.fixture(scope="module")
@@ -229,7 +230,7 @@ def test_parts_of_objects_of_other_systems(triple, system):
 
 
 def test_a_kernel_in_the_place_of_another(kept):
-    other = Chain(sf.OrnsteinUhlenbeck().sde(), SCHEMES["heun"], Extras()).program("float64", "float64")
+    other = Chain(sde_of(sf.OrnsteinUhlenbeck()), SCHEMES["heun"], Extras()).program("float64", "float64")
     shutil.copy(kept, kept.with_name(cache._key(other).decode() + ".kernel"))
     assert cache.load(PROGRAM)
     assert cache.load(other) is None

@@ -111,9 +111,10 @@ from sdefast.sde.chain import Chain
 from sdefast.trace import expression
 
 held, done = threading.Event(), threading.Event()
+lock = getattr(vars(Chain)["step"], "lock", threading.Lock())
 
 def hold():
-    with expression._adding, getattr(vars(Chain)["source"], "lock", threading.Lock()):
+    with expression._adding, lock:
         held.set()
         done.wait()
 
