@@ -16,6 +16,7 @@ from ..trace import Expr, as_expr, constant, evaluate, select, substitute, symbo
 from .extras import Extras
 from .functionals import Functional, Move, as_number, call_with
 from .schemes.base import Interval, Scheme
+from .schemes.clipping import Flaw, flaw
 from .schemes.equation import Equation, Vector, parameter_symbol
 
 if TYPE_CHECKING:
@@ -42,6 +43,11 @@ class Chain(TracedStepping):
     @cached_property
     def equation(self) -> Equation:
         return self.sde.equation.read_as(self.scheme.calculus)
+
+    @cached_property
+    def flaw(self) -> Flaw | None:
+        """What is wrong with the scheme where the equation's noise is clipped."""
+        return flaw(self.sde, self.scheme)
 
     @property
     def functionals(self) -> list[Functional]:

@@ -38,7 +38,7 @@ from .functionals import Functional, RunningMax, RunningMin
 from .models.base import Model
 from .schemes import SCHEMES, Scheme
 from .schemes.sriw1 import two_per_noise
-from .settings import compiled_chain
+from .settings import compiled_chain, warn_of_flaw
 from .wiener import derived_seed
 
 __all__ = ["Level", "Multilevel", "multilevel"]
@@ -286,6 +286,7 @@ def multilevel(
         noise_type, where.gpu,
     )  # fmt: skip
     problem.check(most)
+    warn_of_flaw(chain, (problem.t1 - problem.t0) / problem.n_steps, stacklevel=2)
     target = _Target(
         checks.real("accuracy", accuracy, positive=True), checks.count("n_initial", n_initial, least=2, most=2**40),
         most, checks.real("max_cost", max_cost, positive=True),

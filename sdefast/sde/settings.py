@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import cached_property, lru_cache
 from typing import Any
@@ -135,7 +137,32 @@ def _chain(sde: SDE, method: str, extras: Extras, captured: Any) -> Chain:
     chain = Chain(sde, scheme, extras)
     if scheme.check is not None:
         scheme.check(sde, chain.equation)
+    if chain.flaw is not None and chain.flaw.is_fatal:
+        raise ValueError(f"method={method!r} is not for this equation: {chain.flaw.why}; {_that_work(sde)}")
     return chain
+
+
+def _that_work(sde: SDE) -> str:
+    """The schemes that are right for an equation whose noise is clipped, for an error message."""
+    names = []
+    for name, scheme in SCHEMES.items():
+        if scheme.step is not None and sde.noise in scheme.noises and scheme.calculus == sde.calculus:
+            with suppress(ValueError):
+                if scheme.check is not None:
+                    scheme.check(sde, sde.equation)
+                if Chain(sde, scheme, Extras()).flaw is None:
+                    names.append(repr(name))
+    return f"methods that work: {', '.join(names)}"
+
+
+def warn_of_flaw(chain: Chain, step_size: float, stacklevel: int) -> None:
+    """RuntimeWarning where a scheme is wrong, or slow to become right, for noise that is clipped."""
+    if chain.flaw is not None and step_size >= chain.flaw.from_step:
+        warnings.warn(
+            f"method={chain.scheme.name!r} may not be for this equation: {chain.flaw.why}; {_that_work(chain.sde)}",
+            RuntimeWarning,
+            stacklevel=stacklevel + 1,
+        )
 
 
 def chain_of(s: Settings) -> Chain | None:
@@ -177,6 +204,8 @@ def start_rows(s: Settings, start: np.ndarray) -> np.ndarray:
     """Start states with the rows that the chain carries besides; errors in the user's functions are raised here."""
     check_observed(s)
     chain = chain_of(s)
+    if chain is not None and chain.flaw is not None:
+        warn_of_flaw(chain, float(s.grid.step_sizes().max()), stacklevel=4)
     for boundary in s.extras.boundaries:
         boundary.check_start(start)
     return start if chain is None else chain.start_rows(start, s.grid.t0)

@@ -23,7 +23,8 @@ class CEV(Model):
     r"""Constant elasticity of variance, :math:`dX = \mu X\,dt + \sigma X^\beta\,dW` with X >= 0, absorbed at zero.
 
     For beta < 1 the process reaches zero with positive probability and stays there; Euler-Maruyama cuts a negative
-    state to zero, from where it does not move. For beta = 1 it is `BlackScholes`.
+    state to zero, from where it does not move. For beta = 1 it is `BlackScholes`. Milstein's scheme is refused for
+    beta <= 1/4, where its steps have infinite variance.
 
     Its closed forms rest on one change of variables: exp(-mu t) X(t) is the driftless process at the time
     :math:`\tau = \sigma^2 \int_0^t e^{-2\mu(1-\beta)s}\,ds`, which is a power of a squared Bessel process.

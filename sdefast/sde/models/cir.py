@@ -21,7 +21,8 @@ class CIR(Model):
 
     Euler-Maruyama runs in the full truncation of Lord, Koekkoek and van Dijk: drift and noise see
     :math:`X^+ = \max(X, 0)`. The simulated state may therefore go slightly below zero; max(X, 0) is what
-    approximates the process.
+    approximates the process. Methods that run the Stratonovich form are refused where :math:`4\kappa\theta < \sigma^2`,
+    for which they do not converge, and warned of where :math:`2\kappa\theta < \sigma^2`, for which they do so slowly.
 
     Parameters
     ----------

@@ -30,6 +30,8 @@ class Heston(Model):
 
     Euler-Maruyama runs in the full truncation of Lord, Koekkoek and van Dijk: wherever v enters a coefficient it is
     :math:`v^+ = \max(v, 0)`. The simulated v may therefore go slightly below zero; max(v, 0) is what approximates it.
+    Methods that run the Stratonovich form are refused where :math:`4\kappa\theta < \xi^2`, for which they do not
+    converge, and warned of where :math:`2\kappa\theta < \xi^2`, for which they do so slowly.
 
     Parameters
     ----------
