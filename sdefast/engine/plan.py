@@ -78,6 +78,11 @@ def saved_steps(save_at: Any, grid: TimeGrid) -> np.ndarray:
 
 def start_states(x0: Any, dim: int, n_paths: int, dtype: np.dtype) -> np.ndarray:
     """Start states as (dim, 1), or (dim, n_paths) where every path has its own."""
+    return in_type(given_states(x0, dim, n_paths), x0, dtype)
+
+
+def given_states(x0: Any, dim: int, n_paths: int) -> np.ndarray:
+    """The same in float64."""
     start = checks.array("x0", x0)
     if start.ndim == 0 and dim == 1:
         start = start.reshape(1, 1)
@@ -90,6 +95,11 @@ def start_states(x0: Any, dim: int, n_paths: int, dtype: np.dtype) -> np.ndarray
     else:
         one = "a number, " if dim == 1 else ""
         raise ValueError(f"x0 must be {one}of shape ({dim},) or ({n_paths}, {dim}), got shape {start.shape}")
+    return start
+
+
+def in_type(start: np.ndarray, x0: Any, dtype: np.dtype) -> np.ndarray:
+    """Start states ``x0``, float64, in the state's type."""
     if start.dtype == dtype:
         return start  # known to be finite
     with np.errstate(over="ignore"):

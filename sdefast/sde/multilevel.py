@@ -36,6 +36,7 @@ from .coupled import Coupled
 from .extras import checked_extras
 from .functionals import Functional, RunningMax, RunningMin
 from .models.base import Model
+from .rounding import warn_of_lost_steps
 from .schemes import SCHEMES, Scheme
 from .schemes.sriw1 import two_per_noise
 from .settings import compiled_chain, warn_of_flaw
@@ -287,6 +288,9 @@ def multilevel(
     )  # fmt: skip
     problem.check(most)
     warn_of_flaw(chain, (problem.t1 - problem.t0) / problem.n_steps, stacklevel=2)
+    if state_type.itemsize == 4:
+        coarsest = plan.time_grid(problem.t0, problem.t1, problem.n_steps, None)
+        warn_of_lost_steps(model, plan.given_states(x0, model.dim, 1), coarsest, stacklevel=2)
     target = _Target(
         checks.real("accuracy", accuracy, positive=True), checks.count("n_initial", n_initial, least=2, most=2**40),
         most, checks.real("max_cost", max_cost, positive=True),

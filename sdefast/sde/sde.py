@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import inspect
+import math
 from collections import namedtuple
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from functools import cached_property
 from typing import Any, ClassVar
@@ -12,7 +13,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from .. import _core, checks
-from ..trace import Expr, TraceError, constant, depends_on, trace
+from ..trace import Expr, TraceError, as_function, constant, depends_on, trace
 from .models.base import Model
 from .schemes.equation import Equation, Matrix, Vector, parameter_symbol, state_symbols, time_symbol
 
@@ -143,6 +144,20 @@ class SDE(Model):
     def parameters(self) -> dict[str, Any]:
         """The parameters by name."""
         return dict(self.params or {})
+
+    def rates(self, t: float, x: Sequence[float]) -> tuple[Sequence[float], Sequence[float]]:
+        """Drift and strength of the noise of every component at a point."""
+        found = self._rates(t, *x, *(self.params or {}).values())
+        return found[: self.dim], [math.sqrt(square) for square in found[self.dim :]]
+
+    @cached_property
+    def _rates(self) -> Callable[..., tuple[float, ...]]:
+        """The Ito drift and the squared strength of the noise, as a function of time, state and parameters."""
+        equation = self.equation.read_as("ito")
+        here = equation.t, equation.x
+        squares = [sum((e * e for e in row), constant(0)) for row in equation.diffusion(*here)]
+        inputs = (equation.t, *equation.x, *map(parameter_symbol, self.params or ()))
+        return as_function((*equation.drift(*here), *squares), inputs)
 
     @property
     def additive_noise(self) -> bool:  # type: ignore[override]

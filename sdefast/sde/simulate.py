@@ -24,6 +24,7 @@ from .extras import checked_controls, checked_extras, with_expectations
 from .functionals import Functional
 from .models.base import Model
 from .result import Simulation
+from .rounding import warn_of_lost_steps
 from .schemes import SCHEMES
 from .settings import Settings, check_observed, start_rows
 
@@ -164,6 +165,12 @@ def simulate(
     MemoryError
         If the saved states cannot fit; refused before allocation.
 
+    Warns
+    -----
+    RuntimeWarning
+        If paths or expectations are not finite, a control's mean is not the stated one, ``method`` is wrong or slow for
+        noise that is clipped at a root, or float32 rounds the steps at the start away.
+
     Notes
     -----
     Euler-Maruyama: Kloeden and Platen, Numerical Solution of Stochastic Differential Equations, 1992, section 10.2.
@@ -252,7 +259,8 @@ def _fresh(
     extras = checked_extras(model, chain, wanted.expectations, wanted.controls)
     if extras.antithetic and n % 2:
         raise ValueError(f"n_paths must be even for antithetic pairs, got {n}")
-    start = plan.start_states(x0, model.dim, n, state_type)
+    exact = plan.given_states(x0, model.dim, n)
+    start = plan.in_type(exact, x0, state_type)
     model.check_start(start.T if start.shape[1] > 1 else start[:, 0])
     saves, layout = _saves(wanted, grid, n, model.dim + len(extras.functionals), model.dim, state_type)
     settings = Settings(
@@ -261,7 +269,10 @@ def _fresh(
         first_chain=options.first_chain(numbers["first_chain"]), n_chains=n // (1 + extras.antithetic), grid=grid,
         saves=saves, layout=layout, keeps_states=wanted.paths, histogram=wanted.histogram,
     )  # fmt: skip
-    return settings, start_rows(settings, start)
+    rows = start_rows(settings, start)
+    if state_type.itemsize == 4:
+        warn_of_lost_steps(model, exact, grid, stacklevel=3)
+    return settings, rows
 
 
 def _saves(

@@ -1,6 +1,6 @@
 """Scalar Python code turned into expressions: what it computes, its derivatives, and its source for a compiler."""
 
-from .evaluate import evaluate, substitute
+from .evaluate import as_function, evaluate, substitute
 from .expression import (
     Expr,
     all_parts,
@@ -23,6 +23,7 @@ __all__ = [
     "TraceError",
     "all_parts",
     "as_expr",
+    "as_function",
     "captured",
     "constant",
     "depends_on",

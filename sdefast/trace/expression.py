@@ -38,7 +38,8 @@ FUNCTIONS = (
     "sinh", "cosh", "atan",
 )  # fmt: skip
 
-_ON_NUMBERS: dict[str, Callable[..., Any]] = {
+#: operations and functions on Python's numbers
+ON_NUMBERS: dict[str, Callable[..., Any]] = {
     "add": operator.add, "sub": operator.sub, "mul": operator.mul, "div": operator.truediv, "neg": operator.neg,
     "abs": abs, "min": min, "max": max, "lt": operator.lt, "le": operator.le, "eq": operator.eq, "pow": math.pow,
     "floor": lambda x: float(math.floor(x)), "and": lambda a, b: a and b, "or": lambda a, b: a or b,
@@ -389,10 +390,10 @@ Expr.arctan, Expr.fabs, Expr.__floor__ = _method("atan"), _method("abs"), _metho
 
 
 def _fold(op: str, *values: Any) -> Any:
-    if op not in _ON_NUMBERS:
+    if op not in ON_NUMBERS:
         return None
     try:
-        result = _ON_NUMBERS[op](*values)
+        result = ON_NUMBERS[op](*values)
     except (ArithmeticError, ValueError):  # left to the run: IEEE says what 1 / 0 is
         return None
     return None if isinstance(result, complex) else result

@@ -24,7 +24,18 @@ from hypothesis import strategies as st
 from numpy import cos as imported_cos
 
 import sdefast as sf
-from sdefast.trace import TraceError, depends_on, derivative, evaluate, make, select, substitute, symbol, trace
+from sdefast.trace import (
+    TraceError,
+    as_function,
+    depends_on,
+    derivative,
+    evaluate,
+    make,
+    select,
+    substitute,
+    symbol,
+    trace,
+)  # fmt: skip
 
 T, X = symbol("t"), (symbol("x0"), symbol("x1"))
 Parameters = namedtuple("Parameters", "k")
@@ -716,3 +727,22 @@ def test_the_truth_of_an_expression_outside_a_trace():
 def test_random_numbers_are_not_compiled_in():
     with pytest.raises(sf.TraceError, match="drift gives different results when it is called twice"):
         sf.SDE(lambda t, x, p: np.random.default_rng().normal(), lambda t, x, p: 1.0)
+
+
+def test_functions_of_plain_numbers_are_what_evaluate_gives():
+    def f(t, x, p):
+        a, b = abs(x[0]) + 0.1, x[1]
+        sums = a + b - t * p.k / a, -b, a**1.3, a**-2, a // 2.5, b % 0.7
+        calls = math.exp(b), math.log(a), math.sqrt(a), math.sin(b), math.cos(b), math.tan(b), math.tanh(b), math.erf(b)
+        rest = math.expm1(b), math.log1p(a), math.sinh(b), math.cosh(b), math.atan(b), max(a, b), min(a, b), abs(b)
+        chosen = a if b > t and not a <= 1 else b, 1.0 if (b == t) | ((a < 1) & (b >= 0)) else math.inf
+        return (*sums, *calls, *rest, *chosen)
+
+    traced = trace(f, T, X, P)
+    function = as_function(traced, (T, *X, P.k))
+    for point in POINTS:
+        np.testing.assert_allclose(function(*point, K), values(traced, point), rtol=1e-14)
+    nothing = trace(lambda t, x, p: (math.nan, t), T, X, P)
+    assert math.isnan(as_function(nothing, (T,))(1.0)[0])
+    with pytest.raises(ValueError, match="math domain error"):
+        as_function(trace(lambda t, x, p: (math.sqrt(x[0]),), T, X, P), X)(-1.0, 0.0)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import math
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any, ClassVar, NamedTuple
 
@@ -103,6 +104,13 @@ class Model:
 
     def check_start(self, x0: np.ndarray) -> None:
         """Raise ValueError if a start value lies outside the state space; ``x0`` has shape (dim,) or (n, dim)."""
+
+    def rates(self, t: float, x: Sequence[float]) -> tuple[Sequence[float], Sequence[float]]:
+        """Drift and strength of the noise (the root of its variance per unit of time) of every component at a point."""
+        a, b = self.a(t, x, self), self.b(t, x, self)
+        if self.dim == 1:
+            return (a,), (abs(b),)
+        return a, [math.hypot(*row) for row in b]
 
     def parameters(self) -> dict[str, Any]:
         """The parameters by name."""

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, ClassVar
 
 import numpy as np
@@ -102,6 +103,15 @@ class LinearSDE(Model):
             "drift": drift, "diffusion": lambda t, x, p: B, "dim": self.dim, "noise": "additive",
             "noise_dim": self.noise_dim, "linear": self.A,
         }  # fmt: skip
+
+    def rates(self, t: float, x: Sequence[float]) -> tuple[Sequence[float], Sequence[float]]:
+        """Drift and strength of the noise of every component at a point."""
+        return (self.A @ x + self.b).tolist(), self._noise_strength
+
+    @cached_property
+    def _noise_strength(self) -> list[float]:
+        strength: list[float] = np.sqrt(np.einsum("ij,ij->i", self.B, self.B)).tolist()
+        return strength
 
     # Both schemes are the kernel X += M X + c + L Z; a row of coefficients is M, c and L, each row by row.
 
