@@ -24,6 +24,8 @@ atan       2.6      2.5
 erf        1.8      1.9
 ========== ======== ======== ========================================================================
 
+`logsumexp` and `softmax` are made of these and know their derivatives.
+
 Where the result is subnormal, it is right to two of the smallest numbers. NaN gives NaN, but ``pow(x, 0)`` and
 ``pow(1, x)`` are 1. Infinities give limits where there are any; ``pow(-1, inf)`` is NaN.
 
@@ -56,6 +58,7 @@ __all__ = [
     "inf",
     "log",
     "log1p",
+    "logsumexp",
     "max",
     "min",
     "nan",
@@ -63,6 +66,7 @@ __all__ = [
     "pow",
     "sin",
     "sinh",
+    "softmax",
     "sqrt",
     "tan",
     "tanh",
@@ -520,3 +524,123 @@ def max(a: Any, b: Any) -> Any:
     nan
     """
     return _call("max", a, b)
+
+
+# Weights in logarithms -----------------------------------------------------------------------------------------------
+
+#: Where a logarithm of a weight, relative to the largest, is cut off: e^-60 = 9e-27 is nothing beside 1 in float64, and
+#: what is far below makes subnormal numbers, which cost a hundred instructions each.
+_SMALLEST = -60.0
+
+#: What stands in for the logarithm of nothing at all, in float32 too.
+_NOTHING = -1e38
+
+
+def logsumexp(values: Any) -> Any:
+    """``log(exp(v_0) + exp(v_1) + ...)`` without overflow: the logarithm of a sum of weights from their logarithms.
+
+    A weight of less than e^-60 of the largest counts as so much, unless it is -inf from the start: that is a weight of
+    0. The derivatives are those of `softmax`. In compiled code the result is -1e38 where all values have become -inf;
+    errors are a few units in the last place of the largest value, of the result or of 1, whichever is most.
+
+    Parameters
+    ----------
+    values : sequence of float, array_like or traced expression
+        The logarithms; arrays are taken element by element.
+
+
+    Returns
+    -------
+    float, array or traced expression
+        As the values are.
+
+    Examples
+    --------
+    >>> logsumexp((1000.0, 1000.0)) - 1000.0 == log(2.0)
+    True
+
+    A mixture of two normal densities, up to a constant:
+
+    >>> import sdefast as sf
+    >>> log_density = lambda x: sf.math.logsumexp((-0.5 * (x[0] + 3) ** 2, -0.5 * (x[0] - 3) ** 2))
+    >>> round(log_density((3.0,)), 6)
+    0.0
+    """
+    shift, _, total = _weights("logsumexp", values)
+    result = shift + log(total)
+    return result if _is_traced(result) else _number_or_array(np.where(np.isfinite(shift), result, shift))
+
+
+def softmax(values: Any) -> tuple[Any, ...]:
+    """``exp(v_i) / (exp(v_0) + exp(v_1) + ...)`` without overflow: shares of weights from their logarithms.
+
+    They are cut off as in `logsumexp`, of which they are the derivatives. A share is off by some 2 units in the last
+    place and half of one for every unit of its logarithm.
+
+    Parameters
+    ----------
+    values : sequence of float, array_like or traced expression
+        The logarithms; arrays are taken element by element.
+
+
+    Returns
+    -------
+    tuple of float, array or traced expression
+        As many as there are values.
+
+    Examples
+    --------
+    >>> softmax((1000.0, 1000.0))
+    (0.5, 0.5)
+    """
+    shift, weights, total = _weights("softmax", values)
+    if _is_traced(total):
+        return tuple(weight / total for weight in weights)
+    total = np.where(np.isfinite(shift), total, nan)
+    return tuple(_number_or_array(weight / total) for weight in weights)
+
+
+def _weights(name: str, values: Any) -> tuple[Any, list[Any], Any]:
+    """A shift of the logarithms, the weights after it, and their sum."""
+    logs = list(values)
+    if not logs:
+        raise ValueError(f"{name} takes at least one value, got none")
+    if not any(map(_is_traced, logs)):
+        return _weights_of_numbers(_stacked(name, logs))
+    from .trace import as_expr, held, raised
+
+    logs = list(map(as_expr, logs))
+    shift = held(_fold(max, [*logs, _NOTHING]))
+    weights = [0.0 if v.is_constant(-inf) else exp(raised(as_expr(v - shift), _SMALLEST)) for v in logs]
+    return shift, weights, _fold(lambda a, b: a + b, weights)
+
+
+def _weights_of_numbers(logs: np.ndarray) -> tuple[np.ndarray, list[np.ndarray], np.ndarray]:
+    shift = logs.max(axis=0)
+    with np.errstate(invalid="ignore"):
+        relative = np.maximum(logs - np.where(np.isfinite(shift), shift, 0), logs.dtype.type(_SMALLEST))
+    weights = list(np.where(logs == -inf, 0, exp(relative)).astype(logs.dtype))
+    return shift, weights, _fold(np.add, weights)
+
+
+def _stacked(name: str, values: list[Any]) -> np.ndarray:
+    """Numbers and arrays of real numbers as one array, in the type that functions of them have."""
+    given = [x if type(x) in (int, float) else _real_array(name, x) for x in values]
+    dtype = np.dtype(np.float32 if np.result_type(*given) == np.float32 else np.float64)
+    return np.stack(np.broadcast_arrays(*(_real_array(name, x, dtype) for x in given)))
+
+
+def _number_or_array(x: np.ndarray) -> Any:
+    return x if x.ndim else float(x)
+
+
+def _is_traced(x: Any) -> bool:
+    return hasattr(x, "__sdefast_trace__")
+
+
+def _fold(operation: Callable[[Any, Any], Any], values: list[Any]) -> Any:
+    """All values joined by an operation on two, neighbours first."""
+    while len(values) > 1:
+        pairs = zip(values[::2], values[1::2], strict=False)
+        values = [operation(a, b) for a, b in pairs] + values[len(values) // 2 * 2 :]
+    return values[0]

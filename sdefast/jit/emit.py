@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 
 from .. import _core
-from ..trace import Expr, all_parts, flip, inside_out, make, select
+from ..trace import Expr, all_parts, flip, inside_out, make, plain
 
 #: Lanes in a row of wide rows.
 ROW = _core.lanes["wide"]
@@ -250,10 +250,8 @@ def _gather_factors(
                 for part in rest:
                     product = flip(product, part) if is_sign(part) else make("mul", product, part)
                 done[e] = product
-            elif e.op == "select":
-                done[e] = select(*map(rebuild, e.args))
             else:
-                done[e] = make(e.op, *map(rebuild, e.args)) if e.args else e
+                done[e] = plain(e, [rebuild(a) for a in e.args]) if e.args else e
         return done[e]
 
     for part in all_parts(outputs):  # inner parts first, so that nothing recurses deeply

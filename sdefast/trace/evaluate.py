@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from .expression import ON_NUMBERS, Expr, all_parts, inside_out, make, select
+from .expression import ON_NUMBERS, Expr, all_parts, inside_out, remake
 
 
 def substitute(expr: Expr, values: Mapping[Expr, Expr], known: dict[Expr, Expr] | None = None) -> Expr:
@@ -20,8 +20,7 @@ def substitute(expr: Expr, values: Mapping[Expr, Expr], known: dict[Expr, Expr] 
         elif e.op == "constant":
             known[e] = e
         else:
-            args = [known[a] for a in e.args]
-            known[e] = select(*args) if e.op == "select" else make(e.op, *args)
+            known[e] = remake(e, [known[a] for a in e.args])
     return known[expr]
 
 
@@ -82,5 +81,5 @@ _NUMPY: dict[str, Callable[..., Any]] = {
     "or": np.logical_or, "not": np.logical_not, "select": np.where, "pow": np.power, "floor": np.floor,
     "exp": np.exp, "log": np.log, "log_positive": np.log, "sqrt": np.sqrt, "sin": np.sin, "cos": np.cos, "tan": np.tan,
     "tanh": np.tanh, "erf": _erf, "expm1": np.expm1, "log1p": np.log1p, "sinh": np.sinh, "cosh": np.cosh,
-    "atan": np.arctan,
+    "atan": np.arctan, "held": lambda x: x, "raised": np.maximum,
 }  # fmt: skip

@@ -315,6 +315,36 @@ def minimum(a: Any, b: Any) -> Expr:
     return make("min", as_expr(a), as_expr(b))
 
 
+def held(x: Expr) -> Expr:
+    """``x``, whose derivative is taken as 0: for a shift that is added back, on which a result does not depend."""
+    return constant(x.value) if x.op == "constant" else _node("held", (x,))
+
+
+def raised(x: Expr, low: float) -> Expr:
+    """``max(x, low)``, whose derivative is taken as that of ``x`` everywhere."""
+    return make("max", x, constant(low)) if x.op == "constant" else _node("raised", (x, constant(low)))
+
+
+def plain(e: Expr, args: Sequence[Expr]) -> Expr:
+    """The expression of ``args`` in place of the parts of ``e``, without the marks that only derivatives need."""
+    if e.op == "held":
+        return args[0]
+    return make("max", *args) if e.op == "raised" else remake(e, args)
+
+
+def remake(e: Expr, args: Sequence[Expr]) -> Expr:
+    """The operation of ``e`` on other parts."""
+    return _OTHERWISE[e.op](e.value, *args) if e.op in _OTHERWISE else make(e.op, *args)
+
+
+#: what is made otherwise than by `make`: from a node's value and its parts
+_OTHERWISE: dict[str, Callable[..., Expr]] = {
+    "select": lambda value, *args: as_expr(select(*args)),
+    "held": lambda value, x: held(x),
+    "raised": lambda value, x, low: raised(x, low.value),
+}
+
+
 def flip(value: Expr, sign: Expr) -> Expr:
     """``value * sign`` for a sign +1 or -1, which takes no multiplication."""
     return _node("flip", (value, sign))
@@ -558,6 +588,8 @@ _RULES: dict[str, Callable[..., Any]] = {
     "div": lambda of, a, b, da, db: (da - of * db) / b,
     "neg": lambda of, a, da: -da,
     "abs": lambda of, a, da: select(a < 0, -da, da),
+    "held": lambda of, a, da: constant(0),
+    "raised": lambda of, a, low, da, dlow: da,
     "min": lambda of, a, b, da, db: select(a < b, da, db),
     "max": lambda of, a, b, da, db: select(a > b, da, db),
     "select": lambda of, c, a, b, dc, da, db: select(c, da, db),
