@@ -11,7 +11,7 @@ from functools import lru_cache
 from typing import Protocol
 
 from ..jit.emit import CLOCK, SIGNS, Code, Step, indent
-from ..trace import Expr
+from ..trace import Expr, all_parts
 from .draws import Draws, Given, NormalsInArray, Others, Signs, Uniforms, drawn_normals
 
 #: Operations that may be written with signs: arithmetic may not, a compiler would contract it.
@@ -40,12 +40,18 @@ def paths_source(step: Step, dtype: str, noise_dtype: str, *, uniform_grid: bool
     float64; ``saves`` the steps after which to save, the first of which may be the start, and at the end a number that
     no step has. ``given`` normals (draws, n) take the generator's place. ``table`` has the run's constants.
     """
+    _refuse_sums(step.outputs)
     uniforms = Uniforms(step.n_uniforms, 1 if dtype == "float32" else 2)
     return Paths(_Steps(step, uniform_grid), _draws(step, noise_dtype, given), uniforms).source(*AROUND)
 
 
 #: What the kernel of `paths_source` is given before and after what the kernel of every chain is.
 AROUND = ("clock",), ("given", "table")
+
+
+def _refuse_sums(outputs: Sequence[Expr]) -> None:
+    if any(e.op == "sum" for e in all_parts(outputs)):
+        raise ValueError("sums over the rows of a table, sdefast.math.sum, need device='cpu'")
 
 
 def _draws(step: Step, noise_dtype: str, given: bool) -> Draws:
@@ -215,6 +221,7 @@ def observer_source(outputs: tuple[Expr, ...], names: tuple[str, ...], dim: int)
     ``outputs`` are expressions of ``t``, ``x0``, ... and of the parameters ``names``, in the order of ``p``; ``x`` is
     (n_times, rows, n), ``out`` (n_times, outputs, n), ``table`` the run's constants; the grid is (chains, times).
     """
+    _refuse_sums(outputs)
     code = Code((f"x{i}" for i in range(dim)), written=_WRITTEN)
     results = code.add(outputs)
     lines = [f"{name} = T(p[{i}])" for i, name in enumerate(names)]

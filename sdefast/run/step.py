@@ -21,7 +21,8 @@ from ..engine.statistics import Histogram, Layout
 from ..engine.tiles import Compiled, Data, Draws, Gathered, Observer, Tile, layout_of
 from ..jit.compile import Program
 from ..jit.emit import CLOCK, Step, observer_source, stepper_source
-from ..trace import Expr, all_parts
+from ..jit.sums import sums_in
+from ..trace import Expr, all_parts, work
 from . import options
 
 #: Operations of a step that is compiled at most: so many take minutes, and twice as many more than twice as long.
@@ -76,6 +77,10 @@ class Stepping(ABC):
         """Rows of data that steps draw from, if they do."""
         return None
 
+    def table(self, run: Settings) -> np.ndarray | None:
+        """Constants that steps and what is observed read, if they do."""
+        return None
+
 
 class TracedStepping(Stepping):
     """Steps that are written as expressions.
@@ -125,9 +130,10 @@ class TracedStepping(Stepping):
     @property
     def cost(self) -> float:
         """Work of a step, in steps of a scalar model: normals are most of a short one's, signs take almost nothing."""
+        n = work(self.step.outputs)
         if self.step.signs:
-            return max(self.n_operations / 32, 0.2)
-        return max(self.n_operations / 16, self.step.n_draws, self.step.n_uniforms, 1)
+            return max(n / 32, 0.2)
+        return max(n / 16, self.step.n_draws, self.step.n_uniforms, 1)
 
     @property
     def steps_at_once(self) -> int:
@@ -181,6 +187,12 @@ class TracedStepping(Stepping):
         """What computes `observed`."""
         return self.observer(self.observed, run.dtype.name, device, layout) if self.observed else None
 
+    def table(self, run: Settings) -> np.ndarray | None:
+        """What sums over rows in the step read, then those in what is observed."""
+        step = sums_in(self.step.outputs)
+        values = np.concatenate([step.values(), sums_in(tuple(self.observed), step.end).values()])
+        return values.astype(run.dtype) if values.size else None
+
     def observer(self, outputs: Sequence[Expr], dtype: str, device: Any, layout: str) -> Observing:
         """What computes functions of ``t``, the rows and the parameters."""
         outputs = tuple(outputs)
@@ -189,9 +201,8 @@ class TracedStepping(Stepping):
         chosen = [(name, value) for name, value in pairs if name in used]
         names, values = tuple(name for name, _ in chosen), np.array([value for _, value in chosen] or [0.0])
         if device is None:
-            program: Any = Program(
-                "observer", observer_source(outputs, names, self.n_rows, layout), dtype, dtype, layout
-            )
+            source = observer_source(outputs, names, self.n_rows, layout, sums_in(self.step.outputs).end)
+            program: Any = Program("observer", source, dtype, dtype, layout)
         else:
             from ..cuda import kernels
 
@@ -289,6 +300,7 @@ class Settings(ABC):
             start, self.saves, self.keeps_states, self.parts.all if gathers else (), cost,
             observer, self.histogram, normals,
             None if device is not None else stepping.data(self.dtype, self.noise_dtype), keep_final=keep_final,
+            table=stepping.table(self),
         )  # fmt: skip
 
 

@@ -113,6 +113,11 @@ class BuiltIn(Stepping):
         assert isinstance(run, Settings)
         return _observing(run).observing(run, device, layout) if run.extras.expectations else None
 
+    def table(self, run: step.Settings) -> np.ndarray | None:
+        """What sums over rows in the expectations read."""
+        assert isinstance(run, Settings)
+        return _observing(run).table(run) if run.extras.expectations else None
+
 
 # Which chain ---------------------------------------------------------------------------------------------------------
 

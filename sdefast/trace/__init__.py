@@ -19,6 +19,7 @@ from .expression import (
     select,
     symbol,
 )
+from .sums import sum_over, work
 from .tracing import TraceError, captured, trace
 
 __all__ = [
@@ -42,6 +43,8 @@ __all__ = [
     "raised",
     "select",
     "substitute",
+    "sum_over",
     "symbol",
     "trace",
+    "work",
 ]

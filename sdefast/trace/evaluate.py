@@ -10,6 +10,9 @@ import numpy as np
 
 from .expression import ON_NUMBERS, Expr, all_parts, inside_out, remake
 
+#: operations whose values take more than those of their parts: of the expression and of these
+EVALUATED: dict[str, Callable[[Expr, list[np.ndarray]], Any]] = {}
+
 
 def substitute(expr: Expr, values: Mapping[Expr, Expr], known: dict[Expr, Expr] | None = None) -> Expr:
     """The expression with every symbol in ``values`` replaced; ``known`` keeps what was done for other expressions."""
@@ -33,6 +36,8 @@ def evaluate(expr: Expr, values: Mapping[Expr, Any], known: dict[Expr, Any] | No
                 known[e] = values[e]
             elif e.op == "constant":
                 known[e] = e.value
+            elif e.op in EVALUATED:
+                known[e] = EVALUATED[e.op](e, [np.asarray(known[a], float) for a in e.args])
             else:
                 known[e] = _NUMPY[e.op](*(np.asarray(known[a]) for a in e.args))
     return known[expr]

@@ -237,12 +237,12 @@ class Expr:
 def constant(value: Any) -> Expr:
     """A number or truth value as an expression."""
     value = bool(value) if isinstance(value, (bool, np.bool_)) else float(value)
-    return _node("constant", (), value)
+    return node("constant", (), value)
 
 
 def symbol(name: str) -> Expr:
     """A named input."""
-    return _node("symbol", (), name)
+    return node("symbol", (), name)
 
 
 def _is_array(value: Any) -> bool:
@@ -278,7 +278,7 @@ def make(op: str, *args: Expr) -> Expr:
         if folded is not None:
             return constant(folded)
     simpler = _SIMPLIFY[op](*args) if op in _SIMPLIFY else None
-    return _node(op, args) if simpler is None else simpler
+    return node(op, args) if simpler is None else simpler
 
 
 def select(condition: Any, yes: Any, no: Any) -> Any:
@@ -290,7 +290,7 @@ def select(condition: Any, yes: Any, no: Any) -> Any:
         return yes
     if yes.is_boolean and no.is_boolean:
         return (condition & yes) | (~condition & no)
-    return _node("select", (condition, _number(yes), _number(no)))
+    return node("select", (condition, _number(yes), _number(no)))
 
 
 def _truth(e: Expr) -> Expr:
@@ -302,7 +302,7 @@ def _number(e: Expr) -> Expr:
     """A number as it is; a condition is 1 where it holds, else 0."""
     if not e.is_boolean:
         return e
-    return constant(float(e.value)) if e.op == "constant" else _node("select", (e, constant(1), constant(0)))
+    return constant(float(e.value)) if e.op == "constant" else node("select", (e, constant(1), constant(0)))
 
 
 def maximum(a: Any, b: Any) -> Expr:
@@ -317,12 +317,12 @@ def minimum(a: Any, b: Any) -> Expr:
 
 def held(x: Expr) -> Expr:
     """``x``, whose derivative is taken as 0: for a shift that is added back, on which a result does not depend."""
-    return constant(x.value) if x.op == "constant" else _node("held", (x,))
+    return constant(x.value) if x.op == "constant" else node("held", (x,))
 
 
 def raised(x: Expr, low: float) -> Expr:
     """``max(x, low)``, whose derivative is taken as that of ``x`` everywhere."""
-    return make("max", x, constant(low)) if x.op == "constant" else _node("raised", (x, constant(low)))
+    return make("max", x, constant(low)) if x.op == "constant" else node("raised", (x, constant(low)))
 
 
 def plain(e: Expr, args: Sequence[Expr]) -> Expr:
@@ -334,11 +334,11 @@ def plain(e: Expr, args: Sequence[Expr]) -> Expr:
 
 def remake(e: Expr, args: Sequence[Expr]) -> Expr:
     """The operation of ``e`` on other parts."""
-    return _OTHERWISE[e.op](e.value, *args) if e.op in _OTHERWISE else make(e.op, *args)
+    return OTHERWISE[e.op](e.value, *args) if e.op in OTHERWISE else make(e.op, *args)
 
 
 #: what is made otherwise than by `make`: from a node's value and its parts
-_OTHERWISE: dict[str, Callable[..., Expr]] = {
+OTHERWISE: dict[str, Callable[..., Expr]] = {
     "select": lambda value, *args: as_expr(select(*args)),
     "held": lambda value, x: held(x),
     "raised": lambda value, x, low: raised(x, low.value),
@@ -347,7 +347,7 @@ _OTHERWISE: dict[str, Callable[..., Expr]] = {
 
 def flip(value: Expr, sign: Expr) -> Expr:
     """``value * sign`` for a sign +1 or -1, which takes no multiplication."""
-    return _node("flip", (value, sign))
+    return node("flip", (value, sign))
 
 
 def sign(x: Expr) -> Expr:
@@ -355,7 +355,8 @@ def sign(x: Expr) -> Expr:
     return as_expr(select(x < 0, -1.0, select(x > 0, 1.0, 0.0)))
 
 
-def _node(op: str, args: tuple[Expr, ...], value: Any = None) -> Expr:
+def node(op: str, args: tuple[Expr, ...], value: Any = None) -> Expr:
+    """The expression of an operation as it is; equal ones are one object."""
     # repr tells -0.0 from 0.0 and True from 1.0
     key = (op, *map(id, args), repr(value))
     node = _nodes.get(key)
@@ -562,7 +563,7 @@ def derivative(of: Expr, by: Expr, known: dict[Expr, Expr] | None = None) -> Exp
         elif all(p.is_constant(0) for p in parts):
             known[e] = constant(0)
         else:
-            known[e] = as_expr(_RULES[e.op](e, *e.args, *parts))
+            known[e] = as_expr(RULES[e.op](e, *e.args, *parts))
     return known[of]
 
 
@@ -581,7 +582,8 @@ def _d_sqrt(of: Expr, a: Expr, da: Expr) -> Any:
     return select(a > 0, 0.5 / of, 0) * da
 
 
-_RULES: dict[str, Callable[..., Any]] = {
+#: operation -> its derivative, of the expression, its parts and their derivatives
+RULES: dict[str, Callable[..., Any]] = {
     "add": lambda of, a, b, da, db: da + db,
     "sub": lambda of, a, b, da, db: da - db,
     "mul": _d_mul,
@@ -610,7 +612,7 @@ _RULES: dict[str, Callable[..., Any]] = {
     "cosh": lambda of, a, da: make("sinh", a) * da,
     "atan": lambda of, a, da: da / (1 + a * a),
 }
-_RULES |= {op: lambda of, *rest: constant(0) for op in BOOLEAN}  # conditions have no slope
+RULES |= {op: lambda of, *rest: constant(0) for op in BOOLEAN}  # conditions have no slope
 
 
 def depends_on(expr: Expr, symbols: Sequence[Expr]) -> bool:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import builtins
 import functools
+import hashlib
 import linecache
 import math
 import sys
@@ -317,15 +318,18 @@ def _names(code: types.CodeType) -> set[str]:
 # Captured values -----------------------------------------------------------------------------------------------------
 
 
-#: objects that `captured` looks into, and bytes of an array that it reads; others count by identity
-_MOST_CAPTURED, _MOST_BYTES = 200, 2**16
+#: objects that `captured` looks into; others count by identity
+_MOST_CAPTURED = 200
+
+#: bytes of an array from which on it counts by a digest
+_MOST_BYTES = 2**16
 
 
 def captured(value: Any, seen: dict[int, tuple[int, Any]] | None = None) -> Any:
     """What a traced function depends on besides its arguments, as something that can be compared and hashed.
 
-    Numbers and small arrays count by value, also those in the functions and objects that it refers to: when one of them
-    has changed, the function has to be traced again.
+    Numbers, arrays and tables count by value (long ones by a digest of it), also those in the functions and objects
+    that it refers to: when one of them has changed, the function has to be traced again.
     """
     seen = {} if seen is None else seen
     if value is None or isinstance(value, (int, float, str, np.generic)):
@@ -335,8 +339,12 @@ def captured(value: Any, seen: dict[int, tuple[int, Any]] | None = None) -> Any:
     if len(seen) > _MOST_CAPTURED:
         return "object", id(value)
     seen[id(value)] = len(seen), value
-    if isinstance(value, np.ndarray) and value.dtype != object and value.nbytes <= _MOST_BYTES:
-        return value.shape, value.dtype.str, value.tobytes()
+    if isinstance(value, np.ndarray) and value.dtype != object:
+        data = value.tobytes()
+        short = data if len(data) <= _MOST_BYTES else hashlib.blake2b(data, digest_size=16).digest()
+        return value.shape, value.dtype.str, short
+    if hasattr(value, "to_numpy") and hasattr(value, "columns"):
+        return "table", tuple(map(str, value.columns)), captured(value.to_numpy(), seen)
     if isinstance(value, (list, tuple, set, frozenset)):
         return type(value).__name__, tuple(captured(v, seen) for v in value)
     if isinstance(value, dict):

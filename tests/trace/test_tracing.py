@@ -494,9 +494,9 @@ SMOOTH_OPERATIONS = {
 
 def test_every_operation_has_a_derivative():
     from sdefast.trace.evaluate import _NUMPY
-    from sdefast.trace.expression import _ON_NUMBERS, _RULES
+    from sdefast.trace.expression import _ON_NUMBERS, RULES
 
-    assert _RULES.keys() | {"select"} == _NUMPY.keys()
+    assert RULES.keys() - {"sum"} | {"select"} == _NUMPY.keys()
     assert _ON_NUMBERS.keys() <= _NUMPY.keys()
 
 
