@@ -11,6 +11,7 @@
 #include "job.hpp"
 #include "picks.hpp"
 #include "statistics.hpp"
+#include "store.hpp"
 
 namespace sdefast {
 namespace SDEFAST_LEVEL {
@@ -50,13 +51,16 @@ template <class T, class Z, Layout chain_layout> class ChainLoop {
 
   public:
     ChainLoop(const Job &job, Function stepper)
-        : job(job), stepper(stepper), chunk(chunk_of(job)), times(most_saves(job, chunk)), memory(job, times), statistics(at<Statistics<T, row>>(memory.gathered)) {}
+        : job(job), stepper(stepper), chunk(chunk_of(job)), times(most_saves(job, chunk)),
+          streaming(job.n_saves * job.dim * job.n_chains * i64(sizeof(T)) >= least_streamed), memory(job, times),
+          statistics(at<Statistics<T, row>>(memory.gathered)) {}
 
     static i64 scratch_bytes(const Job &job) { return Memory(job, most_saves(job, chunk_of(job))).bytes; }
 
     void run() {
         for (i64 start = 0; start < job.n_chains; start += chains_per_block)
             run_block(start, min(chains_per_block, job.n_chains - start));
+        if (streaming) finish_streaming();
     }
 
   private:
@@ -110,6 +114,7 @@ template <class T, class Z, Layout chain_layout> class ChainLoop {
     const Job &job;
     const Function stepper;
     const i64 chunk, times;  // saved times of a chunk at most
+    const bool streaming;    // of saved states, of which there are many
     const Memory memory;
     Statistics<T, row> *const statistics;
 
@@ -244,7 +249,7 @@ template <class T, class Z, Layout chain_layout> class ChainLoop {
         if (job.saved) {
             T *out = static_cast<T *>(job.saved) + save * job.saved_time_stride + g.chain;
             for (int i = 0; i < job.dim; ++i)
-                __builtin_memcpy(out + i * job.saved_dim_stride, x + i * row, size_t(g.valid) * sizeof(T));
+                store_row(out + i * job.saved_dim_stride, x + i * row, g.valid * i64(sizeof(T)), streaming);
         }
         if (job.histogram) count(g, x, job.histogram + save * job.dim * (job.n_bins + 2));
         for (int i = 0; i < job.n_gathers; ++i) {

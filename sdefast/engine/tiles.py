@@ -132,6 +132,25 @@ class Tile:
         return int(max(self.n_chains, 32) * self.n_steps * self.cost)
 
 
+#: Chains in a row of saved states from which on rows are padded to whole cache lines, which then is little.
+_MANY = 1024
+
+
+def empty_states(n_saves: int, dim: int, n_chains: int, dtype: np.dtype) -> np.ndarray:
+    """Memory for saved states, (n_saves, dim, n_chains).
+
+    Rows of many chains begin and end with a cache line, so that kernels can write them past the caches (see
+    csrc/engine/store.hpp).
+    """
+    if n_chains < _MANY:
+        return np.empty((n_saves, dim, n_chains), dtype)
+    line = 64 // dtype.itemsize
+    row = -(-n_chains // line) * line
+    memory = np.empty(n_saves * dim * row + line, dtype)
+    first = -memory.ctypes.data // dtype.itemsize % line
+    return memory[first : first + n_saves * dim * row].reshape(n_saves, dim, row)[:, :, :n_chains]
+
+
 class TileResult(NamedTuple):
     """Saved states (n_saves, dim, n_chains), or None where the caller gave the memory or wants none; statistics.
 
@@ -158,7 +177,7 @@ def run_tile(
     state[...] = tile.start
     shared = saved is not None
     if tile.keep_paths and saved is None:
-        saved = np.empty((n_saves, tile.dim, tile.n_chains), dtype)
+        saved = empty_states(n_saves, tile.dim, tile.n_chains, dtype)
     n_blocks = -(-tile.n_chains // BLOCK)
     statistics = [np.empty((n_blocks, n_saves, g.layout.size)) for g in tile.gathered]
     counts = None if tile.histogram is None else tile.histogram.empty(n_saves, tile.dim)

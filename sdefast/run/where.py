@@ -13,7 +13,7 @@ import numpy as np
 from .. import _core, checks, resources
 from ..engine import executors
 from ..engine.statistics import Nodes
-from ..engine.tiles import Tile, TileResult
+from ..engine.tiles import Tile, TileResult, empty_states
 from .result import Cost
 
 if TYPE_CHECKING:
@@ -72,8 +72,9 @@ class Where(NamedTuple):
 
             memory = run.allocate(whole, self.gpu)
             return memory.states, run.run(whole, memory, self.gpu, progress)
-        shape = (len(whole.saves), whole.dim, whole.n_chains)
-        states = np.empty(shape, whole.start.dtype) if whole.keep_paths else None
+        states = None
+        if whole.keep_paths:
+            states = empty_states(len(whole.saves), whole.dim, whole.n_chains, whole.start.dtype)
         return states, executors.run(whole, states, self.executor, self.threads, progress)
 
     def cost(self, started: float) -> Cost:

@@ -326,5 +326,5 @@ def test_sums_over_rows_are_for_the_cpu():
     sde = sf.SDE(lambda t, x, p: sf.math.sum(lambda r: r * x[0], data), lambda t, x, p: 0.1)
     expectations = {"f": lambda t, x: sf.math.sum(lambda r: r * x[0], data)}
     for model, options in ((sde, {}), (sf.BrownianMotion(), {"expectations": expectations})):
-        with pytest.raises(ValueError, match="sums over the rows of a table, sdefast.math.sum, need device='cpu'"):
+        with pytest.raises(ValueError, match=r"sums over the rows of a table, sdefast.math.sum, need device='cpu'"):
             sf.simulate(model, x0=0.0, t1=1.0, n_steps=1, n_paths=1, device="cuda", **options)
