@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from . import _core, resources
+from . import _core, noise, resources
 
 
 def config() -> dict[str, Any]:
@@ -21,6 +21,7 @@ def config() -> dict[str, Any]:
         "sdefast": importlib.metadata.version("sdefast"),
         "python": platform.python_version(),
         "numpy": np.__version__,
+        "noise stream": noise.STREAM_VERSION,
         "compiler": _core.compiler,
         "machine": platform.machine(),
         "instruction set": _core.isa,

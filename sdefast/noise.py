@@ -14,7 +14,11 @@ from numpy.typing import ArrayLike, DTypeLike
 
 from . import _core, checks, resources
 
-__all__ = ["brownian", "normals", "uniforms", "words"]
+__all__ = ["STREAM_VERSION", "brownian", "normals", "uniforms", "words"]
+
+#: Version of the stream: another one would draw other numbers from the same seed. Results carry it, and what was drawn
+#: under one version is neither resumed nor merged under another.
+STREAM_VERSION = 1
 
 _MOST = 2**40  # draws of a chain: segments are counted in 32 bits
 

@@ -8,9 +8,10 @@ from dataclasses import astuple, dataclass
 from typing import ClassVar
 
 from .. import checks
+from ..run.records import Recorded
 
 
-class InputLaw(ABC):
+class InputLaw(Recorded, ABC):
     """Law of one coordinate of the inputs x; all d coordinates are independent and follow it.
 
     A law of one's own gives the mean and three central moments; the exact results need nothing else.

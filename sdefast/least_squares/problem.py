@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from .. import checks
+from ..run.records import Recorded
 from ..sde.models import laws
 from ..sde.models.base import Model
 from .inputs import InputLaw, Normal
@@ -17,7 +18,7 @@ from .laws.exact import ExactLaws
 from .laws.moments import EmpiricalMoments, GaussianMoments, IndependentMoments, Moments, covariance_matrix
 
 
-class LeastSquares(ExactLaws):
+class LeastSquares(Recorded, ExactLaws):
     r"""Linear least squares as a problem for stochastic gradient descent.
 
     The loss of one sample is :math:`\ell(\theta) = \frac12 (y - \langle\theta, x\rangle)^2`. Samples are streamed,
@@ -140,7 +141,11 @@ class LeastSquares(ExactLaws):
             raise ValueError(f"X of data must have at least one row and one column, got shape {X.shape}")
         y = checks.array("y of data", data[1], shape=(len(X),)) + 0.0
         theta = np.linalg.lstsq(X, y, rcond=None)[0]
-        residuals = y - (X * theta).sum(axis=1)  # equal rows have equal residuals, which a matrix product may not give
+        # (equal rows have equal residuals, which a matrix product may not give)
+        self._put_data(X, y, theta, y - (X * theta).sum(axis=1))
+
+    def _put_data(self, X: np.ndarray, y: np.ndarray, theta: np.ndarray, residuals: np.ndarray) -> None:
+        """The problem on data with that minimiser and those residuals."""
         _freeze(X, y)
         sigma = math.sqrt(float(residuals @ residuals) / len(X))
         self._set(theta_star=theta, noise_std=sigma, inputs=None, data=(X, y), _moments=EmpiricalMoments(X, residuals))
@@ -159,6 +164,22 @@ class LeastSquares(ExactLaws):
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle as a call, so that the copy's arrays are read-only too."""
         return type(self), self._arguments()
+
+    def _to_record(self) -> dict[str, Any]:
+        """The arguments, or data with their minimiser, which may be rounded differently elsewhere."""
+        if self.data is None:
+            return dict(zip(self._NAMES, self._arguments(), strict=True))
+        return {"data": self.data, "minimiser": self.theta_star, "residuals": self._residuals}
+
+    @classmethod
+    def _from_record(cls, record: dict[str, Any]) -> LeastSquares:
+        if "minimiser" not in record:
+            return cls(**record)
+        problem = cls.__new__(cls)
+        X, y = record["data"]
+        problem._put_data(X, y, record["minimiser"], record["residuals"])
+        _freeze(problem.theta_star, problem._moments.hessian)
+        return problem
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, LeastSquares) and self._key() == other._key()

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from .. import _core, resources
+from .. import _core, noise, resources
 from ..engine.grid import TimeGrid
 from ..engine.parts import ONE, Parts, parts
 from ..engine.statistics import Histogram, Layout
@@ -23,7 +23,7 @@ from ..jit.compile import Program
 from ..jit.emit import CLOCK, Step, observer_source, stepper_source
 from ..jit.sums import sums_in
 from ..trace import Expr, all_parts, work
-from . import options
+from . import options, records
 
 #: Operations of a step that is compiled at most: so many take minutes, and twice as many more than twice as long.
 _MOST_OPERATIONS = 20_000
@@ -48,7 +48,7 @@ class Observing(NamedTuple):
     parameters: np.ndarray
 
 
-class Stepping(ABC):
+class Stepping(records.Recorded, ABC):
     """How a family's chains step."""
 
     @property
@@ -231,7 +231,7 @@ def refuse_rows(n: int, width: int) -> None:
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class Settings(ABC):
+class Settings(records.Recorded, ABC):
     """Everything that decides a run's numbers, for families to derive from: they add what is stepped."""
 
     seed: int
@@ -245,6 +245,7 @@ class Settings(ABC):
     keeps_states: bool
     histogram: Histogram | None = None
     given_normals: bool = False
+    stream_version: int = noise.STREAM_VERSION
 
     @property
     @abstractmethod
@@ -267,7 +268,14 @@ class Settings(ABC):
         times = None if self.grid.times is None else self.grid.times.tobytes()
         grid = (self.grid.t0, self.grid.first_step, self.grid.n_steps, self.grid.h, times)
         kept = (self.saves.tobytes(), self.layout, self.keeps_states, self.histogram, self.given_normals)
-        return (self.seed, self.dtype, self.noise_dtype, grid, *kept)
+        return (self.seed, self.stream_version, self.dtype, self.noise_dtype, grid, *kept)
+
+    def record(self) -> tuple[Any, records.Arrays]:
+        """As JSON and the arrays that it refers to, of which `records.read` makes equal settings, functions replayed.
+
+        ValueError where a user's function has changed since the run: it is no longer known what was run.
+        """
+        return records.write(self)
 
     def merged(self, shards: Sequence[Any]) -> Settings:
         """Those of shards put together, of which these are the first."""

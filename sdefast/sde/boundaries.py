@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from .. import checks
+from ..run.records import Recorded
 from ..trace import Expr, as_expr, constant, make, select
 from .schemes.equation import Vector
 
@@ -15,7 +16,7 @@ __all__ = ["Boundary", "absorb", "positive", "reflect"]
 
 
 @dataclass(frozen=True)
-class Boundary:
+class Boundary(Recorded):
     """Base class of boundaries of one component."""
 
     component: int

@@ -10,6 +10,7 @@ from typing import Any
 from .. import checks
 from ..engine.parts import MOST
 from ..run import options
+from ..run.records import Recorded
 from ..trace import captured
 from .boundaries import Boundary
 from .functionals import Functional
@@ -17,7 +18,7 @@ from .models.base import Model
 
 
 @dataclass(frozen=True)
-class Extras:
+class Extras(Recorded):
     """What else happens to a chain.
 
     ``functionals`` and ``expectations`` are pairs of a name and what it stands for.

@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, NamedTuple
 
 from .. import checks
+from ..run.records import Recorded
 from ..trace import Expr, as_expr, constant, make, select, trace
 from .boundaries import Boundary
 from .schemes.equation import Equation, Vector
@@ -76,7 +77,7 @@ class Move(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Functional:
+class Functional(Recorded):
     """Base class of functionals: a start value and what becomes of it in a step."""
 
     @property

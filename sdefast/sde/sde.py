@@ -13,9 +13,17 @@ from typing import Any, ClassVar
 import numpy as np
 
 from .. import _core, checks
-from ..trace import Expr, TraceError, as_function, constant, depends_on, trace
+from ..trace import Expr, Replayed, TraceError, as_function, constant, depends_on, trace
 from .models.base import Model
-from .schemes.equation import Equation, Matrix, Vector, parameter_symbol, state_symbols, time_symbol
+from .schemes.equation import (
+    Equation,
+    Matrix,
+    Vector,
+    parameter_symbol,
+    replayed_inputs,
+    state_symbols,
+    time_symbol,
+)
 
 NOISES = ("additive", "diagonal", "general", "scalar")
 CALCULI = ("ito", "stratonovich")
@@ -137,9 +145,34 @@ class SDE(Model):
         """Functions travel by value: lambdas too reach another process."""
         import cloudpickle
 
+        return _unpickle, (cloudpickle.dumps(self._given()),)
+
+    def _given(self) -> dict[str, Any]:
+        """The arguments of which it was made."""
         given = {field.name: getattr(self, field.name) for field in fields(self)}
         given["noise_dim"] = self.noise_dim if self.noise in ("general", "additive") else None
-        return _unpickle, (cloudpickle.dumps(given),)
+        return given
+
+    def _to_record(self) -> dict[str, Any]:
+        """Functions travel as what they compute, which no version of Python need understand."""
+        e = self.equation
+        b = e.diffusion(e.t, e.x)
+        entries: Any = b
+        if self.noise == "scalar":
+            entries = tuple(row[0] for row in b)
+        elif self.noise == "diagonal":
+            entries = tuple(_entry(i, row) for i, row in enumerate(b))
+        given = self._given()
+        given["drift"] = self._replayed(self.drift, e.drift(e.t, e.x))
+        given["diffusion"] = self._replayed(self.diffusion, entries)
+        if e.known_slope is not None:
+            slope = tuple(row[i] for i, row in enumerate(e.known_slope))
+            given["diffusion_derivative"] = self._replayed(self.diffusion_derivative, slope)
+        return given
+
+    def _replayed(self, function: Any, outputs: Any) -> Replayed:
+        inputs = replayed_inputs(self.dim, self.parameter_tuple())
+        return Replayed(_name(function), inputs, outputs)
 
     def parameters(self) -> dict[str, Any]:
         """The parameters by name."""
@@ -267,6 +300,11 @@ def _vector(name: str, value: Any, length: int) -> Vector:
 def _diagonal(entries: Vector) -> Matrix:
     zero = constant(0)
     return tuple(tuple(e if i == j else zero for j in range(len(entries))) for i, e in enumerate(entries))
+
+
+def _entry(i: int, row: Vector) -> Expr:
+    """The diagonal entry in row i of a diagonal matrix, of which columns of zeros may be missing."""
+    return next((e for e in row if not e.is_constant(0)), row[i] if i < len(row) else constant(0))
 
 
 def _without_idle_noises(b: Matrix) -> Matrix:

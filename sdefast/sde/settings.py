@@ -20,6 +20,7 @@ from .chain import Chain
 from .extras import Extras
 from .models.base import Model
 from .models.linear import LinearSDE
+from .replayed import replayed
 from .schemes import SCHEMES
 from .schemes.base import Interval
 from .schemes.equation import Equation, Vector
@@ -68,6 +69,16 @@ class Settings(step.Settings):
         asked = (names, e.stop_when is None, e.antithetic, known_values(self).tobytes(), list(map(_Same, expressions)))
         start = None if self.x0 is None else self.x0.tobytes()
         return (*super().identity(), self.model, self.method, start, *asked)
+
+    def _to_record(self) -> dict[str, Any]:
+        """Functions travel as what they compute; ValueError if that is not what it was when the run was made."""
+        e, sde = self.extras, _sde(self.model)
+        again = replace(self, extras=replayed(e, sde.dim, sde.parameter_tuple(), known_values(self)))
+        if replace(e).captured != e.captured and again.identity() != self.identity():
+            raise ValueError(
+                "the run cannot be saved: functions that it was given refer to values that have changed since then"
+            )
+        return super(Settings, again)._to_record()
 
 
 @dataclass(frozen=True)

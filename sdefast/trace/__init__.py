@@ -19,11 +19,14 @@ from .expression import (
     select,
     symbol,
 )
+from .records import Names, Replayed
 from .sums import sum_over, work
 from .tracing import TraceError, captured, trace
 
 __all__ = [
     "Expr",
+    "Names",
+    "Replayed",
     "TraceError",
     "all_parts",
     "as_expr",

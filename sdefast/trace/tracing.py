@@ -246,8 +246,9 @@ class _Module:
         return _rebind(getattr(self._module, name), self._seen)
 
 
-#: modules whose functions are taken as they are
+#: modules whose functions are taken as they are, and modules of which functions that are found elsewhere are
 _AS_THEY_ARE = ("sdefast", "numpy", "numba", "scipy")
+_AS_THEY_ARE_INSIDE = ("sdefast.math", "sdefast.trace.records", "numpy")
 
 
 def _rebind(value: Any, seen: _Seen) -> Any:
@@ -270,7 +271,7 @@ def _rebind(value: Any, seen: _Seen) -> Any:
     if isinstance(value, functools._lru_cache_wrapper):
         return _rebind(value.__wrapped__, seen)
     value = getattr(value, "py_func", value)  # a numba function
-    if not isinstance(value, types.FunctionType) or value.__module__ in ("sdefast.math", "numpy"):
+    if not isinstance(value, types.FunctionType) or value.__module__ in _AS_THEY_ARE_INSIDE:
         return value
     return seen[id(value)][1] if id(value) in seen else _rebound_function(value, seen)
 

@@ -83,6 +83,9 @@ class DescentStep(TracedStepping):
     #: what it is called
     name: ClassVar[str] = "SGD"
 
+    #: What is computed from the problem and may be rounded differently elsewhere, eigenvectors among it: files have it.
+    derived: ClassVar[tuple[str, ...]] = ("coordinates", "parameters")
+
     #: Whether the state holds an average too.
     averaged = False
 
@@ -110,6 +113,16 @@ class DescentStep(TracedStepping):
         """Without the expressions, which are made again."""
         kind, *values = self.identity()
         return kind, tuple(values)
+
+    def _to_record(self) -> dict[str, Any]:
+        return {**super()._to_record(), "derived": {name: getattr(self, name) for name in self.derived}}
+
+    @classmethod
+    def _from_record(cls, record: dict[str, Any]) -> DescentStep:
+        derived = record.pop("derived")
+        step: DescentStep = cls(**record)
+        vars(step).update((name, derived[name]) for name in cls.derived)  # where cached properties keep their values
+        return step
 
     # Rows -------------------------------------------------------------------------------------------------------
 

@@ -11,11 +11,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ...run.records import Recorded
 from ..problem import LeastSquares
 
 
 @dataclass(frozen=True, eq=False)
-class Coordinates:
+class Coordinates(Recorded):
     """``basis`` Q, or None for the identity; ``scales`` of the inputs, or None where they are all 1.
 
     Where parameters have step sizes of their own, correlated inputs stay what they are: ``root`` times normals.

@@ -42,6 +42,7 @@ class NoisyIteration(DescentStep):
     covariance: str
 
     name: ClassVar[str] = "noisy gradient descent"
+    derived: ClassVar[tuple[str, ...]] = ("coordinates", "hessian", "root", "parameters")
 
     @cached_property
     def coordinates(self) -> Coordinates:

@@ -9,6 +9,7 @@ from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
+from ...run.records import Recorded
 from ..boundaries import Boundary
 from ..schemes import SCHEMES
 
@@ -33,7 +34,7 @@ def rows(*columns: Any) -> np.ndarray:
 
 
 @dataclass(frozen=True)
-class Model:
+class Model(Recorded):
     """Base class of the built-in models: an Ito SDE dX = a(t, X) dt + b(t, X) dW.
 
     A model gives, for each scheme that it has a compiled step for, a method that turns step sizes into a `Step`;

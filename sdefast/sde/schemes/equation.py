@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 
-from ...trace import Expr, constant, depends_on, derivative, evaluate, substitute, symbol
+from ...trace import Expr, Names, constant, depends_on, derivative, evaluate, substitute, symbol
 
 Vector = tuple[Expr, ...]
 #: rows of a matrix: entry [i][j] is component i under noise j
@@ -25,18 +26,20 @@ class Equation:
         "additive", "scalar", "diagonal" or "general".
     calculus : str
         "ito" or "stratonovich": how `drift` is to be read.
+    known_slope : matrix of expressions or None
+        The derivatives d b_k / d x_k on its diagonal, where the user gave them.
     """
 
     def __init__(
         self, t: Expr, x: Vector, a: Vector, b: Matrix, noise: str, calculus: str, known_slope: Matrix | None = None
     ) -> None:
         self.t, self.x, self._a, self._b = t, x, a, b
-        self.noise, self.calculus, self._known_slope = noise, calculus, known_slope
+        self.noise, self.calculus, self.known_slope = noise, calculus, known_slope
         self.dim, self.noise_dim = len(x), len(b[0])
 
     def identity(self) -> tuple[int, ...]:
         """Equal for equations with the same coefficients: equal expressions are one object."""
-        slope = self._known_slope or ()
+        slope = self.known_slope or ()
         return tuple(id(e) for row in (self._a, *self._b, *slope) for e in row)
 
     # At any point ------------------------------------------------------------------------------------------------
@@ -83,8 +86,8 @@ class Equation:
 
     def _slope(self, k: int, m: int, i: int) -> Expr:
         """d b_mk / d x_i; the user may have given d b_k / d x_k."""
-        if self._known_slope is not None and k == m == i:
-            return self._known_slope[k][k]
+        if self.known_slope is not None and k == m == i:
+            return self.known_slope[k][k]
         return derivative(self._b[m][k], self.x[i])
 
     # Properties --------------------------------------------------------------------------------------------------
@@ -116,7 +119,7 @@ class Equation:
         for i, drift in enumerate(self._a):
             correction = sum((self._along[j][j][i] for j in range(self.noise_dim)), constant(0))
             a.append(drift + factor * correction)
-        return Equation(self.t, self.x, tuple(a), self._b, self.noise, calculus, self._known_slope)
+        return Equation(self.t, self.x, tuple(a), self._b, self.noise, calculus, self.known_slope)
 
 
 def time_symbol() -> Expr:
@@ -132,3 +135,9 @@ def state_symbols(dim: int) -> Vector:
 def parameter_symbol(name: str) -> Expr:
     """A parameter."""
     return symbol(f"p_{name}")
+
+
+def replayed_inputs(dim: int, parameters: Any, *more: tuple[str, Any]) -> tuple[tuple[str, Names], ...]:
+    """The arguments (t, x, p) of a user's function and ``more`` tuples of symbols, for `Replayed`."""
+    tuples = (("x", state_symbols(dim)), ("p", parameters), *more)
+    return (("t", str(time_symbol().value)), *((name, tuple(str(s.value) for s in of)) for name, of in tuples))
