@@ -11,6 +11,7 @@ from .least_squares.laws import gibbs
 from .least_squares.result import Descent
 from .least_squares.sgd import noisy_gd, sgd
 from .run.result import merge
+from .run.saving import load
 from .sde import boundaries, functionals, quasi, wiener
 from .sde.models import (
     CEV,
@@ -87,6 +88,7 @@ __all__ = [
     "gd",
     "gibbs",
     "inputs",
+    "load",
     "math",
     "merge",
     "multilevel",

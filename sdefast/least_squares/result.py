@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 import numpy as np
 
 from .. import checks, plots, resources
+from ..run.records import register
 from ..run.result import Expectation, Result
 from ..run.where import Where
 from .problem import LeastSquares
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 _AT_A_TIME, _STATES = 256, 2**28
 
 
+@register
 class Kept(NamedTuple):
     """Runs and parameters that are kept, by their numbers."""
 

@@ -10,7 +10,6 @@ import json
 import math
 import os
 import secrets
-from importlib.metadata import version
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
@@ -46,7 +45,7 @@ def write(path: Any, kind: str, value: Any) -> None:
         raise FileNotFoundError(f"path must lie in a folder that is there, and {target.parent} is none")
     record, arrays = records.write(value)
     header = {
-        "format": FORMAT, "kind": kind, "sdefast": version("sdefast"), "stream_version": STREAM_VERSION, kind: record,
+        "format": FORMAT, "kind": kind, "sdefast": _version(), "stream_version": STREAM_VERSION, kind: record,
     }  # fmt: skip
     text = json.dumps(header, allow_nan=False).encode()
     unfinished = target.with_name(f".sdefast-{secrets.token_hex(8)}.unfinished")
@@ -91,7 +90,7 @@ def read(path: Any, kind: str) -> Any:
     except Exception as error:
         raise ValueError(
             f"{path} cannot be read, {error}: it is damaged, or was written by another version of sdefast, "
-            f"{header['sdefast']}, than this, {version('sdefast')}"
+            f"{header['sdefast']}, than this, {_version()}"
         ) from error
 
 
@@ -111,7 +110,7 @@ def _read_archive(file: IO[bytes], path: Any) -> tuple[dict[str, Any], records.A
             if not isinstance(header, dict) or not isinstance(header.get("format"), int):
                 raise _OtherFileError(not_ours)
             if header["format"] > FORMAT:
-                by = f"which sdefast {header.get('sdefast')} wrote; sdefast {version('sdefast')} reads up to {FORMAT}"
+                by = f"which sdefast {header.get('sdefast')} wrote; sdefast {_version()} reads up to {FORMAT}"
                 raise _OtherFileError(f"{path} has format {header['format']}, {by}: a later version is needed")
             return header, _read_arrays(archive, size, path)
     except (_OtherFileError, MemoryError):
@@ -150,6 +149,13 @@ def _read_array(member: IO[bytes], size: int) -> np.ndarray:
         piece = member.read(_PIECE)
         bytes_[first : first + len(piece)] = np.frombuffer(piece, np.uint8)
     return array
+
+
+def _version() -> str:
+    """Of this library."""
+    from importlib.metadata import version
+
+    return version("sdefast")
 
 
 def _checked(path: Any) -> str:

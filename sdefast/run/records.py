@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -21,12 +21,15 @@ from ..trace import Replayed
 #: the arrays of a record, by the names that it has for them
 Arrays = dict[str, np.ndarray]
 
+Class = TypeVar("Class", bound=type)
+
 _classes: dict[str, type] = {}
 
 
-def register(kind: type) -> None:
+def register(kind: Class) -> Class:
     """Make a class known: a data class or named tuple, or one with ``_to_record`` and ``_from_record``."""
     _classes[name_of(kind)] = kind
+    return kind
 
 
 def name_of(kind: type) -> str:

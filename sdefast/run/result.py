@@ -11,16 +11,19 @@ from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 import numpy as np
 
-from .. import checks
+from .. import checks, noise
 from ..engine.parts import ONE
 from ..engine.statistics import Layout, Nodes
 from ..engine.tiles import BLOCK
+from .records import register
+from .saving import Savable
 from .step import Settings
 
 if TYPE_CHECKING:
     import xarray
 
 
+@register
 @dataclass(frozen=True)
 class Cost:
     """What a run took: wall-clock seconds, threads, instruction set (of a GPU its architecture), what ran it."""
@@ -51,7 +54,7 @@ def mean_error(total: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 @dataclass(frozen=True, eq=False)
-class Result:
+class Result(Savable):
     """Saved states, and statistics over all chains at every saved time.
 
     Statistics are over the chains that are finite at that time; ``n_nonfinite`` counts the others.
@@ -272,7 +275,13 @@ class Result:
     # Going on, and going elsewhere -------------------------------------------------------------------------------
 
     def _final_rows(self) -> np.ndarray:
-        """All rows at the end, (n_rows, n_chains); ValueError if they were not kept."""
+        """All rows at the end, (n_rows, n_chains); ValueError if they were not kept or cannot go on."""
+        version = self.settings.stream_version
+        if version != noise.STREAM_VERSION:
+            raise ValueError(
+                f"resume needs the noise that the run had, of stream version {version}: this version of sdefast draws "
+                f"that of {noise.STREAM_VERSION}"
+            )
         if self._final is not None:
             return self._final
         if self._states is None:

@@ -1,0 +1,130 @@
+"""Results in files: a result writes itself with `Savable.save`, and `load` reads it again."""
+
+from __future__ import annotations
+
+from os import PathLike
+from typing import Any
+
+import numpy as np
+
+from ..engine.statistics import Nodes
+from . import files
+from .records import Recorded
+from .step import Settings
+
+
+class Savable(Recorded):
+    """What a result can be saved by, for `sdefast.run.result.Result` to derive from."""
+
+    settings: Settings
+    _states: Any
+    _nodes: tuple[Nodes, ...]
+    _counts: np.ndarray | None
+    _final: np.ndarray | None
+
+    def save(self, path: str | PathLike[str]) -> None:
+        """Write all of it to a file, of which `sdefast.load` makes the same result in another process.
+
+        The file is an archive of numpy's, in which ``header.json`` has the versions and every setting. Functions that
+        the run was given travel as what they compute, and nothing is pickled. States on a GPU come back in the host's
+        memory.
+
+        Parameters
+        ----------
+        path : str or os.PathLike
+            Where to, taken as it is. A file that is there is replaced once the new one is whole.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If the path is none or that of a folder; if a function that the run was given refers to values that have
+            changed since then, or the model is of a class that cannot be written.
+        FileNotFoundError
+            If its folder is not there.
+
+        Examples
+        --------
+        >>> import os, tempfile
+        >>> import sdefast as sf
+        >>> run = sf.simulate(sf.SDE(lambda t, x, p: -x[0], lambda t, x, p: 0.5), x0=1.0, t1=1.0, n_steps=8, n_paths=10)
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     run.save(os.path.join(folder, "run.npz"))
+        ...     again = sf.load(os.path.join(folder, "run.npz"))
+        >>> further = sf.simulate(again.model, resume=again, n_steps=8)
+        >>> further.t
+        array([2.])
+        """
+        files.write(path, "result", self)
+
+    def _to_record(self) -> dict[str, Any]:
+        nodes = tuple(
+            (np.array(list(nodes), np.int64).reshape(-1, 2), np.array(list(nodes.values()))) for nodes in self._nodes
+        )
+        states = None if self._states is None else np.asarray(self._states)
+        return {**super()._to_record(), "_states": states, "_nodes": nodes}
+
+    @classmethod
+    def _from_record(cls, record: dict[str, Any]) -> Savable:
+        nodes = tuple(
+            {(at[0], at[1]): node for at, node in zip(keys.tolist(), values, strict=True)}
+            for keys, values in record["_nodes"]
+        )
+        result: Savable = cls(**{**record, "_nodes": nodes})
+        result._check_arrays()
+        return result
+
+    def _check_arrays(self) -> None:
+        """ValueError if they are not as large as the settings say."""
+        s, bins = self.settings, 0 if self.settings.histogram is None else self.settings.histogram.bins + 2
+        n_times, n_rows, n_chains = len(s.saves), s.stepping.n_rows, s.n_chains
+        arrays = [
+            (self._states, (n_times, n_rows, n_chains), s.dtype), (self._final, (n_rows, n_chains), s.dtype),
+            (self._counts, (n_times, n_rows, bins), np.dtype(np.int64)),
+        ]  # fmt: skip
+        for gathered, nodes in zip(s.parts.all, self._nodes, strict=True):
+            arrays += [(node, (n_times, gathered.layout.size), np.dtype(float)) for node in nodes.values()]
+        for array, shape, dtype in arrays:
+            if array is not None and (array.shape != shape or array.dtype != dtype):
+                raise ValueError(f"an array is {array.dtype} of {array.shape}, not {dtype} of {shape}")
+
+
+def load(path: str | PathLike[str]) -> Any:
+    """Read a result that its ``save`` wrote: all its numbers are as they were.
+
+    Functions that the run was given compute what they did, though they need not be known here: a loaded run can be
+    resumed and merged, with its own ``model`` or with an equal one.
+
+    Parameters
+    ----------
+    path : str or os.PathLike
+        The file.
+
+    Returns
+    -------
+    Simulation or Descent
+        Of the kind that was saved.
+
+    Raises
+    ------
+    TypeError
+        If the path is none.
+    FileNotFoundError
+        If there is no file.
+    ValueError
+        If it is another file, is damaged, or was written in a later format; if it needs a class of a user's that has
+        not been defined here.
+    MemoryError
+        If it cannot fit; refused before allocation.
+
+    Examples
+    --------
+    >>> import os, tempfile
+    >>> import sdefast as sf
+    >>> run = sf.simulate(sf.OrnsteinUhlenbeck(), x0=1.0, t1=1.0, n_steps=10, n_paths=1000, seed=7)
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     run.save(os.path.join(folder, "ou.npz"))
+    ...     again = sf.load(os.path.join(folder, "ou.npz"))
+    >>> bool((again.x == run.x).all()), again.describe() == run.describe()
+    (True, True)
+    """
+    return files.read(path, "result")
