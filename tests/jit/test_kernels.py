@@ -87,7 +87,7 @@ def test_several_steps_at_once_have_the_bits_of_single_ones(n_steps, monkeypatch
     options = {"x0": 1.0, "t1": 0.5, "n_steps": n_steps, "n_paths": 300, "seed": 3, "dtype": "float32"}
     several = sf.simulate(OU, **options)
     sde_settings._chain.cache_clear()
-    monkeypatch.setattr(Chain, "_at_once", lambda self: 1)
+    monkeypatch.setattr(Chain, "steps_at_once", 1)
     single = sf.simulate(OU, **options)
     sde_settings._chain.cache_clear()
     assert several.x.tobytes() == single.x.tobytes()
