@@ -116,8 +116,8 @@ def test_sgd_in_loops(name, types):
     """A run is the same alone and among others, from wherever it is recorded; lanes and iterations end anywhere."""
     problem, options = DESCENTS[name]
     options = {"step_size": 0.01, "seed": 8, "dtype": types[0], "noise_dtype": types[1], **options}
-    many = sf.sgd(problem, n_steps=77, n_runs=35, runs=35, **options)
-    alone = sf.sgd(problem, n_steps=66, n_runs=1, runs=1, first_run=34, save_at="final", **options)
+    many = sf.sgd(problem, n_steps=77, n_runs=35, runs=35, moments=True, **options)
+    alone = sf.sgd(problem, n_steps=66, n_runs=1, runs=1, first_chain=34, save_at="final", **options)
     np.testing.assert_array_equal(alone.theta[-1, 0], many.theta[66, 34])
     errors = ((many.theta.astype(float) - problem.theta_star) ** 2).sum(-1).mean(-1)
     close = {"rtol": 1e-4, "atol": 1e-6} if types[0] == "float32" else {"rtol": 1e-10, "atol": 1e-14}
