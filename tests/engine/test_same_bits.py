@@ -9,7 +9,18 @@ from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 
 import numpy as np
 import pytest
-from conftest import EVERYTHING, LINEAR, MODEL_METHODS, MODELS, TYPES, assert_same_bits, outputs, python
+from conftest import (
+    BORDERS,
+    EVERYTHING,
+    LINEAR,
+    MODEL_METHODS,
+    MODELS,
+    TYPES,
+    Elsewhere,
+    assert_same_bits,
+    outputs,
+    python,
+)
 
 import sdefast as sf
 from sdefast import _core
@@ -86,8 +97,45 @@ def test_a_process_pool(expected, method):
         small = {"x0": each, "n_paths": len(each), "n_steps": 10, "save_at": "all"}
         assert_same_bits(simulate(executor=pool, **small), simulate(threads=1, **small))
         statistics_only = simulate(executor=pool, paths=False)
+        later = {"first_chain": 3 * BLOCK, "n_paths": BLOCK + 5, "n_steps": 10, "save_at": "all"}
+        assert_same_bits(simulate(executor=pool, **later), simulate(threads=1, **later))
     for name in ("mean", "variance", "covariance"):
         assert getattr(statistics_only, name).tobytes() == getattr(expected, name).tobytes()
+
+
+@pytest.mark.parametrize("first_chain", [BLOCK, 5 * BLOCK + 7])
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"x0": np.linspace(1.0, 2.0, 2 * BLOCK + 5)[:, None] * START},
+        {"normals": np.random.default_rng(4).normal(size=(3, 2 * BLOCK + 5, 2))},
+    ],
+    ids=lambda options: ", ".join(options) or "stored paths",
+)
+def test_workers_without_shared_memory(first_chain, options, request):
+    """Tiles of later chains lie where they belong: stored paths, starts of their own, given normals."""
+    settings = {"first_chain": first_chain, "n_paths": 2 * BLOCK + 5, "n_steps": 3, "save_at": "all", **options}
+    whole = simulate(threads=1, **settings)
+    resumed = sf.simulate(HESTON, resume=whole, n_steps=2, threads=1, **EVERYTHING)
+    request.getfixturevalue("small_tiles")
+    run = simulate(executor=Elsewhere(), **settings)
+    assert_same_bits(run, whole)
+    assert_same_bits(sf.simulate(HESTON, resume=run, n_steps=2, executor=Elsewhere(), **EVERYTHING), resumed)
+
+
+def test_sgd_by_workers_without_shared_memory(request):
+    problem, n = sf.LeastSquares(np.ones(3), 0.1), BLOCK + 9
+    settings = {"n_steps": 5, "n_runs": n, "runs": n, "step_size": 0.1, "seed": 2, "first_chain": 2 * BLOCK}
+    asked = {"covariance": True, "histogram": (-1.0, 0.0, 50)}
+    whole = sf.sgd(problem, threads=1, **settings, **asked)
+    resumed = sf.sgd(problem, resume=whole, n_steps=4, threads=1, runs=n, **asked)
+    request.getfixturevalue("small_tiles")
+    fit = sf.sgd(problem, executor=Elsewhere(), **settings, **asked)
+    onward = sf.sgd(problem, resume=fit, n_steps=4, executor=Elsewhere(), runs=n, **asked)
+    for have, want in ((fit, whole), (onward, resumed)):
+        for name in ("theta", "error", "error_standard_error", "mean", "covariance", "histogram"):
+            assert getattr(have, name).tobytes() == getattr(want, name).tobytes(), name
 
 
 @pytest.mark.usefixtures("small_tiles")
@@ -111,10 +159,10 @@ def test_calls_from_several_threads_at_once(expected):
 HASHES = """
 import hashlib, warnings
 import sdefast as sf
-from conftest import EVERYTHING, MODEL_METHODS, MODELS, TYPES, outputs
-for name, method in MODEL_METHODS:
+from conftest import BORDERS, EVERYTHING, MODEL_METHODS, MODELS, TYPES, outputs
+for name, method in (*MODEL_METHODS, *((name, "euler-maruyama") for name in BORDERS)):
     for dtype, noise_dtype in TYPES:
-        model, x0 = MODELS[name]
+        model, x0 = (MODELS | BORDERS)[name]
         run = sf.simulate(model, x0=x0, t1=2.0, n_steps=600, n_paths=290, method=method, seed=3, dtype=dtype,
                           noise_dtype=noise_dtype, save_at=100, threads=1, **EVERYTHING)
         digest = hashlib.sha256(b"".join(value.tobytes() for value in outputs(run).values())).hexdigest()
@@ -127,7 +175,7 @@ def test_instruction_sets():
     by_isa = {isa: python(HASHES, SDEFAST_ISA=isa).split("\n") for isa in _core.isas}
     for isa, lines in by_isa.items():
         assert lines[-2] == isa
-        assert len({line.split()[-1] for line in lines[:-2]}) >= len(TYPES) * len(MODELS)
+        assert len({line.split()[-1] for line in lines[:-2]}) >= len(TYPES) * len(MODELS | BORDERS)
         assert lines[:-2] == by_isa[_core.isa][:-2]
 
 
@@ -200,6 +248,25 @@ def test_what_are_no_shards():
     ):
         with pytest.raises(ValueError, match="other settings"):
             sf.merge(shard(0, BLOCK), shard(BLOCK, 10, **other))
+
+
+@pytest.mark.parametrize("noise_dtypes", [("float64", "float32"), ("float32", "float64")])
+def test_shards_with_noise_of_another_type(noise_dtypes):
+    """Their states have one type, and their paths nothing in common."""
+    settings = {"n_steps": 4, "save_at": "final", "dtype": "float64"}
+    first, second = (
+        simulate(first_chain=i * BLOCK, n_paths=BLOCK, noise_dtype=noise, **settings)
+        for i, noise in enumerate(noise_dtypes)
+    )
+    with pytest.raises(ValueError, match="run 1 has other settings than run 0"):
+        sf.merge(first, second)
+    problem, fit = sf.LeastSquares(np.ones(2), 0.1), {"step_size": 0.1, "n_steps": 3, "seed": 1, "dtype": "float64"}
+    fits = [
+        sf.sgd(problem, n_runs=BLOCK, first_chain=i * BLOCK, noise_dtype=noise, **fit)
+        for i, noise in enumerate(noise_dtypes)
+    ]
+    with pytest.raises(ValueError, match="run 1 has other settings than run 0"):
+        sf.merge(*fits)
 
 
 #: where runs of 700 steps are stopped: within pairs and batches of normals, at the borders of segments, twice in a row
