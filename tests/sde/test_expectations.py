@@ -4,12 +4,12 @@ import math
 
 import numpy as np
 import pytest
-from conftest import worst_z
+from conftest import TYPES, thorough_but, worst_z
 from scipy import stats
 from sde.common import BM, LEAST_P, LINE, MOST_Z, maximum_law
 
 import sdefast as sf
-from sdefast.sde.functionals import running_max, time_average
+from sdefast.sde.functionals import first_passage, running_max, running_min, time_average
 
 # Expectations --------------------------------------------------------------------------------------------------------
 
@@ -277,6 +277,52 @@ def test_antithetic_pairs():
     high = run.functionals["high"].values[-1] - 1
     assert stats.kstest(high[: n // 2], lambda m: maximum_law(m, 1.0, 0.3, 0.7)).pvalue > LEAST_P
     assert stats.kstest(high[n // 2 :], lambda m: maximum_law(m, 1.0, 0.3, 0.7)).pvalue > LEAST_P
+
+
+@pytest.mark.parametrize(("dtype", "noise_dtype"), thorough_but(TYPES[::2], TYPES))
+def test_antithetic_functionals_against_numpy(dtype, noise_dtype):
+    """Where a path sees z and u, its mirror image sees -z and 1 - u: in every step, for every functional."""
+    n, n_steps, level = 500, 3, 0.4
+    run = sf.simulate(
+        BM, x0=0.0, t1=1.0, n_steps=n_steps, n_paths=2 * n, seed=9, antithetic=True, save_at="all", dtype=dtype,
+        noise_dtype=noise_dtype,
+        functionals={"high": running_max(), "low": running_min(), "passage": first_passage(level)},
+    )  # fmt: skip
+    z = sf.noise.normals(9, n_steps, n, dtype=noise_dtype).astype(float)
+    u = sf.noise.uniforms(9, 2 * n_steps, n, dtype=dtype).astype(float).reshape(n_steps, 2, n)
+    z, u, h = np.concatenate([z, -z], axis=1), np.concatenate([u, 1 - u], axis=2), 1 / n_steps
+    x, high, low = np.zeros((3, 2 * n))
+    passage = np.full(2 * n, math.inf)
+    for k in range(n_steps):
+        d = math.sqrt(h) * z[k]
+        up, down = np.sqrt(d * d - 2 * h * np.log(u[k]))
+        high, low = np.maximum(high, x + (d + up) / 2), np.minimum(low, x + (d - down) / 2)
+        reach, way = np.where(x < level, up, down), np.abs(level - x)
+        passes = np.isinf(passage) & (way + np.abs(x + d - level) <= reach)
+        passage, x = np.where(passes, h * (k + way / reach), passage), x + d
+        for name, values in (("high", high), ("low", low), ("passage", passage)):
+            close = {"rtol": 2e-5, "atol": 2e-6} if dtype == "float32" else {"rtol": 1e-9, "atol": 1e-12}
+            np.testing.assert_allclose(run.functionals[name].values[k + 1], values, **close, err_msg=name)
+    assert 0.1 < np.isfinite(passage[:n]).mean() < 0.9
+
+
+def test_antithetic_errors_of_the_variance():
+    """From the fourth moment over n / 2 pairs: exact where squares of a pair agree, as here; the error's z has std 1.
+
+    The variance's z is skewed, like chi-square, of which its mean says something.
+    """
+    n, z = 800, []
+    for i in range(100):
+        run = sf.simulate(
+            sf.BrownianMotion(mu=0.3, sigma=0.5), x0=0.0, t1=1.0, n_steps=1, n_paths=n, first_chain=i * n, seed=8,
+            antithetic=True,
+        )  # fmt: skip
+        x = run.x[-1, :, 0]
+        m2, m4 = (((x - x.mean()) ** k).mean() for k in (2, 4))
+        assert run.variance_standard_error[-1, 0] == pytest.approx(math.sqrt((m4 - m2**2) / (n / 2)), rel=1e-9)
+        z.append((run.variance[-1, 0] - 0.25) / run.variance_standard_error[-1, 0])
+    assert abs(np.mean(z)) < 5 / math.sqrt(100) + 0.1
+    assert abs(np.std(z) - 1) < 5 / math.sqrt(2 * 100)
 
 
 def test_antithetic_pairs_lower_the_error():
