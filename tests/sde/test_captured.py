@@ -1,0 +1,97 @@
+"""Global numbers that a user's functions read: a function is taken as it is at the call, wherever it is given."""
+
+import pytest
+from sde.common import BM, LINE
+
+import sdefast as sf
+from sdefast.run.where import Where
+from sdefast.sde.functionals import first_passage, running_max, time_average
+
+level = 0.0
+
+
+def over(t, x):
+    return x[0] - level
+
+
+def beyond(t, x):
+    return x[0] > level + 0.5
+
+
+def functions_of(level):
+    """The same functions, fresh ones that keep their number."""
+    return lambda t, x, level=level: x[0] - level, lambda t, x, level=level: x[0] > level + 0.5
+
+
+#: where `simulate` takes functions, by the two above; one at a time: one that is read again would hide others
+PLACES = {
+    "expectations": lambda over, beyond: {"expectations": {"f": over}},
+    "expectations under a chain": lambda over, beyond: {
+        "expectations": {"f": over}, "functionals": {"a": time_average()},
+    },
+    "expectations of pairs": lambda over, beyond: {"expectations": {"f": over}, "antithetic": True},
+    "controls": lambda over, beyond: {
+        "expectations": {"f": lambda t, x: x[0] ** 3}, "controls": {"c": (over, 0.25)},
+    },
+    "running_max": lambda over, beyond: {"functionals": {"a": running_max(over)}},
+    "running_max, exact steps": lambda over, beyond: {
+        "functionals": {"a": running_max(over)}, "method": "exact",
+    },
+    "time_average": lambda over, beyond: {"functionals": {"a": time_average(over)}},
+    "first_passage": lambda over, beyond: {"functionals": {"a": first_passage(0.5, over)}},
+    "stop_when": lambda over, beyond: {"stop_when": beyond},
+}  # fmt: skip
+
+
+class ReadyError(Exception):
+    """A run that would begin now."""
+
+
+@pytest.fixture
+def program_of(monkeypatch):
+    """All that a call would compile and run."""
+
+    def begin(where, tile, progress):
+        raise ReadyError(tile)
+
+    def prepared(call, *args, **options):
+        with pytest.raises(ReadyError) as ready:
+            call(*args, **options)
+        (tile,) = ready.value.args
+        kernels = [kernel for kernel in (tile.kernel, tile.observer and tile.observer.kernel) if kernel]
+        numbers = tile.coefficients.tobytes(), tile.start.tobytes()
+        return [getattr(kernel, "source", kernel) for kernel in kernels], numbers
+
+    monkeypatch.setattr(Where, "run", begin)
+    return prepared
+
+
+@pytest.mark.parametrize("place", PLACES)
+def test_a_global_number_that_changes(place, program_of):
+    global level
+    options, seen = PLACES[place](over, beyond), []
+    for level in (0.0, 0.25, -1.0, 0.25):
+        seen.append(program_of(sf.simulate, BM, n_paths=100, **options, **LINE))
+        fresh = PLACES[place](*functions_of(level))
+        assert seen[-1] == program_of(sf.simulate, BM, n_paths=100, **fresh, **LINE)
+    assert seen[1] == seen[3]
+    assert seen[0] != seen[1] != seen[2] != seen[0]
+
+
+def test_of_multilevel(program_of):
+    global level
+    settings, seen = {"x0": 0.0, "t1": 1.0, "accuracy": 0.5, "seed": 1}, []
+    for level in (0.0, 0.25, 0.0):
+        seen.append(program_of(sf.multilevel, BM, over, **settings))
+        assert seen[-1] == program_of(sf.multilevel, BM, functions_of(level)[0], **settings)
+    assert seen[0] == seen[2] != seen[1]
+
+
+@pytest.mark.filterwarnings("ignore:controls.* has a mean:RuntimeWarning")
+def test_known_values_of_controls():
+    """Which are not compiled: with x itself as the control of x the mean is the known one."""
+    global level
+    asked = {"expectations": {"f": lambda t, x: x[0]}, "controls": {"c": (lambda t, x: x[0], lambda t: level)}}
+    for level in (0.0, 0.25):
+        run = sf.simulate(BM, n_paths=100, **asked, **LINE)
+        assert run.expectations["f"].value[-1] == pytest.approx(level, abs=1e-12)
