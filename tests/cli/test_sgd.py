@@ -72,6 +72,22 @@ def test_simulated_errors_medians_and_lost_runs(name, capsys):
     assert values[-1, 5] == (500 if name == "figure-7-program" else 0)
 
 
+@pytest.mark.parametrize(("dtype", "seed"), [("float32", 3), ("float64", 2**63 + 7)])
+def test_type_and_seed_are_those_of_the_run(dtype, seed, capsys):
+    """As the report shows them, and as the numbers are; z is positive where the simulated error is the larger one."""
+    e = presets.figure(1)
+    out = printed(capsys, "--preset", "figure-1", "--runs", 400, "--dtype", dtype, "--seed", seed)
+    assert f"batches of 1, {dtype}, seed {seed}\n" in out
+    k, values = table(out)
+    fit = e.run(400, seed=seed, dtype=dtype, save_at=k)
+    np.testing.assert_allclose(values[:, 0], fit.error, rtol=1e-6)
+    z = (fit.error - e.expected_error()[k]) / fit.error_standard_error
+    np.testing.assert_allclose(values[:, 3], z, atol=0.00501)
+    assert np.abs(z).max() > 0.5
+    other = e.run(400, seed=seed, dtype={"float32": "float64", "float64": "float32"}[dtype], save_at=k)
+    assert (np.abs(other.error / fit.error - 1) > 1e-5).all()
+
+
 @pytest.mark.parametrize("name", ["figure-16", "figure-16-program"])
 def test_the_ornstein_uhlenbeck_presets_print_moments(name, capsys):
     e = presets.named(name)

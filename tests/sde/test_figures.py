@@ -41,6 +41,8 @@ def test_one_component_of_several():
     run = sf.simulate(sf.Heston(), x0=(100.0, 0.04), t1=1.0, n_steps=10, n_paths=50, seed=3, save_at="all")
     axes = run.plot().figure.axes[0]
     assert run.plot(axes, component=1, n_paths=0) is axes
+    paths = [line.get_ydata() for line in run.plot(component=1, n_paths=3).lines if line.get_color() == "0.6"]
+    assert np.array_equal(np.transpose(paths), run.x[:, :3, 1])
     named, _ = lines_of(run.plot(component=1, n_paths=0))
     assert np.array_equal(named["mean of 50 paths"].get_ydata(), run.mean[:, 1])
 
