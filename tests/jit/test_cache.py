@@ -8,6 +8,7 @@ import stat
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -355,11 +356,17 @@ def test_settings_in_a_file(tmp_path, monkeypatch):
     assert cache._key(PROGRAM) != key
 
 
-def changed_code(monkeypatch, tmp_path):
-    copy = shutil.copytree(Path(cache.__file__).parent, tmp_path / "jit")
-    with open(copy / "emit.py", "a") as file:
-        file.write("# changed\n")
-    monkeypatch.setattr(cache, "__file__", str(copy / "cache.py"))
+def changed_code(name):
+    """A change of a module that kernels are made with."""
+
+    def change(monkeypatch, tmp_path):
+        copy = shutil.copytree(Path(cache.__file__).parent, tmp_path / "jit")
+        code = (copy / name).read_bytes()
+        (copy / name).write_bytes(code.replace(b"return", b"return ", 1))  # of all places, in the middle
+        assert (copy / name).read_bytes() != code
+        monkeypatch.setattr(cache, "__file__", str(copy / "cache.py"))
+
+    return change
 
 
 def without_a_feature(monkeypatch, tmp_path):
@@ -372,7 +379,7 @@ def without_a_feature(monkeypatch, tmp_path):
 @pytest.mark.parametrize(
     "change",
     [
-        changed_code,
+        *map(changed_code, ("cache.py", "compile.py", "emit.py", "objects.py", "vector_math.py")),
         without_a_feature,
         lambda patch, _: patch.setattr(llvm, "get_host_cpu_name", lambda: "z80"),
         lambda patch, _: patch.setattr(llvm, "llvm_version_info", (1, 2, 3)),
@@ -386,6 +393,14 @@ def test_surroundings(change, tmp_path, monkeypatch):
     assert cache._key(PROGRAM) == key
     change(monkeypatch, tmp_path)
     assert cache._key(PROGRAM) != key
+
+
+@pytest.mark.parametrize("what", ["kind", "dtype", "noise", "source"])
+def test_every_part_of_a_program(what):
+    """Of two parts that are put together otherwise, too."""
+    program = compile.Program("stepper", "a", "float32", "float32")
+    others = [replace(program, **{what: value}) for value in ("observer", "float64", "b", "")]
+    assert len({cache._key(p) for p in (program, *others)}) == 5
 
 
 # Homes and names ------------------------------------------------------------------------------------------------------
