@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Generator, Iterator
-from concurrent.futures import FIRST_COMPLETED, Executor, Future, ThreadPoolExecutor, wait
-from itertools import islice
-from typing import Any
+import warnings
+from collections import deque
+from collections.abc import Callable, Generator, Iterable, Iterator
+from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Executor, Future, ThreadPoolExecutor, wait
+from typing import Any, Protocol
 
 import numpy as np
 
+from .. import resources
 from . import tiles
-from .tiles import Tile, TileResult, run_tile
+from .tiles import Begun, Tile, TileResult, run_tile
 
 _pools: dict[int, ThreadPoolExecutor] = {}
 
@@ -20,6 +22,32 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_pools.clear)
 
 Progress = Callable[[int], object]
+
+#: How often a tile is tried whose worker is lost.
+TRIES = 4
+
+#: What the futures of a cluster's executors raise where a worker is lost, by name: dask's, its and ours of what was
+#: cancelled by the scheduler, parsl's and ipyparallel's.
+_LOST = {"KilledWorker", "CommClosedError", "CancelledError", "WorkerLost", "ManagerLost", "EngineError"}
+
+
+class Keeper(Protocol):
+    """Who keeps what of a run is done, and knows what of it was done before."""
+
+    def left(self) -> Iterable[tuple[int, int, Begun | None]]:
+        """Ranges of chains that are to be run, (first, number), counted from the run's first, and what of them is done.
+
+        What is done within tiles is for threads of this process; others run such ranges anew.
+        """
+        ...
+
+    def reached(self, tile: Tile, begun: Begun) -> None:
+        """A tile is at the end of a chunk of steps; called in the worker's thread."""
+        ...
+
+    def patience(self) -> float | None:
+        """Seconds after which to give None in place of a result, if none comes."""
+        ...
 
 
 def default_pool(threads: int) -> ThreadPoolExecutor:
@@ -30,27 +58,60 @@ def default_pool(threads: int) -> ThreadPoolExecutor:
 
 
 def run(
-    whole: Tile, saved: np.ndarray | None, executor: Executor | None, threads: int, progress: Progress | None
-) -> Generator[TileResult]:
-    """Run all tiles of a run and yield their results as they come; states go to ``saved`` (n_saves, dim, n_chains)."""
+    whole: Tile,
+    saved: np.ndarray | None,
+    executor: Executor | None,
+    threads: int,
+    progress: Progress | None,
+    keeper: Keeper | None = None,
+) -> Generator[TileResult | None]:
+    """Run all tiles of a run, or what a ``keeper`` says is left of it, and yield their results as they come.
+
+    States go to ``saved`` (n_saves, dim, n_chains). With a keeper None comes besides, for it to do its work.
+    """
+    left = [(0, whole.n_chains, None)] if keeper is None else keeper.left()
+    keep = None if keeper is None else keeper.reached
+    patience = _forever if keeper is None else keeper.patience
     if executor is None and whole.work < tiles.CALL // 16:
-        yield run_tile(whole, saved, progress=progress)
+        for tile, begun in _pieces(whole, left, tiles.CALL):
+            yield run_tile(tile, _view(whole, tile, saved), progress=progress, begun=begun)
         return
     # Also a single thread is one of a pool: Ctrl-C reaches the main thread, which then raises the abort flag.
     pool = executor if executor is not None else default_pool(threads)
     abort = np.zeros(1, np.uint8)
     if isinstance(pool, ThreadPoolExecutor):
-        calls = ((t, _view(whole, t, saved), abort, progress) for t in tiles.cut(whole, tiles.CALL))
-        yield from _run_pool(pool, calls, 4 * threads, abort)
+        pieces = _pieces(whole, left, tiles.CALL)
+        calls = ((t, _view(whole, t, saved), abort, progress, begun, keep) for t, begun in pieces)
+        yield from _Workers(pool, calls, 4 * threads, abort, patience).results()
         return
     work = min(tiles.REMOTE_TILE, whole.work // (4 * threads))
-    for result in _run_pool(pool, ((t,) for t in tiles.cut(whole, work)), 4 * threads, abort):
+    remote = ((t, None, abort) for first, n, _ in left for t in tiles.cut(tiles.part(whole, first, n), work))
+    for result in _Workers(pool, remote, 4 * threads, abort, patience).results():
+        if result is None:
+            yield None
+            continue
         if saved is not None:
             start = result.first_chain - whole.first_chain
             saved[:, :, start : start + result.n_chains] = result.saved
         if progress is not None:
             progress(result.n_chains * whole.n_steps)
         yield result._replace(saved=None)
+
+
+def _forever() -> None:
+    return None
+
+
+def _pieces(
+    whole: Tile, left: Iterable[tuple[int, int, Begun | None]], work: int
+) -> Iterator[tuple[Tile, Begun | None]]:
+    """Tiles of about that much work, and those in the middle as they are."""
+    for first, n_chains, begun in left:
+        range_ = tiles.part(whole, first, n_chains)
+        if begun is not None:
+            yield range_, begun
+        else:
+            yield from ((tile, None) for tile in tiles.cut(range_, work))
 
 
 def _view(whole: Tile, tile: Tile, saved: np.ndarray | None) -> np.ndarray | None:
@@ -60,19 +121,81 @@ def _view(whole: Tile, tile: Tile, saved: np.ndarray | None) -> np.ndarray | Non
     return saved[:, :, start : start + tile.n_chains]
 
 
-def _run_pool(pool: Executor, calls: Iterator[tuple[Any, ...]], window: int, abort: np.ndarray) -> Iterator[TileResult]:
-    """Run a tile per call, at most ``window`` of them submitted. Whatever stops the loop stops the workers too."""
-    pending: set[Future[TileResult]] = set()
-    try:
-        pending.update(pool.submit(run_tile, *call) for call in islice(calls, window))
-        while pending:
-            done, pending = wait(pending, return_when=FIRST_COMPLETED)
-            for future in done:
-                yield future.result()
-            pending.update(pool.submit(run_tile, *call) for call in islice(calls, len(done)))
-    finally:
-        abort[0] = 1
-        for future in pending:
-            future.cancel()
-        if pending:
-            wait(pending, timeout=0.5)
+class _Workers:
+    """An executor that runs a tile per call, at most ``window`` of them submitted.
+
+    What was with a worker that is lost is run again: on the same executor where it goes on without that worker, on
+    threads of this process where it does not. Whatever stops the loop over the results stops the workers too.
+    """
+
+    def __init__(
+        self,
+        pool: Executor,
+        calls: Iterator[tuple[Any, ...]],
+        window: int,
+        abort: np.ndarray,
+        patience: Callable[[], float | None],
+    ) -> None:
+        self.pool, self.calls, self.window, self.abort, self.patience = pool, calls, window, abort, patience
+        self.own: Executor | None = None  # the pool that took the place of a broken one
+        self.pending: dict[Future[TileResult], tuple[int, tuple[Any, ...]]] = {}
+        self.again: deque[tuple[int, tuple[Any, ...]]] = deque()
+
+    def results(self) -> Iterator[TileResult | None]:
+        """Results as they come; None where none came for ``patience()`` seconds."""
+        try:
+            self._submit()
+            while self.pending:
+                done = wait(self.pending, self.patience(), FIRST_COMPLETED).done
+                if not done:
+                    yield None
+                for future in done:
+                    result = self._result(future)
+                    if result is not None:
+                        yield result
+                self._submit()
+        finally:
+            self.abort[0] = 1
+            for future in self.pending:
+                future.cancel()
+            if self.pending:
+                wait(self.pending, timeout=0.5)
+
+    def _submit(self) -> None:
+        while len(self.pending) < self.window:
+            tries, call = self.again.popleft() if self.again else (1, next(self.calls, None))
+            if call is None:
+                return
+            try:
+                future = self.pool.submit(run_tile, *call)
+            except BrokenExecutor as error:
+                self._replace_pool(error)
+                future = self.pool.submit(run_tile, *call)
+            self.pending[future] = tries, call
+
+    def _result(self, future: Future[TileResult]) -> TileResult | None:
+        """The result of a tile; None if it is to be run again."""
+        tries, call = self.pending.pop(future)
+        try:
+            return future.result()
+        except BrokenExecutor as error:
+            self._replace_pool(error)
+        except BaseException as error:
+            if tries == TRIES or _LOST.isdisjoint(kind.__name__ for kind in type(error).__mro__):
+                raise
+        self.again.append((tries + 1, call))
+        return None
+
+    def _replace_pool(self, error: BrokenExecutor) -> None:
+        """Go on with threads of this process, where a pool of processes is broken for good."""
+        if isinstance(self.pool, ThreadPoolExecutor):
+            if self.pool is self.own:
+                return  # the last futures of the pool that was before
+            raise error
+        warnings.warn(
+            f"a worker of {type(self.pool).__name__} was lost, which ends the pool: what is left of the run goes on in "
+            f"threads of this process ({error})",
+            RuntimeWarning,
+            stacklevel=2,
+        )
+        self.pool = self.own = default_pool(min(self.window // 4, resources.available_threads()))

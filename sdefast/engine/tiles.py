@@ -6,7 +6,7 @@ workers that share this process's memory are given views to write into.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple, Protocol
 
@@ -165,13 +165,34 @@ class TileResult(NamedTuple):
     final: np.ndarray | None = None
 
 
+@dataclass(frozen=True, eq=False)
+class Begun:
+    """A tile in the middle: its rows before ``step``, and what was gathered at its first ``n_saves`` saves.
+
+    ``statistics``, one array (n_blocks, n_saves, size) for each of ``tile.gathered``, and ``counts`` may have room for
+    more saves than are done.
+    """
+
+    step: int
+    n_saves: int
+    state: np.ndarray
+    statistics: Sequence[np.ndarray]
+    counts: np.ndarray | None
+
+
 def run_tile(
     tile: Tile,
     saved: np.ndarray | None = None,
     abort: np.ndarray = _NEVER,
     progress: Callable[[int], object] | None = None,
+    begun: Begun | None = None,
+    keep: Callable[[Tile, Begun], object] | None = None,
 ) -> TileResult:
-    """Run a tile, in chunks of steps between which ``abort`` is obeyed and ``progress`` told of the path-steps done."""
+    """Run a tile, in chunks of steps between which ``abort`` is obeyed and ``progress`` told of the path-steps done.
+
+    It goes on from where it has ``begun``, if it has (``saved`` then holds the states at the saves before). ``keep`` is
+    told where it is after every chunk but the last: the state goes on changing, what was gathered stays as it is.
+    """
     n_saves, dtype = len(tile.saves), tile.start.dtype
     state = np.empty((tile.dim, tile.n_chains), dtype)
     state[...] = tile.start
@@ -181,17 +202,30 @@ def run_tile(
     n_blocks = -(-tile.n_chains // BLOCK)
     statistics = [np.empty((n_blocks, n_saves, g.layout.size)) for g in tile.gathered]
     counts = None if tile.histogram is None else tile.histogram.empty(n_saves, tile.dim)
-    for chunk in _chunks(tile):
+    if begun is not None:
+        _restore(begun, state, statistics, counts)
+    for chunk in _chunks(tile, None if begun is None else begun.step):
         if abort[0]:
             break
         _run_chunk(tile, chunk, state, saved, statistics, counts, abort)
         if progress is not None:
             progress(tile.n_chains * (chunk.end - chunk.start))
+        if keep is not None and not abort[0] and chunk.end < tile.first_step + tile.n_steps:
+            keep(tile, Begun(chunk.end, chunk.saves.stop, state, statistics, counts))
     first_block = tile.first_chain // BLOCK
     nodes = tuple(g.layout.nodes(s, first_block) for g, s in zip(tile.gathered, statistics, strict=True))
     return TileResult(
         tile.first_chain, tile.n_chains, None if shared else saved, nodes, counts, state if tile.keep_final else None
     )
+
+
+def _restore(begun: Begun, state: np.ndarray, statistics: list[np.ndarray], counts: np.ndarray | None) -> None:
+    """Take over what a tile has done."""
+    state[...] = begun.state
+    for own, before in zip(statistics, begun.statistics, strict=True):
+        own[:, : begun.n_saves] = before[:, : begun.n_saves]
+    if counts is not None and begun.counts is not None:
+        counts[: begun.n_saves] = begun.counts[: begun.n_saves]
 
 
 class _Chunk(NamedTuple):
@@ -202,18 +236,23 @@ class _Chunk(NamedTuple):
     saves: slice
 
 
-def _chunks(tile: Tile) -> Iterator[_Chunk]:
-    """Cut a tile's steps into calls of about `CALL`; long ones end where noise begins a segment or data an epoch."""
+def _chunks(tile: Tile, start: int | None = None) -> Iterator[_Chunk]:
+    """Cut a tile, or what is left of it from step ``start`` on, into calls of about `CALL`.
+
+    Long tiles' calls end where noise begins a segment or data an epoch.
+    """
     last = tile.first_step + tile.n_steps
-    if tile.work <= CALL:
+    if start is None and tile.work <= CALL:
         yield _Chunk(tile.first_step, last, slice(0, len(tile.saves)))
         return
-    unit = 1024
-    if tile.data is not None and tile.data.shuffled:  # an order is made anew in a call that begins within an epoch
-        epoch = len(tile.data.rows) // tile.draws.picks
-        unit = -(-unit // epoch) * epoch
-    length = max(CALL * tile.n_steps // tile.work // unit, 1) * unit
-    start = tile.first_step
+    start = tile.first_step if start is None else start
+    length = last
+    if tile.work > CALL:
+        unit = 1024
+        if tile.data is not None and tile.data.shuffled:  # an order is made anew in a call that begins within an epoch
+            epoch = len(tile.data.rows) // tile.draws.picks
+            unit = -(-unit // epoch) * epoch
+        length = max(CALL * tile.n_steps // tile.work // unit, 1) * unit
     while start < last:
         end = min((start // length + 1) * length, last)
         # A time on the border belongs to the chunk that ends there; the very first also records the start.
@@ -292,14 +331,18 @@ def _bins(
     return histogram.low, histogram.bins_per_unit, counts[saves]
 
 
+def part(run: Tile, first: int, n_chains: int) -> Tile:
+    """Chains of a run, counted from its first; the run itself if they are all of it."""
+    if n_chains == run.n_chains:
+        return run
+    own = slice(first, first + n_chains)
+    start = run.start if run.start.shape[1] == 1 else run.start[:, own]
+    normals = None if run.normals is None else run.normals[:, own]
+    return replace(run, first_chain=run.first_chain + first, n_chains=n_chains, start=start, normals=normals)
+
+
 def cut(run: Tile, work: int) -> Iterator[Tile]:
     """Cut a whole run into tiles of whole blocks with about that much ``work`` each."""
-    blocks = max(int(work / (BLOCK * run.n_steps * run.cost)), 1)
-    if run.n_chains <= blocks * BLOCK:
-        yield run
-        return
-    for start in range(0, run.n_chains, blocks * BLOCK):
-        n_chains = min(blocks * BLOCK, run.n_chains - start)
-        part = run.start if run.start.shape[1] == 1 else run.start[:, start : start + n_chains]
-        normals = None if run.normals is None else run.normals[:, start : start + n_chains]
-        yield replace(run, first_chain=run.first_chain + start, n_chains=n_chains, start=part, normals=normals)
+    length = max(int(work / (BLOCK * run.n_steps * run.cost)), 1) * BLOCK
+    for first in range(0, run.n_chains, length):
+        yield part(run, first, min(length, run.n_chains - first))

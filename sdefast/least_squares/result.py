@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 import numpy as np
 
 from .. import checks, plots, resources
+from ..run.checkpoint import Checkpoint
 from ..run.records import register
 from ..run.result import Expectation, Result
-from ..run.where import Where
+from ..run.where import Keeper, Where
 from .problem import LeastSquares
 from .steps.base import Settings
 
@@ -65,20 +66,29 @@ def _numbers(name: str, given: Any, n: int) -> np.ndarray:
     return numbers.astype(np.int64)
 
 
-def kept_theta(s: Settings, start: np.ndarray, kept: Kept, where: Where) -> np.ndarray:
+def kept_theta(s: Settings, start: np.ndarray, kept: Kept, where: Where, keeping: Checkpoint) -> np.ndarray:
     """The kept parameters of the kept runs, which are run alone, of shape (n_times, runs, parameters)."""
-    coordinates, d = s.iteration.coordinates, s.iteration.dim
     theta = np.empty((len(s.saves), len(kept.runs), len(kept.parameters)), s.dtype)
     pieces = np.split(np.arange(len(kept.runs)), np.flatnonzero(np.diff(kept.runs) != 1) + 1)
     for piece in pieces:
         for at in np.split(piece, range(kept.at_a_time(s), len(piece), kept.at_a_time(s))):
-            first, n = int(kept.runs[at[0]]), len(at)
-            alone = replace(s, first_chain=s.first_chain + first, n_chains=n, keeps_states=True, histogram=None)
-            own = start if start.shape[1] == 1 else start[:, first : first + n]
-            states = where.run(alone.tile(own, device=where.gpu, gathers=False), None).states
-            rows = (states if isinstance(states, np.ndarray) else states.to_numpy())[:, :d]
-            theta[:, at] = coordinates.theta(rows, kept.parameters).transpose(0, 2, 1)
+            own, name = theta[:, at[0] : at[-1] + 1], f"theta{at[0]}"
+            done = keeping.done(name)
+            own[...] = _theta(s, start, kept, at, where, keeping.part(name)) if done is None else done
+            keeping.put(name, own)
     return theta
+
+
+def _theta(
+    s: Settings, start: np.ndarray, kept: Kept, at: np.ndarray, where: Where, keeper: Keeper | None
+) -> np.ndarray:
+    """The kept parameters of neighbouring runs."""
+    first, n = int(kept.runs[at[0]]), len(at)
+    alone = replace(s, first_chain=s.first_chain + first, n_chains=n, keeps_states=True, histogram=None)
+    own = start if start.shape[1] == 1 else start[:, first : first + n]
+    states = where.run(alone.tile(own, device=where.gpu, gathers=False), None, keeper).states
+    rows = (states if isinstance(states, np.ndarray) else states.to_numpy())[:, : s.iteration.dim]
+    return s.iteration.coordinates.theta(rows, kept.parameters).transpose(0, 2, 1)
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -238,8 +248,9 @@ class Descent(Result):
 
     def __repr__(self) -> str:
         s = self.settings
+        done = (1 - self.cost.found) * s.n_runs * s.n_steps
         return (
             f"<{s.iteration.name} on {self.problem!r}: {s.n_runs:,} runs x {s.n_steps:,} iterations, batches of "
             f"{s.iteration.batch_size}, {s.dtype.name}, seed {s.seed}; {self.cost.seconds:.3g} s, "
-            f"{s.n_runs * s.n_steps / self.cost.seconds / 1e6:,.0f} M iterations/s, {self.cost.executor}>"
+            f"{done / self.cost.seconds / 1e6:,.0f} M iterations/s, {self.cost.executor}>"
         )

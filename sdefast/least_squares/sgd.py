@@ -6,6 +6,7 @@ import time
 import warnings
 from concurrent.futures import Executor
 from dataclasses import replace
+from os import PathLike
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -17,6 +18,7 @@ from ..engine.grid import TimeGrid
 from ..engine.statistics import Histogram, Layout
 from ..engine.tiles import BLOCK
 from ..run import options
+from ..run.checkpoint import Checkpoint
 from ..run.where import Where, progress_bar
 from .problem import LeastSquares
 from .result import Descent, Kept, kept_runs, kept_theta
@@ -54,6 +56,7 @@ def sgd(
     executor: Executor | None = None,
     progress: bool = False,
     resume: Descent | None = None,
+    checkpoint: str | PathLike[str] | None = None,
 ) -> Descent:
     r"""Run stochastic gradient descent many times over, and gather error and iterates over the runs.
 
@@ -121,6 +124,9 @@ def sgd(
         Go on from the end of this fit for ``n_steps`` more iterations. Problem, start, seed, types and what an
         iteration does are the fit's; ``step_size`` may be left out if it was one for all iterations, and as a function
         sees k go on. What to save and to gather is said anew.
+    checkpoint : path
+        A file in which to keep what is done, from time to time and at the end, and from which the same call goes on:
+        as for `simulate`.
 
     Returns
     -------
@@ -175,12 +181,15 @@ def sgd(
     if n_steps is None:
         raise TypeError("sgd needs n_steps")
     steps = checks.count("n_steps", n_steps)
+    keeping = Checkpoint.of(checkpoint, "sgd", where.gpu is not None)
+    if seed is None and resume is None:
+        fixed["seed"] = keeping.seed
     if resume is None:
         settings, start = _fresh(problem, step_size, steps, fixed, wanted, where.gpu is not None)
         _warn_of_threshold(settings)
     else:
         settings, start = _continued(problem, resume, step_size, steps, fixed, wanted)
-    return run(settings, start, wanted, where, progress)
+    return run(settings, start, wanted, where, progress, keeping)
 
 
 def noisy_gd(problem: LeastSquares, *, noise: str = "gaussian", **how: Any) -> Descent:
@@ -354,19 +363,26 @@ def start_rows(settings: Settings) -> np.ndarray:
     return start
 
 
-def run(settings: Settings, start: np.ndarray, wanted: _Wanted, where: Where, progress: bool) -> Descent:
+def run(
+    settings: Settings, start: np.ndarray, wanted: _Wanted, where: Where, progress: bool, keeping: Checkpoint
+) -> Descent:
     """Run what was checked, and warn of runs that are gone."""
     iteration, n_runs = settings.iteration, settings.n_runs
     kept = kept_runs(wanted.runs, wanted.coordinates, n_runs, iteration.dim)
     if iteration.is_error and kept is not None:
         raise ValueError("reduced=True runs the error alone: there are no iterates for runs=")
     _refuse_too_large(settings, start, wanted.final_states, kept, where.threads)
+    keeping.belongs_to(
+        settings, n_runs=n_runs, step_size=settings.rates, kept=kept, final_states=wanted.final_states,
+        problem=dict(zip(iteration.problem._NAMES, iteration.problem._arguments(), strict=True)),
+    )  # fmt: skip
     started = time.perf_counter()
     whole = settings.tile(start, device=where.gpu, keep_final=wanted.final_states)
     with progress_bar(progress, iteration.name, n_runs * settings.n_steps, "iteration") as bar:
-        outcome = where.run(whole, None if bar is None else bar.update)
-    theta = None if kept is None else kept_theta(settings, start, kept, where)
-    cost = where.cost(started)
+        outcome = where.run(whole, None if bar is None else bar.update, keeping.part("run"))
+    theta = None if kept is None else kept_theta(settings, start, kept, where, keeping)
+    keeping.finish()
+    cost = where.cost(started, keeping.found)
     fit = Descent(settings, cost, None, outcome.nodes, outcome.counts, outcome.final, theta, kept)
     if fit.n_nonfinite[-1]:
         warnings.warn(

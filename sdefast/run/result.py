@@ -26,12 +26,16 @@ if TYPE_CHECKING:
 @register
 @dataclass(frozen=True)
 class Cost:
-    """What a run took: wall-clock seconds, threads, instruction set (of a GPU its architecture), what ran it."""
+    """What a run took: wall-clock seconds, threads, instruction set (of a GPU its architecture), what ran it.
+
+    ``found`` is the part of the work that was done before, as a checkpoint had it.
+    """
 
     seconds: float
     threads: int
     isa: str
     executor: str
+    found: float = 0.0
 
 
 @dataclass(frozen=True)

@@ -5,8 +5,9 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Generator
 from concurrent.futures import Executor
-from contextlib import closing, nullcontext
-from typing import TYPE_CHECKING, Any, NamedTuple
+from contextlib import AbstractContextManager, closing, nullcontext
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import numpy as np
 
@@ -22,7 +23,8 @@ if TYPE_CHECKING:
 Progress = Callable[[int], object]
 
 
-class Outcome(NamedTuple):
+@dataclass(eq=False)
+class Outcome:
     """What a run gives: states (n_saves, rows, n_chains) if they are kept, statistics, counts of a histogram.
 
     ``final`` are all rows at the end, (rows, n_chains), where they are kept.
@@ -32,6 +34,37 @@ class Outcome(NamedTuple):
     nodes: tuple[Nodes, ...]
     counts: np.ndarray | None
     final: np.ndarray | None
+
+    @classmethod
+    def empty(cls, whole: Tile, states: Any) -> Outcome:
+        """That of no chains yet, with the memory for the states, which workers fill."""
+        counts = None if whole.histogram is None else whole.histogram.empty(len(whole.saves), whole.dim)
+        final = np.empty((whole.dim, whole.n_chains), whole.start.dtype) if whole.keep_final else None
+        return cls(states, tuple({} for _ in whole.gathered), counts, final)
+
+    def add(self, whole: Tile, result: TileResult) -> None:
+        """Put in what a tile of the run gave."""
+        for gathered, all_nodes, new in zip(whole.gathered, self.nodes, result.nodes, strict=True):
+            gathered.layout.add(all_nodes, new)
+        if self.counts is not None:
+            self.counts += result.counts
+        if result.final is None:
+            self.final = None
+        if self.final is not None:
+            first = result.first_chain - whole.first_chain
+            self.final[:, first : first + result.n_chains] = result.final
+
+
+class Keeper(executors.Keeper, Protocol):
+    """Who keeps what of a run is done, and goes on from what was done before."""
+
+    def following(self, whole: Tile, outcome: Outcome, progress: Progress | None) -> AbstractContextManager[None]:
+        """Put what was done before into the outcome, and follow what becomes of it."""
+        ...
+
+    def add(self, result: TileResult | None) -> None:
+        """Add a result, if there is one, to the outcome."""
+        ...
 
 
 class Where(NamedTuple):
@@ -46,26 +79,25 @@ class Where(NamedTuple):
         """What the arguments of that name ask for, checked."""
         return cls(executor, _workers(executor, threads), _gpu(device, executor))
 
-    def run(self, whole: Tile, progress: Progress | None) -> Outcome:
-        """Run a tile, cut into as many as it takes."""
-        states, results = self._begin(whole, progress)
-        nodes: tuple[Nodes, ...] = tuple({} for _ in whole.gathered)
-        counts = None if whole.histogram is None else whole.histogram.empty(len(whole.saves), whole.dim)
-        final = np.empty((whole.dim, whole.n_chains), whole.start.dtype) if whole.keep_final else None
+    def run(self, whole: Tile, progress: Progress | None, keeper: Keeper | None = None) -> Outcome:
+        """Run a tile, cut into as many as it takes; what a ``keeper`` has of it is not run again."""
+        states, results = self._begin(whole, progress, keeper)
+        outcome = Outcome.empty(whole, states)
+        if keeper is not None:
+            # (workers are stopped before the keeper hears of an end that came too soon)
+            with keeper.following(whole, outcome, progress), closing(results):
+                for result in results:
+                    keeper.add(result)
+            return outcome
         with closing(results):  # also when Ctrl-C comes while they are merged
             for result in results:
-                for gathered, all_nodes, new in zip(whole.gathered, nodes, result.nodes, strict=True):
-                    gathered.layout.add(all_nodes, new)
-                if counts is not None:
-                    counts += result.counts
-                if result.final is None:
-                    final = None
-                if final is not None:
-                    first = result.first_chain - whole.first_chain
-                    final[:, first : first + result.n_chains] = result.final
-        return Outcome(states, nodes, counts, final)
+                if result is not None:
+                    outcome.add(whole, result)
+        return outcome
 
-    def _begin(self, whole: Tile, progress: Progress | None) -> tuple[Any, Generator[TileResult]]:
+    def _begin(
+        self, whole: Tile, progress: Progress | None, keeper: Keeper | None
+    ) -> tuple[Any, Generator[TileResult | None]]:
         """Memory for the states, and the results, which fill it."""
         if self.gpu is not None:
             from ..cuda import run
@@ -75,16 +107,17 @@ class Where(NamedTuple):
         states = None
         if whole.keep_paths:
             states = empty_states(len(whole.saves), whole.dim, whole.n_chains, whole.start.dtype)
-        return states, executors.run(whole, states, self.executor, self.threads, progress)
+        return states, executors.run(whole, states, self.executor, self.threads, progress, keeper)
 
-    def cost(self, started: float) -> Cost:
-        """What a run took that began at that time of `time.perf_counter`."""
+    def cost(self, started: float, found: float = 0.0) -> Cost:
+        """What a run took that began at that time of `time.perf_counter`, and of which ``found`` was done before."""
         seconds = time.perf_counter() - started
         if self.gpu is not None:
             return Cost(seconds, 1, self.gpu.architecture, self.gpu.name)
         threads = f"{self.threads} thread{'s' * (self.threads > 1)}"
         name = threads if self.executor is None else type(self.executor).__name__
-        return Cost(seconds, self.threads, _core.isa, name)
+        name += f", {100 * found:.3g} % from a checkpoint" * (found > 0)
+        return Cost(seconds, self.threads, _core.isa, name, found)
 
 
 def _workers(executor: Any, threads: Any) -> int:

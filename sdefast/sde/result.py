@@ -62,7 +62,7 @@ class Simulation(Result):
     @property
     def path_steps_per_second(self) -> float:
         """Paths times steps per second of wall-clock time."""
-        return self.n_paths * self.settings.grid.n_steps / self.cost.seconds
+        return (1 - self.cost.found) * self.n_paths * self.settings.grid.n_steps / self.cost.seconds
 
     # Antithetic pairs: the second path of a pair lies in further rows of the same chain ---------------------------
 

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import Executor
 from dataclasses import replace
 from functools import lru_cache
+from os import PathLike
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -18,6 +19,7 @@ from ..engine import plan
 from ..engine.grid import TimeGrid
 from ..engine.statistics import Histogram, Layout
 from ..run import options
+from ..run.checkpoint import Checkpoint
 from ..run.where import Where, progress_bar
 from .boundaries import Boundary
 from .extras import checked_controls, checked_extras, with_expectations
@@ -66,6 +68,7 @@ def simulate(
     executor: Executor | None = None,
     progress: bool = False,
     resume: Simulation | None = None,
+    checkpoint: str | PathLike[str] | None = None,
 ) -> Simulation:
     """Simulate paths of an SDE, with statistics over all of them gathered on the way.
 
@@ -151,6 +154,12 @@ def simulate(
         Go on from the end of this run, which kept its final states, for ``n_steps`` more steps (or through more
         ``times``). Model, method, seed, paths, types, functionals, boundaries, ``stop_when`` and ``antithetic`` are the
         run's; what to save and to gather (``save_at``, ``expectations``, ``histogram``, ...) is said anew.
+    checkpoint : path
+        A file in which to keep what is done, from time to time and at the end. Where there is one already the run goes
+        on from it, to the same bits, or is there at once if it had come to its end; a line of `logging` on stderr
+        (logger "sdefast", level WARNING) says so. It has to be of the same call: ValueError says what differs. A call
+        without a ``seed`` takes the file's. Threads and executor may differ; runs on other executors than threads are
+        kept tile by tile, those on a GPU not at all.
 
     Returns
     -------
@@ -199,13 +208,17 @@ def simulate(
         "x0": x0, "n_paths": n_paths, "seed": seed, "dtype": dtype, "noise_dtype": noise_dtype,
         "first_chain": first_chain,
     }  # fmt: skip
+    keeping = Checkpoint.of(checkpoint, "simulate", where.gpu is not None)
+    if seed is None and resume is None:
+        numbers["seed"] = keeping.seed
     if resume is None:
         settings, start = _fresh(model, plan.time_grid(t0, t1, n_steps, times), numbers, chain, wanted)
     else:
         settings, start = _continued(model, resume, {**numbers, **chain, "t0": t0, "t1": t1}, n_steps, times, wanted)
     draws = None if normals is None else _given(normals, settings)
     settings = settings if draws is None else replace(settings, given_normals=True)
-    result = _run(settings, start, draws, where, checks.flag("progress", progress), started)
+    keeping.belongs_to(settings, n_paths=settings.n_paths)
+    result = _run(settings, start, draws, where, checks.flag("progress", progress), started, keeping)
     _warn_of_nonfinite(result)
     if settings.extras.expectations:
         _warn_of_expectations(result)
@@ -334,12 +347,19 @@ def _given(normals: Any, s: Settings) -> np.ndarray:
 
 
 def _run(
-    s: Settings, start: np.ndarray, normals: np.ndarray | None, where: Where, progress: bool, started: float
+    s: Settings,
+    start: np.ndarray,
+    normals: np.ndarray | None,
+    where: Where,
+    progress: bool,
+    started: float,
+    keeping: Checkpoint,
 ) -> Simulation:
     whole = s.tile(start, normals, where.gpu)
     with progress_bar(progress, type(s.model).__name__, s.n_chains * s.grid.n_steps, "path-step") as bar:
-        outcome = where.run(whole, None if bar is None else bar.update)
-    return Simulation(s, where.cost(started), outcome.states, outcome.nodes, outcome.counts)
+        outcome = where.run(whole, None if bar is None else bar.update, keeping.part("run"))
+    keeping.finish()
+    return Simulation(s, where.cost(started, keeping.found), outcome.states, outcome.nodes, outcome.counts)
 
 
 def _warn_of_nonfinite(result: Simulation) -> None:

@@ -96,7 +96,7 @@ def test_long_iterations_stop_within_a_call(monkeypatch):
     problem = sf.LeastSquares(data=(X, np.ones(4)))
     settings = {"step_size": 1e-5, "n_steps": 1000, "n_runs": 32, "batch_size": 1024, "save_at": "final", "seed": 1}
     asked = []
-    monkeypatch.setattr("sdefast.run.where.Where.run", lambda self, whole, progress: asked.append(whole) or sys.exit())
+    monkeypatch.setattr("sdefast.run.where.Where.run", lambda self, whole, *others: asked.append(whole) or sys.exit())
     with pytest.raises(SystemExit):
         sf.sgd(problem, **settings)
     abort = np.zeros(1, np.uint8)
