@@ -189,9 +189,12 @@ class TracedStepping(Stepping):
 
     def table(self, run: Settings) -> np.ndarray | None:
         """What sums over rows in the step read, then those in what is observed."""
+        return self._table.astype(run.dtype) if self._table.size else None
+
+    @cached_property
+    def _table(self) -> np.ndarray:
         step = sums_in(self.step.outputs)
-        values = np.concatenate([step.values(), sums_in(tuple(self.observed), step.end).values()])
-        return values.astype(run.dtype) if values.size else None
+        return np.concatenate([step.values(), sums_in(tuple(self.observed), step.end).values()])
 
     def observer(self, outputs: Sequence[Expr], dtype: str, device: Any, layout: str) -> Observing:
         """What computes functions of ``t``, the rows and the parameters."""
