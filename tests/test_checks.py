@@ -44,6 +44,8 @@ FLAGS = [
         PATH, None, DW, rule="trapezoid", running=v)),
     (noise.brownian, "increments", lambda v: noise.brownian(1, [0.0, 1.0], increments=v)),
     (sf.sgd, "reduced", lambda v: sf.sgd(PROBLEM, reduced=v, **FIT)),
+    (sf.sgd, "moments", lambda v: sf.sgd(PROBLEM, moments=v, **FIT)),
+    (sf.sgd, "final_states", lambda v: sf.sgd(PROBLEM, final_states=v, **FIT)),
     (sf.sgd, "covariance", lambda v: sf.sgd(PROBLEM, covariance=v, **FIT)),
     (sf.sgd, "progress", lambda v: sf.sgd(PROBLEM, progress=v, **FIT)),
     (sf.noisy_gd, "progress", lambda v: sf.noisy_gd(PROBLEM, progress=v, **FIT)),
