@@ -207,8 +207,8 @@ class Checkpoint:
     def say(self, found: float) -> None:
         """Tell the user what was found."""
         self.found = found
-        what = "all of it is done" if found == 1 else f"goes on from {100 * found:.3g} % of the work"
-        _log.warning("sdefast.%s: found checkpoint %s, %s", self.call, self.path, what)
+        done = f"{100 * found:.3g} %"
+        _log.warning("sdefast.%s goes on from checkpoint %s: %s of the work is done", self.call, self.path, done)
 
 
 _ADVICE = "Remove the file to begin anew, or name another one"
