@@ -17,7 +17,7 @@ from sdefast.engine.tiles import run_tile
 SOON = 5.0  # seconds until something must hang; Ctrl-C takes a fraction of one
 
 LONG_RUN = """
-import multiprocessing, os, sys, time
+import multiprocessing, os, signal, sys, time
 from concurrent.futures import ProcessPoolExecutor
 import sdefast as sf
 
@@ -41,6 +41,8 @@ def pid(_):
     time.sleep(0.1)  # until both workers have started
     return os.getpid()
 
+# What runs the tests may have been told to ignore Ctrl-C, as shells tell what they start in the background.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 try:
     run(sys.argv[1])
 except KeyboardInterrupt:
