@@ -10,7 +10,7 @@ from sdefast.engine.statistics import Layout
 from sdefast.engine.tiles import Draws, Gathered, run_tile
 from sdefast.jit.compile import Program
 from sdefast.jit.emit import Step, stepper_source
-from sdefast.sde import prepare
+from sdefast.run import step as run_step
 from sdefast.trace import as_expr, symbol
 
 N, PATHS, STEPS, H = 100, 300, 20, 0.01
@@ -137,6 +137,6 @@ def test_more_rows_than_there_may_be():
 
 
 def test_steps_that_would_take_too_long_to_compile(monkeypatch):
-    monkeypatch.setattr(prepare, "_MOST_OPERATIONS", 1000)
+    monkeypatch.setattr(run_step, "_MOST_OPERATIONS", 1000)
     with pytest.raises(ValueError, match=r"1\d\d\d operations would take too long to compile; there may be 1000"):
         simulate(RING)

@@ -298,8 +298,8 @@ import resource
 import numpy as np
 import sdefast as sf
 problem = sf.LeastSquares(theta_star=np.ones(2000), noise_std=0.1)
-fit = sf.sgd(problem, step_size=1e-4, n_steps=8000, n_runs=1, save_at=10, seed=1, threads=1)
-for done in (fit.error, fit.mean):
+for moments in (False, True):
+    sf.sgd(problem, step_size=1e-4, n_steps=8000, n_runs=1, save_at=10, seed=1, threads=1, moments=moments)
     print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
 """
 
