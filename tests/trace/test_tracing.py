@@ -494,10 +494,10 @@ SMOOTH_OPERATIONS = {
 
 def test_every_operation_has_a_derivative():
     from sdefast.trace.evaluate import _NUMPY
-    from sdefast.trace.expression import _ON_NUMBERS, RULES
+    from sdefast.trace.expression import ON_NUMBERS, RULES
 
     assert RULES.keys() - {"sum"} | {"select"} == _NUMPY.keys()
-    assert _ON_NUMBERS.keys() <= _NUMPY.keys()
+    assert ON_NUMBERS.keys() <= _NUMPY.keys()
 
 
 @pytest.mark.parametrize("name", SMOOTH_OPERATIONS)
