@@ -212,7 +212,8 @@ class Result(Savable):
 
         NaN where a quantile lies outside the bins.
         """
-        wanted = checks.array("q", q)
+        checks.refuse_loss("q", q)
+        wanted = np.asarray(q, float)
         if not ((wanted >= 0) & (wanted <= 1)).all():
             raise ValueError(f"q must be within [0, 1], got {q!r}")
         edges, counts = self.histogram_edges, self._all_counts
