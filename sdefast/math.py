@@ -43,6 +43,8 @@ from typing import Any
 
 import numpy as np
 
+from .checks import refuse_loss as _refuse_loss
+
 __all__ = [
     "abs",
     "atan",
@@ -95,6 +97,7 @@ def _evaluate(name: str, *args: Any) -> Any:
 
 
 def _real_array(name: str, x: Any, dtype: np.dtype | None = None) -> np.ndarray:
+    _refuse_loss(name, x)
     try:
         given = np.asarray(x)
     except ValueError:  # ragged

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -36,11 +37,15 @@ def evaluate(expr: Expr, values: Mapping[Expr, Any], known: dict[Expr, Any] | No
                 known[e] = values[e]
             elif e.op == "constant":
                 known[e] = e.value
-            elif e.op in EVALUATED:
-                known[e] = EVALUATED[e.op](e, [np.asarray(known[a], float) for a in e.args])
             else:
-                known[e] = _NUMPY[e.op](*(np.asarray(known[a]) for a in e.args))
+                known[e] = _operate(e, [np.asarray(known[a]) for a in e.args])
     return known[expr]
+
+
+def _operate(e: Expr, args: list[np.ndarray]) -> Any:
+    if e.op in EVALUATED:
+        return EVALUATED[e.op](e, [np.asarray(a, float) for a in args])
+    return _NUMPY[e.op](*args)
 
 
 def as_function(outputs: Sequence[Expr], inputs: Sequence[Expr]) -> Callable[..., tuple[float, ...]]:
@@ -49,17 +54,28 @@ def as_function(outputs: Sequence[Expr], inputs: Sequence[Expr]) -> Callable[...
     It raises ArithmeticError or ValueError where a function has no value.
     """
     names = {symbol: f"x{i}" for i, symbol in enumerate(inputs)}
+    space: dict[str, Any] = {f"_{op}": function for op, function in ON_NUMBERS.items()} | {"inf": math.inf}
     lines = []
     for i, e in enumerate(all_parts(outputs)):
-        if e.op != "symbol":
-            names[e] = f"y{i}"
-            lines.append(f"    y{i} = {_code(e, [names[a] for a in e.args])}")
+        if e.op == "symbol":
+            continue
+        names[e], args = f"y{i}", [names[a] for a in e.args]
+        if e.args and e.op not in ON_NUMBERS and e.op != "select":
+            space[f"numpy{i}"] = partial(_by_numpy, e)
+            lines.append(f"    y{i} = numpy{i}({', '.join(args)})")
+        else:
+            lines.append(f"    y{i} = {_code(e, args)}")
     head = f"def function({', '.join(names[symbol] for symbol in inputs)}):"
     source = [head, *lines, f"    return {''.join(f'{names[e]}, ' for e in outputs)}"]
-    space: dict[str, Any] = {f"_{op}": function for op, function in ON_NUMBERS.items()} | {"inf": math.inf}
     exec("\n".join(source), space)
     function: Callable[..., tuple[float, ...]] = space["function"]
     return function
+
+
+def _by_numpy(e: Expr, *args: float) -> float:
+    """An operation that Python's numbers do not have, such as a sum over the rows of data."""
+    with np.errstate(all="ignore"):
+        return float(_operate(e, [np.asarray(a, float) for a in args]))
 
 
 def _code(e: Expr, args: Sequence[str]) -> str:

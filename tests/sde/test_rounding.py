@@ -115,3 +115,14 @@ def test_multilevel_warns_too():
     model = sf.BrownianMotion(mu=1e-7, sigma=1e-9)
     with pytest.warns(RuntimeWarning, match="float32 rounds steps of component 0 away"):
         sf.multilevel(model, lambda t, x: x[0], x0=1.0, t1=1.0, accuracy=0.1, dtype="float32", seed=1)
+
+
+def test_drifts_that_sum_over_data():
+    data = np.full(8, 1e-4)
+
+    def drift(t, x, p):
+        return sf.math.sum(lambda y: y * p.k, data)
+
+    quiet(sf.SDE(drift, lambda t, x, p: 0.0, params={"k": 1.0}), 1.0, 64)
+    with pytest.warns(RuntimeWarning, match=r"moves it by 3\.1e-08 \(drift\)"):
+        run(sf.SDE(drift, lambda t, x, p: 0.0, params={"k": 2.5e-3}), 1.0, 64)

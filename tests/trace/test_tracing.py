@@ -644,8 +644,8 @@ WRONG = [
     ({"noise": "white"}, ValueError, "noise must be one of"),
     ({"noise": "aditive"}, ValueError, "did you mean 'additive'"),
     ({"calculus": "itô"}, ValueError, "calculus must be one of"),
-    ({"dim": 0}, ValueError, "dim must be between 1 and 64"),
-    ({"dim": 65}, ValueError, "dim must be between 1 and 64"),
+    ({"dim": 0}, ValueError, "dim must be between 1 and 8192"),
+    ({"dim": 8193}, ValueError, "dim must be between 1 and 8192"),
     ({"dim": 2.0}, TypeError, "dim must be an integer"),
     ({"params": [1]}, TypeError, "params must be a mapping"),
     ({"params": {"a": "b"}}, TypeError, r"params\['a'\] must be a real number"),
@@ -729,6 +729,10 @@ def test_random_numbers_are_not_compiled_in():
         sf.SDE(lambda t, x, p: np.random.default_rng().normal(), lambda t, x, p: 1.0)
 
 
+def bumps(x, data):
+    return sf.math.sum(lambda row: math.exp(-((x - row[0]) ** 2)) * row[1], data)
+
+
 def test_functions_of_plain_numbers_are_what_evaluate_gives():
     def f(t, x, p):
         a, b = abs(x[0]) + 0.1, x[1]
@@ -742,6 +746,13 @@ def test_functions_of_plain_numbers_are_what_evaluate_gives():
     function = as_function(traced, (T, *X, P.k))
     for point in POINTS:
         np.testing.assert_allclose(function(*point, K), values(traced, point), rtol=1e-14)
+    data = np.array([[0.5, 1.0], [-0.25, 2.0], [1.5, -1.0]])
+    over_rows = trace(lambda t, x, p: (bumps(x[0], data), *sf.math.softmax(x)), T, X, P)
+    function = as_function(over_rows, (T, *X))
+    for point in POINTS:
+        np.testing.assert_allclose(function(*point), values(over_rows, point), rtol=1e-14)
+        exact = (np.exp(-((point[1] - data[:, 0]) ** 2)) * data[:, 1]).sum()
+        assert function(*point)[0] == pytest.approx(exact, rel=1e-13)
     nothing = trace(lambda t, x, p: (math.nan, t), T, X, P)
     assert math.isnan(as_function(nothing, (T,))(1.0)[0])
     with pytest.raises(ValueError, match="math domain error"):
