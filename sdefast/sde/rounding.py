@@ -29,9 +29,11 @@ def warn_of_lost_steps(model: Model, start: np.ndarray, grid: TimeGrid, stacklev
             drift, noise = model.rates(t0, x)
         except (ArithmeticError, ValueError):  # not a number there, which the run will tell
             continue
-        for i, (value, a, b) in enumerate(zip(x, drift, noise, strict=True)):
-            half = 0.5 * max(math.ulp(value) * 2.0**29, 2.0**-149)
-            move, spread = abs(a) * h, b * root
+        for i, value in enumerate(x):
+            spread = noise[i] * root
+            if spread > 2.0**-24 * abs(value):  # and so more than half a unit in the last place: mostly
+                continue
+            half, move = 0.5 * max(math.ulp(value) * 2.0**29, 2.0**-149), abs(drift[i]) * h
             if spread < half and ((spread > 0 and move < abs(value)) or move < half <= move * n):
                 warnings.warn(
                     f"float32 rounds steps of component {i} away: at x0[{i}] = {value:g} a step of {h:.3g} moves it by "
