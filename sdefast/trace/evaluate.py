@@ -54,17 +54,14 @@ def as_function(outputs: Sequence[Expr], inputs: Sequence[Expr]) -> Callable[...
     It raises ArithmeticError or ValueError where a function has no value.
     """
     names = {symbol: f"x{i}" for i, symbol in enumerate(inputs)}
-    space: dict[str, Any] = {f"_{op}": function for op, function in ON_NUMBERS.items()} | {"inf": math.inf}
     lines = []
+    space: dict[str, Any] = {f"_{op}": function for op, function in ON_NUMBERS.items()} | {"inf": math.inf}
     for i, e in enumerate(all_parts(outputs)):
-        if e.op == "symbol":
-            continue
-        names[e], args = f"y{i}", [names[a] for a in e.args]
-        if e.args and e.op not in ON_NUMBERS and e.op != "select":
-            space[f"numpy{i}"] = partial(_by_numpy, e)
-            lines.append(f"    y{i} = numpy{i}({', '.join(args)})")
-        else:
-            lines.append(f"    y{i} = {_code(e, args)}")
+        if e.op != "symbol":
+            args, names[e] = [names[a] for a in e.args], f"y{i}"
+            if e.op in EVALUATED:
+                space[f"f{i}"] = partial(_evaluated, e)
+            lines.append(f"    y{i} = " + (f"f{i}({', '.join(args)})" if e.op in EVALUATED else _code(e, args)))
     head = f"def function({', '.join(names[symbol] for symbol in inputs)}):"
     source = [head, *lines, f"    return {''.join(f'{names[e]}, ' for e in outputs)}"]
     exec("\n".join(source), space)
@@ -72,15 +69,17 @@ def as_function(outputs: Sequence[Expr], inputs: Sequence[Expr]) -> Callable[...
     return function
 
 
-def _by_numpy(e: Expr, *args: float) -> float:
-    """An operation that Python's numbers do not have, such as a sum over the rows of data."""
+def _evaluated(e: Expr, *args: float) -> float:
+    """An operation that takes more than the values of its parts, on numbers."""
     with np.errstate(all="ignore"):
-        return float(_operate(e, [np.asarray(a, float) for a in args]))
+        return float(EVALUATED[e.op](e, [np.asarray(a, float) for a in args]))
 
 
 def _code(e: Expr, args: Sequence[str]) -> str:
     if e.op == "constant":
         return "float('nan')" if e.value != e.value else repr(e.value)
+    if e.op in ("held", "raised"):
+        return args[0] if e.op == "held" else f"_max({', '.join(args)})"
     if e.op == "select":
         return f"{args[1]} if {args[0]} else {args[2]}"
     return f"{args[0]} {_INFIX[e.op]} {args[1]}" if e.op in _INFIX else f"_{e.op}({', '.join(args)})"

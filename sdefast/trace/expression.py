@@ -334,7 +334,12 @@ def plain(e: Expr, args: Sequence[Expr]) -> Expr:
 
 def remake(e: Expr, args: Sequence[Expr]) -> Expr:
     """The operation of ``e`` on other parts."""
-    return OTHERWISE[e.op](e.value, *args) if e.op in OTHERWISE else make(e.op, *args)
+    return remade(e.op, args, e.value)
+
+
+def remade(op: str, args: Sequence[Expr], value: Any = None) -> Expr:
+    """An operation on parts, simplified where it has constants; ``value`` is what a node of that kind holds besides."""
+    return OTHERWISE[op](value, *args) if op in OTHERWISE else make(op, *args)
 
 
 #: what is made otherwise than by `make`: from a node's value and its parts

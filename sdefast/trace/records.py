@@ -1,7 +1,8 @@
 """Functions that replay expressions, and expressions as plain lists: what a user's function computes outlives it.
 
 In a list of operations every one comes after what it works on: ``["symbol", "x0"]``, ``["constant", 0.5]``,
-``["mul", 0, 1]``.
+``["mul", 0, 1]``. A sum over rows, ``["sum", 1, body, 0]``, comes after its table, ``["table", [[1.0, 2.0], ...]]``,
+and what its terms take from outside; the body is a list like this one and the place of the term in it.
 """
 
 from __future__ import annotations
@@ -15,11 +16,12 @@ from typing import Any
 import numpy as np
 
 from .evaluate import evaluate, substitute
-from .expression import FUNCTIONS, Expr, all_parts, as_expr, constant, make, select, symbol
+from .expression import FUNCTIONS, Expr, all_parts, as_expr, constant, node, remade, symbol
+from .sums import Table, sum_again
 
 #: operations of two numbers, of three, and all that users' functions are made of
 _TWO = ("add", "sub", "mul", "div", "pow", "min", "max", "lt", "le", "eq", "and", "or")
-_ARITY = dict.fromkeys((*FUNCTIONS, "neg", "not"), 1) | dict.fromkeys(_TWO, 2) | {"select": 3}
+_ARITY = dict.fromkeys((*FUNCTIONS, "neg", "not", "held"), 1) | dict.fromkeys((*_TWO, "raised"), 2) | {"select": 3}
 
 #: a symbol's name, or names of what a tuple holds
 Names = str | tuple[str, ...]
@@ -97,10 +99,19 @@ class Replayed:
 def listed(outputs: Any) -> dict[str, Any]:
     """Expressions, or nested tuples of them, as a list of operations and the places of the outputs in it."""
     places: dict[Expr, int] = {}
+    tables: dict[str, int] = {}
     operations: list[list[Any]] = []
     for part in all_parts(_flat(outputs)):
+        table = part.value.table if part.op == "sum" else None
+        if table is not None and table.digest not in tables:
+            tables[table.digest] = len(operations)
+            operations.append(["table", table.values.tolist()])
         places[part] = len(operations)
-        if part.args:
+        if table is not None:
+            body = listed(part.value.body)
+            at = [body["operations"], body["outputs"]]
+            operations.append(["sum", tables[table.digest], at, *(places[a] for a in part.args)])
+        elif part.args:
             operations.append([part.op, *(places[a] for a in part.args)])
         else:
             finite = not isinstance(part.value, float) or math.isfinite(part.value)
@@ -110,18 +121,43 @@ def listed(outputs: Any) -> dict[str, Any]:
 
 def rebuilt(operations: Sequence[Sequence[Any]], outputs: Any) -> Any:
     """The expressions of which `listed` made the lists; ValueError for what it cannot have made."""
-    parts: list[Expr] = []
+    parts: list[Any] = []
     for op, *of in operations:
-        if op == "symbol" and len(of) == 1 and isinstance(of[0], str):
+        places = of[2:] if op == "sum" else of
+        known = all(type(i) is int and 0 <= i < len(parts) and isinstance(parts[i], Expr) for i in places)
+        if op == "table" and len(of) == 1:
+            parts.append(_table(of[0], len(parts)))
+        elif op == "sum" and known and places and _is_sum(of, parts):
+            parts.append(sum_again(parts[of[0]], rebuilt(*of[1]), [parts[i] for i in places]))
+        elif op == "dot" and known and len(of) % 2 == 0 and of:
+            parts.append(node("dot", tuple(parts[i] for i in of)))
+        elif op == "symbol" and len(of) == 1 and isinstance(of[0], str):
             parts.append(symbol(of[0]))
         elif op == "constant" and len(of) == 1 and isinstance(of[0], (bool, int, float, str)):
             parts.append(constant(float(of[0]) if isinstance(of[0], str) else of[0]))
-        elif len(of) == _ARITY.get(op) and all(type(i) is int and 0 <= i < len(parts) for i in of):
-            args = [parts[i] for i in of]
-            parts.append(as_expr(select(*args)) if op == "select" else make(op, *args))
+        elif len(of) == _ARITY.get(op) and known:
+            parts.append(remade(op, [parts[i] for i in of]))
         else:
             raise ValueError(f"operation {len(parts)} cannot be {[op, *of]!r}")
     return _mapped(dict(enumerate(parts)).__getitem__, outputs)
+
+
+def _table(values: Any, place: int) -> Table:
+    try:
+        array = np.asarray(values, float)
+    except (TypeError, ValueError):
+        array = np.zeros(0)
+    if array.ndim != 2 or not array.size or not np.isfinite(array).all():
+        raise ValueError(f"operation {place} is no table of numbers")
+    return Table.of(array)
+
+
+def _is_sum(of: Sequence[Any], parts: Sequence[Any]) -> bool:
+    """Whether a table and a body come first."""
+    place, body = of[0], of[1]
+    has_table = type(place) is int and 0 <= place < len(parts) and isinstance(parts[place], Table)
+    has_body = isinstance(body, (list, tuple)) and len(body) == 2 and type(body[1]) is int
+    return has_table and has_body and 0 <= body[1] < len(body[0])
 
 
 def _flat(outputs: Any) -> list[Expr]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+import re
 import threading
 from collections import namedtuple
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -65,6 +66,10 @@ class Table:
     @property
     def n_rows(self) -> int:
         return len(self.values)
+
+    @property
+    def n_columns(self) -> int:
+        return int(self.values.shape[1])
 
 
 _tables: WeakValueDictionary[str, Table] = WeakValueDictionary()
@@ -173,6 +178,17 @@ def sum_of(table: Table, term: Expr) -> Expr:
         raise TypeError("a sum over rows within another one cannot depend on the outer row")
     parts = {e: symbol(f"@{i}") for i, e in enumerate(outside)}
     return _made(Term(table, replaced(term, parts)), *outside)
+
+
+def sum_again(table: Table, body: Expr, parts: Sequence[Expr]) -> Expr:
+    """The sum that had a body and parts; ValueError if it cannot have had them."""
+    if not isinstance(body, Expr):
+        raise ValueError(f"a term cannot be {body!r}")
+    for e in all_parts([body]):
+        own = e.op == "symbol" and re.fullmatch(r"([#@])(\d+)", e.value)
+        if e.op == "symbol" and not (own and int(own[2]) < (table.n_columns if own[1] == "#" else len(parts))):
+            raise ValueError(f"a term cannot have {e.value!r}")
+    return _made(Term(table, body), *parts)
 
 
 def _made(term: Term, *parts: Expr) -> Expr:

@@ -233,3 +233,18 @@ def test_antithetic_pairs_and_multilevel():
     ).expectations["f"]  # fmt: skip
     z = (result.value - fine.value[-1]) / np.hypot(0.01, fine.standard_error[-1])
     assert abs(z) < 4
+
+
+def test_saved_runs_go_on(tmp_path):
+    """Expressions with sums are written with their tables."""
+    X, _, sde, _ = everything()
+    settings = {"n_steps": 3, "expectations": {"f": lambda t, x: m.sum(lambda r: m.abs(r[0] - x[0]), X)}}
+    run = sf.simulate(sde, x0=(0.5, -0.5), t1=1.0, n_paths=20, seed=2, dtype="float32", **settings)
+    run.save(tmp_path / "run")
+    (file,) = tmp_path.iterdir()
+    loaded = sf.load(file)
+    assert loaded.expectations["f"].value.tobytes() == run.expectations["f"].value.tobytes()
+    rest, again = (
+        sf.simulate(model, resume=begun, **settings) for model, begun in ((sde, run), (loaded.settings.model, loaded))
+    )
+    assert rest.x.tobytes() == again.x.tobytes()

@@ -8,7 +8,20 @@ from collections import namedtuple
 import numpy as np
 import pytest
 
-from sdefast.trace import Replayed, all_parts, as_expr, constant, make, select, symbol, trace
+from sdefast import math as math_of
+from sdefast.trace import (
+    Replayed,
+    all_parts,
+    as_expr,
+    as_function,
+    constant,
+    derivative,
+    evaluate,
+    make,
+    select,
+    symbol,
+    trace,
+)
 from sdefast.trace.expression import FUNCTIONS
 from sdefast.trace.records import listed, rebuilt
 
@@ -42,6 +55,52 @@ def test_every_operation_comes_back_as_the_same_expression():
 @pytest.mark.parametrize("value", [0.1, -0.0, 5e-324, 1.7976931348623157e308, math.inf, -math.inf, math.nan, True])
 def test_constants_come_back_to_the_bit(value):
     assert again(constant(value)) is constant(value)
+
+
+def test_sums_over_rows_and_shares_of_weights_come_back():
+    """With their tables, each written once, and their derivatives."""
+    data = np.random.default_rng(1).normal(size=(7, 5))
+    total = math_of.sum(lambda r: math_of.logsumexp((0.0, math_of.dot(r, (x, y, 1.0, x * y, x)))), data)
+    outputs = (total, derivative(total, x), derivative(derivative(total, x), y), math_of.exp(0.1 * total), total + x)
+    for expression, back in zip(outputs, again(outputs), strict=True):
+        assert back is expression
+    operations = listed(outputs)["operations"]
+    assert [op for op, *_ in operations].count("table") == 1
+    at = {x: np.array([0.3, -1.0]), y: np.array([0.2, 2.0])}
+    replayed = Replayed("f", (("a", ("x0", "x1")),), outputs)
+    for have, e in zip(replayed((at[x], at[y])), outputs, strict=True):
+        np.testing.assert_array_equal(have, evaluate(e, at))
+    points = [as_function(outputs, (x, y))(*point) for point in zip(at[x], at[y], strict=True)]
+    np.testing.assert_allclose(np.transpose(points), [evaluate(e, at) for e in outputs], rtol=1e-13)
+
+
+TABLE, BODY = ["table", [[1.0, 2.0]]], [[["symbol", "#1"], ["symbol", "@0"], ["mul", 0, 1]], 2]
+
+
+@pytest.mark.parametrize(
+    "operations",
+    [
+        [["symbol", "x0"], ["table", [[1.0], [2.0, 3.0]]], ["sum", 1, BODY, 0]],
+        [["symbol", "x0"], ["table", [[math.nan]]], ["sum", 1, BODY, 0]],
+        [["symbol", "x0"], ["table", "1"], ["sum", 1, BODY, 0]],
+        [["symbol", "x0"], TABLE, ["sum", 0, BODY, 0]],
+        [["symbol", "x0"], TABLE, ["sum", 2, BODY, 0]],
+        [["symbol", "x0"], TABLE, ["sum", 1, BODY, 1]],
+        [["symbol", "x0"], TABLE, ["sum", 1, BODY]],
+        [["symbol", "x0"], TABLE, ["sum", 1]],
+        [["symbol", "x0"], TABLE, ["sum", 1, [[["symbol", "#2"]], 0], 0]],
+        [["symbol", "x0"], TABLE, ["sum", 1, [[["symbol", "@1"]], 0], 0]],
+        [["symbol", "x0"], TABLE, ["sum", 1, [[["symbol", "x0"]], 0], 0]],
+        [["symbol", "x0"], TABLE, ["sum", 1, [[["symbol", "#0"]], 1], 0]],
+        [["symbol", "x0"], TABLE, ["sum", 1, [[TABLE], 0], 0]],
+        [["symbol", "x0"], TABLE, ["exp", 1]],
+        [["symbol", "x0"], ["dot", 0]],
+    ],
+)
+def test_refuses_what_no_sum_is(operations):
+    with pytest.raises(ValueError, match=r"operation|a term cannot"):
+        rebuilt(operations, len(operations) - 1)
+    assert rebuilt([["symbol", "x0"], TABLE, ["sum", 1, BODY, 0]], 2) is math_of.sum(lambda r: r[1] * x, [[1.0, 2.0]])
 
 
 def test_shared_parts_are_written_once():
