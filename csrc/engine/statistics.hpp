@@ -116,6 +116,8 @@ template <class T, int row> class Statistics {
         for (int i = 0; i < wanted.dim; ++i) {
             const T *own = x + i * row;
             good &= wanted.moments == 2 ? two_powers(own, T(center[i]), out) : four_powers(own, center[i], out);
+            // Products are added in T whatever the number of moments.
+            if (wanted.moments == 4 && wanted.covariance) good &= !squares_are_lost(own, T(center[i]), out);
             out += wanted.moments;
             if (wanted.extremes) extremes(own, out), out += 2;
         }
@@ -140,10 +142,23 @@ template <class T, int row> class Statistics {
         }
         fold(first, out[0]);
         fold(second, out[1]);
-        int c = 0;  // the first column that holds anything: of few chains the first holds the reference alone
-        while (c < columns - 1 && out[0][c] == 0) ++c;
-        const bool underflow = sizeof(T) == 4 && out[1][c] < 1e-25 && out[0][c] != 0;
-        return all_finite(out[1]) && !underflow;
+        return all_finite(out[1]) && !squares_are_lost(x, center, out);
+    }
+
+    // Whether float32 may not hold the squares of a row whose powers were added to `out`: the first column that holds
+    // anything tells, as the first one of few chains holds the reference alone.
+    static bool squares_are_lost(const T *x, T center, const Column *out) {
+        if (sizeof(T) == 8) return false;
+        int c = 0;
+        while (c < columns && out[0][c] == 0 && out[1][c] == 0) ++c;
+        return c < columns ? out[1][c] < 1e-25 : differ(x, center);
+    }
+
+    // Whether any number of a row is another one than `center`: squares may be lost, and sums cancel.
+    static bool differ(const T *x, T center) {
+        int n = 0;
+        for (int l = 0; l < row; ++l) n += x[l] != center;
+        return n > 0;
     }
 
     // The same straight into the sums of a time: the usual case, mean and variance of one component.

@@ -274,6 +274,38 @@ def test_tiny_scales_of_few_chains(n_paths, dim):
     np.testing.assert_allclose(run.variance, of_states(run.x)["variance"], rtol=1e-5)
 
 
+@pytest.mark.parametrize("moments", [2, 4])
+@pytest.mark.parametrize("exponent", [-12, -15, -18, -20, -21, -22, -23, -25, -30, -38])
+@pytest.mark.parametrize("dim", [1, 2])
+def test_every_tiny_scale(dim, exponent, moments):
+    """Of float32 states whose squares and products float32 holds, holds in part, or not at all."""
+    x0 = np.random.default_rng(2).normal(size=(700, dim))
+    x0[:, -1] += x0[:, 0]
+    x0 *= 10.0**exponent
+    model = sf.LinearSDE(A=np.zeros((dim, dim)), B=np.zeros((dim, dim)))
+    settings = {"t1": 1.0, "n_steps": 1, "dtype": "float32", "moments": moments, "covariance": True, "seed": 1}
+    for rows in (slice(0, 250), slice(0, 37), slice(0, 3), slice(100, None)):
+        run = sf.simulate(model, x0=x0[rows], n_paths=len(x0[rows]), **settings)
+        expected = of_states(run.x)
+        np.testing.assert_allclose(run.variance, expected["variance"], rtol=3e-5)
+        np.testing.assert_allclose(run.covariance, expected["covariance"], rtol=3e-5)
+        assert (np.abs(run.mean - expected["mean"]) < 3e-5 * expected["standard_deviation"]).all()
+
+
+@pytest.mark.parametrize("exponent", [0, -15, -22, -30])
+@pytest.mark.parametrize("moments", [2, 4])
+def test_sums_that_cancel_at_tiny_scales(exponent, moments):
+    """A row of lanes whose sums are all exactly 0, about a first chain at 0."""
+    pattern = np.repeat([1.0, -1.0] * 8, 16)
+    pattern[[0, 16]] = 0.0  # a column is every 16th lane
+    x0 = np.stack([pattern, -2 * pattern], axis=1) * 10.0**exponent
+    for dim in (1, 2):
+        model = sf.LinearSDE(A=np.zeros((dim, dim)), B=np.zeros((dim, dim)))
+        settings = {"t1": 1.0, "n_steps": 1, "dtype": "float32", "moments": moments, "covariance": True, "seed": 1}
+        run = sf.simulate(model, x0=x0[:, :dim], n_paths=256, **settings)
+        np.testing.assert_allclose(run.covariance, of_states(run.x)["covariance"], rtol=1e-6)
+
+
 # Memory ------------------------------------------------------------------------------------------------------------
 
 
