@@ -189,7 +189,8 @@ class Result(Savable):
     def histogram(self) -> np.ndarray:
         """Counts of the values of every component in the bins, of shape (n_times, dim, bins).
 
-        ``histogram_edges`` has the bins' edges; values outside, and those that are not finite, are not in it.
+        ``histogram_edges`` has the bins' edges; a value on an edge is in the bin above it. Values outside, and those
+        that are not finite, are not in it.
         """
         return self._all_counts[:, :, 1:-1]
 
