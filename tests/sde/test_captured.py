@@ -51,7 +51,7 @@ class ReadyError(Exception):
 def program_of(monkeypatch):
     """All that a call would compile and run."""
 
-    def begin(where, tile, progress):
+    def begin(where, tile, *others):
         raise ReadyError(tile)
 
     def prepared(call, *args, **options):

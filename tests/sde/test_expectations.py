@@ -409,7 +409,7 @@ def test_quantiles_are_linear_within_a_bin():
     )
     np.testing.assert_allclose(wide.quantile(np.array([0.0, 1.0]))[:, 0, 0], [0, 2])
     for outside in (-0.1, 1.1, math.nan):
-        with pytest.raises(ValueError, match="q must be within"):
+        with pytest.raises(ValueError, match=r"q must be (within|finite)"):
             run.quantile(outside)
 
 
