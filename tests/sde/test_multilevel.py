@@ -116,7 +116,7 @@ def problem_of(model, method, refinement, dtype, noise_dtype, on_gpu=False):
     chain = multilevel._chain(model, lambda t, x: x[0], method, None, None)
     coupled = Coupled(chain.sde, chain.scheme, chain.extras, refinement)
     start = np.array([[1.0], [-0.5]], dtype)
-    return multilevel._Problem(chain, coupled, start, 0.5, 1.5, 3, 7, np.dtype(noise_dtype), on_gpu)
+    return multilevel._Problem(chain, coupled, start, 0.5, 1.5, 3, 7, np.dtype(noise_dtype), True if on_gpu else None)
 
 
 def paths_of(model, method, level, refinement, dtype="float64", n=40):
