@@ -7,9 +7,11 @@ read runs no code.
 from __future__ import annotations
 
 import json
+import math
 import os
 import secrets
 import socket
+import struct
 import zipfile
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
@@ -111,15 +113,34 @@ class Archive:
     def __init__(self, path: str) -> None:
         try:
             self._members = zipfile.ZipFile(path)
+            self._check_sizes(os.path.getsize(path))
             self.header = json.loads(self._members.read("header.json"))
+            if not isinstance(self.header, dict):
+                raise ValueError("its header is no dictionary")
+        except (FileNotFoundError, PermissionError):
+            raise
         except _DAMAGE as error:
             raise ValueError(f"{error}") from error
-        if not isinstance(self.header, dict):
-            raise ValueError("its header is no dictionary")
+
+    def _check_sizes(self, size: int) -> None:
+        """ValueError where a member says that it is larger than the file, or compressed, which none is."""
+        if any(member.compress_type or member.file_size > size for member in self._members.infolist()):
+            raise ValueError("its table of contents is wrong")
 
     def close(self) -> None:
         """Read no more."""
         self._members.close()
+
+    @property
+    def arrays(self) -> list[str]:
+        """The names of the arrays."""
+        names = self._members.namelist()
+        return [name.removesuffix(".npy") for name in names if name != "header.json"]
+
+    @property
+    def size(self) -> int:
+        """Bytes that all members take together."""
+        return sum(member.file_size for member in self._members.infolist())
 
     def array(self, name: str) -> np.ndarray:
         """An array."""
@@ -131,24 +152,26 @@ class Archive:
     def _described(self, name: str) -> tuple[tuple[int, ...], np.dtype]:
         try:
             with self._members.open(f"{name}.npy") as member:
-                return self._begin(member)
+                return self._begin(name, member)
         except _DAMAGE as error:
             raise ValueError(f"{error}") from error
 
-    @staticmethod
-    def _begin(member: Any) -> tuple[tuple[int, ...], np.dtype]:
-        """Shape and type of an array, of which the entries follow."""
+    def _begin(self, name: str, member: Any) -> tuple[tuple[int, ...], np.dtype]:
+        """Shape and type of an array, of which the entries follow, as many as there are."""
         npy.read_magic(member)
         shape, fortran, dtype = npy.read_array_header_1_0(member)
         if fortran or dtype.hasobject:
             raise ValueError("an array is not in the order, or of the types, that are written")
+        size = self._members.getinfo(f"{name}.npy").file_size - member.tell()
+        if math.prod(shape) * dtype.itemsize != size:
+            raise ValueError(f"{name} is not as large as it says")
         return shape, dtype
 
     def into(self, name: str, out: np.ndarray) -> None:
         """Read an array into one of its shape and type, which need not be contiguous."""
         try:
             with self._members.open(f"{name}.npy") as member:
-                if self._begin(member) != (out.shape, out.dtype):
+                if self._begin(name, member) != (out.shape, out.dtype):
                     raise ValueError(f"{name} is not of shape {out.shape} and type {out.dtype}")
                 for piece in pieces(out):
                     piece[...] = np.frombuffer(member.read(piece.nbytes), out.dtype).reshape(piece.shape)
@@ -159,4 +182,7 @@ class Archive:
 
 
 #: What numpy and zipfile raise of files that are damaged or something else.
-_DAMAGE = (ValueError, KeyError, EOFError, zipfile.BadZipFile, NotImplementedError, RuntimeError, OverflowError)
+_DAMAGE = (
+    ValueError, KeyError, EOFError, zipfile.BadZipFile, NotImplementedError, RuntimeError, OverflowError, OSError,
+    struct.error, TypeError,
+)  # fmt: skip

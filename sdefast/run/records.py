@@ -76,7 +76,7 @@ def _written(value: Any, where: str, arrays: Arrays) -> Any:
         return value
     if isinstance(value, float):
         return value if math.isfinite(value) else {"float": repr(value)}
-    if isinstance(value, np.ndarray):
+    if isinstance(value, np.ndarray) and not value.dtype.hasobject:
         arrays[where] = value
         return {"array": where}
     if isinstance(value, np.dtype):

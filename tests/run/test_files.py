@@ -13,7 +13,7 @@ import pytest
 from conftest import thorough_but
 
 import sdefast as sf
-from sdefast.run import files
+from sdefast.run import archive, files
 
 VALUE = {
     "columns": np.arange(12.0).reshape(3, 4).T,
@@ -88,7 +88,7 @@ def test_a_failure_leaves_the_old_file(path, error, monkeypatch):
     def fail(*args, **options):
         raise error
 
-    monkeypatch.setattr(np.lib.format, "write_array", fail)
+    monkeypatch.setattr(archive, "_write_array", fail)
     with pytest.raises(error):
         files.write(path, "value", {"other": np.zeros(3)})
     monkeypatch.undo()
@@ -98,7 +98,7 @@ def test_a_failure_leaves_the_old_file(path, error, monkeypatch):
 
 def test_a_value_that_cannot_be_written_leaves_the_old_file(path):
     for other in (object(), np.array([object()])):
-        with pytest.raises((TypeError, ValueError), match=r"cannot be written|allow_pickle=False"):
+        with pytest.raises((TypeError, ValueError), match="cannot be written"):
             files.write(path, "value", {"other": other})
     assert_value(files.read(path, "value"))
     assert os.listdir(path.parent) == ["file.npz"]
@@ -187,7 +187,7 @@ def _others_header(path):
 @pytest.mark.parametrize("make", [_text, _nothing, _array, _arrays, _numbers, _others_header])
 def test_other_files(path, make):
     make(path)
-    with pytest.raises(ValueError, match=f"{path} is no file that save of a result wrote, or its end is missing"):
+    with pytest.raises(ValueError, match=f"{path} is damaged, or no file that save of a result wrote: "):
         files.read(path, "value")
 
 
@@ -213,7 +213,7 @@ def test_files_that_end_too_early_are_told(path):
     whole = path.read_bytes()
     for n in range(0, len(whole), STEP):
         path.write_bytes(whole[:n])
-        with pytest.raises(ValueError, match=f"{path} is (damaged|no file)"):
+        with pytest.raises(ValueError, match=f"{path} is damaged"):
             files.read(path, "value")
 
 
