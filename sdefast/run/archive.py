@@ -1,24 +1,23 @@
 """Files of arrays with a header in JSON, in numpy's format (npz): written whole or not at all, read piece by piece.
 
 ``unzip -p file header.json`` shows the header, ``numpy.load(file)`` has the arrays. Nothing is pickled, and what is
-read runs no code.
+read runs no code. (What reads and writes them is imported when it is needed.)
 """
 
 from __future__ import annotations
 
-import json
 import math
 import os
 import secrets
-import socket
-import struct
-import zipfile
 from collections.abc import Iterator, Mapping
-from contextlib import suppress
-from typing import Any
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.lib import format as npy
+
+if TYPE_CHECKING:
+    from zipfile import ZipFile
 
 #: Bytes at a time, which are copied.
 _PIECE = 2**24
@@ -29,11 +28,14 @@ def write(path: str, header: Mapping[str, Any], arrays: Mapping[str, np.ndarray]
 
     Where that fails nothing is left of it.
     """
+    import json
+    from zipfile import ZipFile
+
     temporary = f"{path}.{_writer()}.{secrets.token_hex(4)}.tmp"
     flags = os.O_CREAT | os.O_EXCL | os.O_WRONLY | getattr(os, "O_BINARY", 0)
     try:
         with open(os.open(temporary, flags, 0o666), "wb") as file:
-            with zipfile.ZipFile(file, "w") as members:
+            with ZipFile(file, "w") as members:
                 members.writestr("header.json", json.dumps(header))
                 for name, array in arrays.items():
                     _write_array(members, name, array)
@@ -49,13 +51,19 @@ def write(path: str, header: Mapping[str, Any], arrays: Mapping[str, np.ndarray]
 
 def _writer() -> str:
     """This process, in the names of its temporary files."""
-    return f"{socket.gethostname()}.{os.getpid()}"
+    return f"{_host()}.{os.getpid()}"
+
+
+def _host() -> str:
+    import socket
+
+    return socket.gethostname()
 
 
 def remove_unfinished(path: str) -> None:
     """Remove what processes of this machine that are no more have left of writing a file."""
     folder, name = os.path.split(path)
-    begins = f"{name}.{socket.gethostname()}."
+    begins = f"{name}.{_host()}."
     for entry in os.listdir(folder):
         pid, _, rest = entry.removeprefix(begins).partition(".")
         if entry.startswith(begins) and rest.endswith(".tmp") and pid.isdigit() and not _is_alive(int(pid)):
@@ -85,7 +93,7 @@ def _sync(folder: str) -> None:
             os.close(number)
 
 
-def _write_array(members: zipfile.ZipFile, name: str, array: np.ndarray) -> None:
+def _write_array(members: ZipFile, name: str, array: np.ndarray) -> None:
     described = {"descr": npy.dtype_to_descr(array.dtype), "fortran_order": False, "shape": array.shape}
     with members.open(f"{name}.npy", "w", force_zip64=True) as member:
         npy.write_array_header_1_0(member, described)
@@ -107,20 +115,30 @@ def pieces(array: np.ndarray) -> Iterator[np.ndarray]:
         yield array[first : first + length]
 
 
+@contextmanager
+def _telling_damage() -> Iterator[None]:
+    """ValueError for what numpy, zipfile and json raise of files that are damaged or something else: a dozen kinds."""
+    try:
+        yield
+    except (MemoryError, FileNotFoundError, PermissionError):
+        raise
+    except Exception as error:
+        raise ValueError(f"{error}") from error
+
+
 class Archive:
     """A file to read; ValueError, of any kind of damage too, where it is none."""
 
     def __init__(self, path: str) -> None:
-        try:
-            self._members = zipfile.ZipFile(path)
+        import json
+        from zipfile import ZipFile
+
+        with _telling_damage():
+            self._members = ZipFile(path)
             self._check_sizes(os.path.getsize(path))
             self.header = json.loads(self._members.read("header.json"))
             if not isinstance(self.header, dict):
                 raise ValueError("its header is no dictionary")
-        except (FileNotFoundError, PermissionError):
-            raise
-        except _DAMAGE as error:
-            raise ValueError(f"{error}") from error
 
     def _check_sizes(self, size: int) -> None:
         """ValueError where a member says that it is larger than the file, or compressed, which none is."""
@@ -150,11 +168,8 @@ class Archive:
         return out
 
     def _described(self, name: str) -> tuple[tuple[int, ...], np.dtype]:
-        try:
-            with self._members.open(f"{name}.npy") as member:
-                return self._begin(name, member)
-        except _DAMAGE as error:
-            raise ValueError(f"{error}") from error
+        with _telling_damage(), self._members.open(f"{name}.npy") as member:
+            return self._begin(name, member)
 
     def _begin(self, name: str, member: Any) -> tuple[tuple[int, ...], np.dtype]:
         """Shape and type of an array, of which the entries follow, as many as there are."""
@@ -169,20 +184,10 @@ class Archive:
 
     def into(self, name: str, out: np.ndarray) -> None:
         """Read an array into one of its shape and type, which need not be contiguous."""
-        try:
-            with self._members.open(f"{name}.npy") as member:
-                if self._begin(name, member) != (out.shape, out.dtype):
-                    raise ValueError(f"{name} is not of shape {out.shape} and type {out.dtype}")
-                for piece in pieces(out):
-                    piece[...] = np.frombuffer(member.read(piece.nbytes), out.dtype).reshape(piece.shape)
-                if member.read(1):  # (the end has the checksum, too)
-                    raise ValueError(f"{name} is longer than it says")
-        except _DAMAGE as error:
-            raise ValueError(f"{error}") from error
-
-
-#: What numpy and zipfile raise of files that are damaged or something else.
-_DAMAGE = (
-    ValueError, KeyError, EOFError, zipfile.BadZipFile, NotImplementedError, RuntimeError, OverflowError, OSError,
-    struct.error, TypeError,
-)  # fmt: skip
+        with _telling_damage(), self._members.open(f"{name}.npy") as member:
+            if self._begin(name, member) != (out.shape, out.dtype):
+                raise ValueError(f"{name} is not of shape {out.shape} and type {out.dtype}")
+            for piece in pieces(out):
+                piece[...] = np.frombuffer(member.read(piece.nbytes), out.dtype).reshape(piece.shape)
+            if member.read(1):  # (the end has the checksum, too)
+                raise ValueError(f"{name} is longer than it says")

@@ -8,7 +8,6 @@ runs them decides no number, so the call may go on with other threads or another
 
 from __future__ import annotations
 
-import importlib.metadata
 import logging
 import os
 import time
@@ -215,4 +214,6 @@ _ADVICE = "Remove the file to begin anew, or name another one"
 
 
 def _version() -> str:
-    return importlib.metadata.version("sdefast")
+    from importlib.metadata import version
+
+    return version("sdefast")

@@ -538,7 +538,7 @@ def test_it_is_written_seldom(file, monkeypatch):
 
 
 def test_unfinished_files_of_processes_that_are_gone_are_removed(file):
-    mine, others = archive._writer(), f"{archive.socket.gethostname()}.{2**22 + 5}"
+    mine, others = archive._writer(), f"{archive._host()}.{2**22 + 5}"
     for name in (f"{mine}.00.tmp", f"{others}.00.tmp", "elsewhere.1.00.tmp", f"{others}.00.txt"):
         file.with_name(f"{file.name}.{name}").write_bytes(b"half")
     simulate(checkpoint=file)
