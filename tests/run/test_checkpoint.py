@@ -58,7 +58,7 @@ class Chunks:
         monkeypatch.setattr(tiles, "_run_chunk", self)
 
     def __call__(self, *arguments):
-        if self.done == self.last:
+        if self.last is not None and self.done >= self.last:  # (two threads may pass it at once)
             raise Stopped
         self.run(*arguments)
         self.done += 1
