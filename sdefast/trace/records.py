@@ -1,8 +1,9 @@
 """Functions that replay expressions, and expressions as plain lists: what a user's function computes outlives it.
 
 In a list of operations every one comes after what it works on: ``["symbol", "x0"]``, ``["constant", 0.5]``,
-``["mul", 0, 1]``. A sum over rows, ``["sum", 1, body, 0]``, comes after its table, ``["table", [[1.0, 2.0], ...]]``,
-and what its terms take from outside; the body is a list like this one and the place of the term in it.
+``["mul", 0, 1]``. A sum over rows, ``["sum", 1, body, 0]``, comes after its table, ``["table", array]``, which may be
+long and is no list, and what its terms take from outside; the body is a list like this one and the place of the term in
+it.
 """
 
 from __future__ import annotations
@@ -105,7 +106,7 @@ def listed(outputs: Any) -> dict[str, Any]:
         table = part.value.table if part.op == "sum" else None
         if table is not None and table.digest not in tables:
             tables[table.digest] = len(operations)
-            operations.append(["table", table.values.tolist()])
+            operations.append(["table", table.values])
         places[part] = len(operations)
         if table is not None:
             body = listed(part.value.body)

@@ -49,6 +49,15 @@ HAPPENS = {
 }  # fmt: skip
 
 
+def _loss(t, x):
+    return sf.math.sum(lambda row, y: (y - sf.math.dot(row, x)) ** 2, X, Y)
+
+
+def _uphill(t, x, p):
+    """A sum over the rows of data, which travel with it."""
+    return sf.math.sum(lambda row, y: tuple(0.01 * r * (y - sf.math.dot(row, x)) for r in row), X, Y)
+
+
 def _asked(t, x, p, y):
     return y.average + max(x[0] - SCALE, 0.0) * p.rate
 
@@ -75,6 +84,10 @@ SIMULATIONS = {
     "linear": (MODELS["linear"][0], GRID | {"x0": (1.0, -1.0, 0.5), "method": "exact", "covariance": True}),
     "general": (EQUATIONS["general"][0], {"x0": (0.5, -0.2), "times": [0.0, 0.1, 0.3, 0.7, 1.0], "method": "heun"}),
     "additive": (EQUATIONS["additive"][0], GRID | {"x0": (0.5, -0.2), "method": "exponential-euler"}),
+    "data": (
+        sf.SDE(_uphill, lambda t, x, p: (0.1, 0.2, 0.3), dim=3),
+        GRID | {"x0": STAR, "expectations": {"loss": _loss}},
+    ),
     "signs": (EQUATIONS["diagonal"][0], GRID | {"x0": (1.0, 0.3), "method": "weak2"}),
 }  # fmt: skip
 

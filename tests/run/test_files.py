@@ -238,6 +238,17 @@ def test_members_that_are_no_arrays(path, content):
         files.read(path, "value")
 
 
+def test_a_member_is_no_larger_than_its_file(path, monkeypatch):
+    """(Else it would be told that there is not enough memory.)"""
+    content = bytearray(path.read_bytes())
+    at = content.rindex(b"PK\x01\x02") + 24  # of the last member's size in the table of contents
+    content[at : at + 4] = b"\xf0\xff\xff\xff"
+    path.write_bytes(content)
+    monkeypatch.setattr("sdefast.resources.available_memory", lambda: 2**30)
+    with pytest.raises(ValueError, match=f"{path} is damaged, .*: its table of contents is wrong"):
+        files.read(path, "value")
+
+
 def test_refuses_what_cannot_fit(path, monkeypatch):
     monkeypatch.setattr("sdefast.resources._SMALL", 0)
     monkeypatch.setattr("sdefast.resources.available_memory", lambda: 100)

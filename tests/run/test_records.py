@@ -154,6 +154,22 @@ def test_eigenvectors_are_those_of_the_run():
     np.testing.assert_array_equal(back.iteration.coordinates.basis, -settings.iteration.coordinates.basis)
 
 
+def test_minimisers_of_data_are_those_of_the_run():
+    """Another machine may round them differently."""
+    problem, _ = DESCENTS["data"]
+    record, arrays = records.write(problem)
+    back = records.read(
+        record, {**arrays, "minimiser": arrays["minimiser"] + 1.0, "residuals": arrays["residuals"] * 2}
+    )
+    np.testing.assert_array_equal(back.theta_star, problem.theta_star + 1.0)
+    assert back.noise_std == 2 * problem.noise_std
+    for one, other in zip(back.data, problem.data, strict=True):
+        np.testing.assert_array_equal(one, other)
+        assert not one.flags.writeable
+    rows = back.padded_rows(np.dtype(float), 1)
+    np.testing.assert_array_equal(rows[:, -1], 2 * problem.padded_rows(np.dtype(float), 1)[:, -1])
+
+
 def test_functions_that_have_changed_are_refused():
     strike = [1.0]
 
