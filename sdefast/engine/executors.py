@@ -69,6 +69,9 @@ def run(
 
     States go to ``saved`` (n_saves, dim, n_chains). With a keeper None comes besides, for it to do its work.
     """
+    if keeper is None and executor is None and whole.work < tiles.CALL // 16:
+        yield run_tile(whole, saved, progress=progress)
+        return
     left = [(0, whole.n_chains, None)] if keeper is None else keeper.left()
     keep = None if keeper is None else keeper.reached
     patience = _forever if keeper is None else keeper.patience

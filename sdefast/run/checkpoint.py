@@ -48,7 +48,7 @@ class Checkpoint:
     def of(cls, path: Any, call: str, on_gpu: bool) -> Checkpoint:
         """What ``checkpoint=path`` asks for in that call, and what the file has; all that can be refused is."""
         if path is None:
-            return cls(None, call)
+            return _NONE
         if not isinstance(path, (str, os.PathLike)) or not os.fspath(path):
             raise TypeError(f"checkpoint must be the path of a file, got {path!r}")
         if on_gpu:
@@ -209,6 +209,9 @@ class Checkpoint:
         done = f"{100 * found:.3g} %"
         _log.warning("sdefast.%s goes on from checkpoint %s: %s of the work is done", self.call, self.path, done)
 
+
+#: That of calls that have none: it never changes.
+_NONE = Checkpoint(None, "")
 
 _ADVICE = "Remove the file to begin anew, or name another one"
 

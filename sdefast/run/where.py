@@ -116,7 +116,8 @@ class Where(NamedTuple):
             return Cost(seconds, 1, self.gpu.architecture, self.gpu.name)
         threads = f"{self.threads} thread{'s' * (self.threads > 1)}"
         name = threads if self.executor is None else type(self.executor).__name__
-        name += f", {100 * found:.3g} % from a checkpoint" * (found > 0)
+        if found:
+            name += f", {100 * found:.3g} % from a checkpoint"
         return Cost(seconds, self.threads, _core.isa, name, found)
 
 

@@ -108,4 +108,7 @@ def kill_after(process, file, n_writes, delay):
 
 def written(file):
     """Something that changes when the file is replaced."""
-    return file.stat().st_ino if file.exists() else None
+    if not file.exists():
+        return None
+    status = file.stat()
+    return status.st_ino, status.st_mtime_ns

@@ -385,7 +385,7 @@ OTHER_FILES = {
     "text": lambda file: file.write_bytes(b"not a checkpoint\n" * 100),
     "array": array_of_numpy,
     "arrays": lambda file: np.savez(file, a=np.ones(3)),
-    "another kind": lambda file: archive.write(str(file), {"kind": "run", "format": 1}, {}),
+    "a saved run": lambda file: simulate().save(file),
     "header of another shape": lambda file: archive.write(str(file), [1, 2], {}),
 }
 
@@ -394,7 +394,7 @@ OTHER_FILES = {
 def test_other_files_are_refused(name, file):
     OTHER_FILES[name](file)
     before = file.read_bytes()
-    with pytest.raises(ValueError, match=r"run\.npz is (damaged, or no checkpoint|another file: it holds a run)"):
+    with pytest.raises(ValueError, match=r"run\.npz is (damaged, or no checkpoint|another file: it holds a result)"):
         simulate(checkpoint=file)
     assert file.read_bytes() == before, "somebody's file is gone"
 
