@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from typing import Any, NamedTuple
 
@@ -265,6 +265,10 @@ class Settings(records.Recorded, ABC):
     def n_steps(self) -> int:
         """Number of steps."""
         return self.grid.n_steps
+
+    def __getstate__(self) -> dict[str, Any]:
+        """What was given: what follows from it, expressions among it, is found again."""
+        return {field.name: getattr(self, field.name) for field in fields(self)}
 
     def identity(self) -> tuple[Any, ...]:
         """Equal for shards of one run, which differ in ``first_chain`` and ``n_chains`` alone."""

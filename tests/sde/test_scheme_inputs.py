@@ -8,7 +8,7 @@ from conftest import LINEAR, MODEL_METHODS, MODELS, TYPES, worst_z
 from scipy import stats
 
 import sdefast as sf
-from sdefast.sde.models import laws
+from sdefast.sde.linear_moments import linear_moments
 from sdefast.sde.schemes import SCHEMES
 
 # Steps in plain numpy: x of shape (n_paths, dim) or (n_paths,), increments dw of the Brownian motion ------------------
@@ -51,7 +51,7 @@ def exact_ou(m, x, h, dw):
 
 
 def exact_linear(m, x, h, dw):
-    M, c, C = laws.linear_moments(m.A, m.b, m.B @ m.B.T, h)
+    M, c, C = linear_moments(m.A, m.b, m.B @ m.B.T, h)
     return x + x @ M.T + c + dw / math.sqrt(h) @ np.linalg.cholesky(C).T
 
 

@@ -167,7 +167,7 @@ def test_increments_are_of_a_simulation():
 
 def test_memory_is_refused_before_it_is_taken(monkeypatch):
     monkeypatch.setattr(resources, "available_memory", lambda: 2**30)
-    huge = replace(simulate().settings, n_paths=10**6, grid=TimeGrid(0.0, 0, 10**6, h=1e-3))
+    huge = replace(simulate().settings, n_chains=10**6, grid=TimeGrid(0.0, 0, 10**6, h=1e-3))
     with pytest.raises(MemoryError, match=r"the increments \(1000000 steps x 1000000 paths.*first_path="):
         wiener.increments_of(huge)
     with pytest.raises(MemoryError, match=r"the finer increments \(4000000000 steps x 2 paths.*smaller factor"):
