@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from cards import card, compiled, noted
+from cards import Machines, card
 
 import sdefast as sf
 from sdefast.cuda import emit, run, target
@@ -91,8 +91,7 @@ def test_steppers_and_observers_read_it(dtype, launch, monkeypatch):
 @pytest.mark.skipif(not target.SIMULATED, reason="with a GPU these kernels run there, in the test above")
 def test_from_the_ptx():
     whole = tile("float32")
-    machines = compiled(noted(lambda: Where.of("cuda", None, None).run(whole, None)))
-    with card(lambda program, grid, block, values: machines[program][1].run(grid, block, values)):
+    with Machines() as machines, card(lambda program, *how: machines[program][1].run(*how)):
         assert_as_in_numpy(whole)
 
 

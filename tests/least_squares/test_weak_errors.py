@@ -242,9 +242,9 @@ def test_refused(settings, error, message):
 
 
 def test_what_no_kernel_takes_is_refused():
-    wide = sf.LeastSquares(np.ones(33), 0.1, covariance=np.diag(np.linspace(0.1, 1.0, 33)))
+    wide = sf.LeastSquares(np.ones(257), 0.1, covariance=np.diag(np.linspace(0.1, 1.0, 257)))
     how = weak_errors.Simulated(np.array([10, 10]), 0, True, 1, {}, "float64", "cpu", None, None)
-    with pytest.raises(ValueError, match="must be 64 together at most, got 66; variance_reduction=False takes them"):
-        weak_errors.simulated(wide, np.zeros(33), 1, 0.1, np.array([0.01, 0.005]), how)
+    with pytest.raises(ValueError, match="must be 512 together at most, got 514; variance_reduction=False takes them"):
+        weak_errors.simulated(wide, np.zeros(257), 1, 0.1, np.array([0.01, 0.005]), how)
     with pytest.raises(ValueError, match="batches of 300 with 2 parameters are too large"):
         compared(TWO, 0.1, 1.0, batch_size=300).weak_errors([0.1, 0.05], n_runs=10)
