@@ -232,6 +232,7 @@ def test_no_bit_depends_on_how_a_run_is_cut(limits, walk, monkeypatch):
         assert run.x.to_numpy().tobytes() == walk.x.to_numpy().tobytes()
 
 
+@pytest.mark.thorough
 def test_no_bit_depends_on_the_block_of_threads(walk, monkeypatch):
     from sdefast.cuda import chains
 
