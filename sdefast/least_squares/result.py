@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -194,6 +195,16 @@ class Descent(Result):
     def _refuse_error_alone(self) -> None:
         if self.settings.iteration.is_error:
             raise AttributeError("reduced=True ran the error alone: sgd without it has the iterates and their moments")
+
+    def _joined(self, shards: Sequence[Any]) -> dict[str, Any]:
+        """The iterates that shards kept, if all kept the same parameters of some."""
+        kept = [shard._kept for shard in shards]
+        if any(k is None or not np.array_equal(k.parameters, kept[0].parameters) for k in kept):
+            return {"_theta": None, "_kept": None}
+        before = np.cumsum([0, *(shard.n_runs for shard in shards[:-1])])
+        runs = np.concatenate([k.runs + first for k, first in zip(kept, before, strict=True)])
+        theta = np.concatenate([shard._theta for shard in shards], axis=1)
+        return {"_theta": theta, "_kept": Kept(runs, kept[0].parameters)}
 
     # What was run ------------------------------------------------------------------------------------------------
 

@@ -5,6 +5,7 @@ A family derives its result from `Result`, adds what only it knows, and says its
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
@@ -296,6 +297,10 @@ class Result(Savable):
             raise ValueError("resume needs the final states, and save_at did not include the final time")
         return np.asarray(self._states[-1])
 
+    def _joined(self, shards: Sequence[Any]) -> dict[str, Any]:
+        """The family's own fields of shards put together, of which this is the first."""
+        return {}
+
     def to_xarray(self) -> xarray.Dataset:
         """States (if kept), mean, variance and standard error as an `xarray.Dataset` over time, chain and component.
 
@@ -391,4 +396,7 @@ def merge(*runs: AnyResult) -> AnyResult:
     final = np.concatenate(finals, axis=1) if len(finals) == len(runs) else None
     settings = first.merged([run.settings for run in runs])
     cost = Cost(sum(r.cost.seconds for r in runs), runs[0].cost.threads, runs[0].cost.isa, f"{len(runs)} shards")
-    return replace(runs[0], settings=settings, cost=cost, _states=states, _nodes=nodes, _counts=counts, _final=final)
+    own = runs[0]._joined(runs)
+    return replace(
+        runs[0], settings=settings, cost=cost, _states=states, _nodes=nodes, _counts=counts, _final=final, **own
+    )  # fmt: skip

@@ -440,3 +440,18 @@ def test_data_on_a_gpu_give_the_same_runs(d, options, types):
     np.testing.assert_allclose(gpu.error, cpu.error, rtol=1e-5)
     with pytest.raises(ValueError, match="sampling='shuffle' needs device='cpu'"):
         sf.sgd(problem, **settings, device="cuda", sampling="shuffle")
+
+
+def test_shards_keep_their_iterates():
+    settings = {"step_size": 0.05, "n_steps": 20, "seed": 4, "save_at": 5}
+    whole = sf.sgd(THESIS, n_runs=5000, runs=[0, 7, 4096, 4999], coordinates=[2, 0], **settings)
+    shards = [
+        sf.sgd(THESIS, n_runs=4096, runs=[0, 7], coordinates=[2, 0], **settings),
+        sf.sgd(THESIS, n_runs=904, runs=[0, 903], coordinates=[2, 0], first_chain=4096, **settings),
+    ]
+    merged = sf.merge(*shards)
+    assert merged.error.tobytes() == whole.error.tobytes()
+    assert merged.theta.tobytes() == whole.theta.tobytes()
+    last = sf.sgd(THESIS, n_runs=904, first_chain=4096, **settings)
+    with pytest.raises(AttributeError, match="no iterates were kept"):
+        _ = sf.merge(shards[0], last).theta
