@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from .problem import LeastSquares
-from .schedule import iterations, saved_iterations, step_sizes
+from .schedule import iteration_grid, saved_iterations, step_sizes
 
 
 @dataclass(frozen=True, eq=False)
@@ -106,7 +106,7 @@ def gd(
         raise TypeError(f"problem must be a LeastSquares, got {problem!r}")
     theta = problem.expected_theta(step_size=step_size, n_steps=n_steps, theta0=theta0, save_at=save_at)
     _warn_of_threshold(problem, step_sizes(step_size, n_steps, problem.dim))
-    return GradientDescent(problem, saved_iterations(save_at, iterations(n_steps), problem.dim), theta)
+    return GradientDescent(problem, saved_iterations(save_at, iteration_grid(n_steps), problem.dim), theta)
 
 
 def _warn_of_threshold(problem: LeastSquares, rates: np.ndarray) -> None:

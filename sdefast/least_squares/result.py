@@ -176,7 +176,7 @@ class Descent(Result):
 
     @cached_property
     def _errors(self) -> list[Expectation]:
-        return [self._expectation(i) for i in range(len(self.settings.parts.expectations))]
+        return [self._expectation(i) for i in range(len(self.settings.gathering.expectations))]
 
     @property
     def _averaged(self) -> Expectation:
@@ -190,7 +190,7 @@ class Descent(Result):
         self._refuse_error_alone()
         if not self.settings.gathers_moments:
             raise AttributeError("mean and variance of the iterates were not gathered: pass moments=True to sgd")
-        return self._merged(self.settings.parts.state, self.settings.layout)
+        return self._merged(self.settings.gathering.state, self.settings.layout)
 
     def _refuse_error_alone(self) -> None:
         if self.settings.iteration.is_error:

@@ -101,9 +101,9 @@ def saved_iterations(save_at: Any, grid: TimeGrid, size: int = 0) -> np.ndarray:
     return given.astype(np.int64)
 
 
-def iterations(n_steps: int, first: int = 0) -> TimeGrid:
-    """The iterations ``first`` to ``first + n_steps`` as the engine counts them: time is the iteration."""
-    return TimeGrid(0.0, first, n_steps, h=1.0)
+def iteration_grid(n_steps: int) -> TimeGrid:
+    """The iterations 0 to ``n_steps`` as the engine counts them: time is the iteration."""
+    return TimeGrid(0.0, 0, n_steps, h=1.0)
 
 
 def _called(function: Any, iterations: range, dim: int) -> np.ndarray:

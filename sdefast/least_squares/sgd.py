@@ -22,8 +22,7 @@ from ..run.checkpoint import Checkpoint
 from ..run.where import Where, progress_bar
 from .problem import LeastSquares
 from .result import Descent, Kept, kept_runs, kept_theta
-from .schedule import iterations as iteration_grid
-from .schedule import saved_iterations, step_sizes
+from .schedule import iteration_grid, saved_iterations, step_sizes
 from .steps import iterations
 from .steps.base import DescentStep, Settings
 
@@ -398,8 +397,8 @@ def _refuse_too_large(s: Settings, start: np.ndarray, final: bool, kept: Kept | 
     """MemoryError, before any work, if what is kept, or the orders of shuffled rows, cannot fit."""
     size = s.dtype.itemsize
     if final:
-        options_ = ["final_states=False does not keep them"]
-        resources.refuse_too_large(len(start) * s.n_runs * size, f"the final iterates of {s.n_runs} runs", options_)
+        advice = ["final_states=False does not keep them"]
+        resources.refuse_too_large(len(start) * s.n_runs * size, f"the final iterates of {s.n_runs} runs", advice)
     if kept is not None:
         kept.refuse_too_large(s)
     rows = s.iteration.problem.n_data

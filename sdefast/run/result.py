@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 import numpy as np
 
 from .. import checks, noise
-from ..engine.parts import ONE
+from ..engine.gathering import ONE
 from ..engine.statistics import Layout, Nodes
 from ..engine.tiles import BLOCK
 from .records import register
@@ -232,7 +232,7 @@ class Result(Savable):
 
     @cached_property
     def _totals(self) -> list[np.ndarray]:
-        return [g.layout.total(nodes) for g, nodes in zip(self.settings.parts.all, self._nodes, strict=True)]
+        return [g.layout.total(nodes) for g, nodes in zip(self.settings.gathering.all, self._nodes, strict=True)]
 
     def _merged(self, part: range, layout: Layout) -> np.ndarray:
         total = self._totals[part[0]]
@@ -241,11 +241,11 @@ class Result(Savable):
     @cached_property
     def _total(self) -> np.ndarray:
         """Statistics of the state."""
-        return self._merged(self.settings.parts.state, self.settings.layout)
+        return self._merged(self.settings.gathering.state, self.settings.layout)
 
     def _expectation(self, i: int) -> Expectation:
         """The mean of what is observed, number i."""
-        total = self._merged(self.settings.parts.expectations[i : i + 1], ONE)
+        total = self._merged(self.settings.gathering.expectations[i : i + 1], ONE)
         return Expectation(*mean_error(total), self.settings.n_chains - total[:, 0].astype(np.int64))
 
     @property
@@ -386,7 +386,7 @@ def merge(*runs: AnyResult) -> AnyResult:
         if next_chain % BLOCK:
             raise ValueError(f"run {i} begins with {word} {next_chain}, which is no multiple of {BLOCK}")
         next_chain += run.settings.n_chains
-        for gathered, all_nodes, new in zip(first.parts.all, nodes, run._nodes, strict=True):
+        for gathered, all_nodes, new in zip(first.gathering.all, nodes, run._nodes, strict=True):
             gathered.layout.add(all_nodes, new)
     kept = [np.asarray(run._states) for run in runs if run._states is not None]
     states = np.concatenate(kept, axis=2) if kept else None

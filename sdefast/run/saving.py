@@ -81,7 +81,7 @@ class Savable(Recorded):
             (self._states, (n_times, n_rows, n_chains), s.dtype), (self._final, (n_rows, n_chains), s.dtype),
             (self._counts, (n_times, n_rows, bins), np.dtype(np.int64)),
         ]  # fmt: skip
-        for gathered, nodes in zip(s.parts.all, self._nodes, strict=True):
+        for gathered, nodes in zip(s.gathering.all, self._nodes, strict=True):
             arrays += [(node, (n_times, gathered.layout.size), np.dtype(float)) for node in nodes.values()]
         for array, shape, dtype in arrays:
             if array is not None and (array.shape != shape or array.dtype != dtype):

@@ -15,8 +15,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from .. import _core, noise, resources
+from ..engine.gathering import ONE, Gathering, gathering_of
 from ..engine.grid import TimeGrid
-from ..engine.parts import ONE, Parts, parts
 from ..engine.statistics import Histogram, Layout
 from ..engine.tiles import Compiled, Data, Draws, Gathered, Observer, Tile, layout_of
 from ..jit.compile import Program
@@ -256,10 +256,10 @@ class Settings(records.Recorded, ABC):
         """How chains step."""
 
     @property
-    def parts(self) -> Parts:
+    def gathering(self) -> Gathering:
         """Where in the gathered statistics is what."""
         at = self.layout
-        return parts(at.dim, at.moments, at.extremes, at.covariance, 0, 0, 0, 0)
+        return gathering_of(at.dim, at.moments, at.extremes, at.covariance, 0, 0, 0, 0)
 
     @property
     def n_steps(self) -> int:
@@ -312,7 +312,7 @@ class Settings(records.Recorded, ABC):
             observer = Observer(*observing, np.ascontiguousarray(grid.time(self.saves), float))
         return Tile(
             kernel, coefficients, draws, self.seed, self.first_chain, self.n_chains, grid.first_step, grid.n_steps,
-            start, self.saves, self.keeps_states, self.parts.all if gathers else (), cost,
+            start, self.saves, self.keeps_states, self.gathering.all if gathers else (), cost,
             observer, self.histogram, normals,
             None if device is not None else stepping.data(self.dtype, self.noise_dtype), keep_final=keep_final,
             table=stepping.table(self),
@@ -335,9 +335,9 @@ class ChainSettings(Settings):
         return self.steps_by
 
     @cached_property
-    def parts(self) -> Parts:
+    def gathering(self) -> Gathering:
         """Where in the gathered statistics is what."""
         state = (Gathered(self.layout),) * self.gathers_state
         n, observed = len(state), tuple(Gathered(ONE, i, True) for i in range(self.steps_by.n_observed))
         end = n + len(observed)
-        return Parts((*state, *observed), range(n), [], range(n, end), range(end, end))
+        return Gathering((*state, *observed), range(n), [], range(n, end), range(end, end))

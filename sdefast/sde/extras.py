@@ -8,7 +8,7 @@ from functools import cached_property
 from typing import Any
 
 from .. import checks
-from ..engine.parts import MOST
+from ..engine.gathering import MOST
 from ..run import options
 from ..run.records import Recorded
 from ..trace import captured

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from .. import checks, plots
-from ..engine.parts import ONE
+from ..engine.gathering import ONE
 from ..engine.statistics import Layout
 from ..run.result import Expectation, Result, mean_error
 from . import figures
@@ -80,7 +80,7 @@ class Simulation(Result):
     def standard_error(self) -> np.ndarray:
         """Standard error of `mean`, of shape (n_times, dim)."""
         if self.settings.extras.antithetic:
-            pairs = self.settings.parts.pairs[: self.dim]
+            pairs = self.settings.gathering.pairs[: self.dim]
             return np.column_stack([mean_error(self._totals[i])[1] for i in pairs])
         return super().standard_error
 
@@ -113,7 +113,7 @@ class Simulation(Result):
             return {}
         names = [name for name, _ in e.expectations]
         if e.controls:
-            total = self._totals[self.settings.parts.expectations[0]]
+            total = self._totals[self.settings.gathering.expectations[0]]
             return dict(zip(names, self._controlled(total, len(names)), strict=True))
         return {name: self._expectation(i) for i, name in enumerate(names)}
 
@@ -142,7 +142,7 @@ class Simulation(Result):
         controls, n = self.settings.extras.controls, len(self.settings.extras.expectations)
         if not controls:
             return {}
-        total = self._totals[self.settings.parts.expectations[0]]
+        total = self._totals[self.settings.gathering.expectations[0]]
         layout = Layout(n + len(controls), 2, False, True)
         known, count = known_values(self.settings), np.maximum(total[:, :1], 2)
         mean, squares = (total[:, layout.component(k)][:, n:] for k in (0, 1))
@@ -164,9 +164,9 @@ class Simulation(Result):
         return self._carried(len(self.settings.extras.functionals))
 
     def _carried(self, i: int) -> FunctionalResult:
-        total = self._merged(self.settings.parts.carried[i], ONE)
+        total = self._merged(self.settings.gathering.carried[i], ONE)
         mean, error = mean_error(total)
-        pairs = self.settings.parts.pairs[self.dim :]
+        pairs = self.settings.gathering.pairs[self.dim :]
         if i < len(pairs):
             error = mean_error(self._totals[pairs[i]])[1]
         missing = self.n_paths - total[:, 0].astype(np.int64)

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from .. import checks
-from ..engine.parts import Parts, parts
+from ..engine.gathering import Gathering, gathering_of
 from ..engine.tiles import Draws
 from ..run import step
 from ..run.step import Kernel, Observing, Stepping, clock_rows, refuse_rows
@@ -46,13 +46,13 @@ class Settings(step.Settings):
         return self.n_chains * (1 + self.extras.antithetic)
 
     @cached_property
-    def parts(self) -> Parts:
+    def gathering(self) -> Gathering:
         """Where in the gathered statistics is what."""
         e, at = self.extras, self.layout
         n_carried = len(e.functionals) + (e.stop_when is not None)
         pairs = at.dim + n_carried if e.antithetic else 0
         asked = len(e.expectations), len(e.controls)
-        return parts(at.dim, at.moments, at.extremes, at.covariance, n_carried, *asked, pairs)
+        return gathering_of(at.dim, at.moments, at.extremes, at.covariance, n_carried, *asked, pairs)
 
     @cached_property
     def stepping(self) -> Stepping:

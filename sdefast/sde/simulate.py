@@ -363,7 +363,7 @@ def _run(
 
 
 def _warn_of_nonfinite(result: Simulation) -> None:
-    parts = result.settings.parts.state
+    parts = result.settings.gathering.state
     finite = sum(node[-1, 0] for part in parts for node in result._nodes[part].values())
     if finite < result.n_paths:
         gone = result.n_paths - int(finite)

@@ -6,7 +6,7 @@ import numpy as np
 from ptx.arithmetic import rounded_once
 
 from sdefast import noise
-from sdefast.engine.parts import ONE
+from sdefast.engine.gathering import ONE
 from sdefast.engine.statistics import Layout
 from sdefast.engine.tiles import Draws, Gathered, Observer, Tile
 from sdefast.run.where import Where

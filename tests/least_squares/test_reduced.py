@@ -13,7 +13,7 @@ from scipy import stats
 import sdefast as sf
 from sdefast import noise
 from sdefast.engine.statistics import Layout
-from sdefast.least_squares.schedule import iterations, step_sizes
+from sdefast.least_squares.schedule import iteration_grid, step_sizes
 from sdefast.least_squares.sgd import start_rows
 from sdefast.least_squares.steps.base import Settings
 from sdefast.least_squares.steps.chi_square import SMOOTH, ChiSquare, quantile_polynomial
@@ -45,7 +45,8 @@ def run(problem, step_size, n_steps, n_runs, batch_size=1, dtype="float64", nois
     settings = Settings(
         iteration=iteration, rates=step_sizes(step_size, n_steps, problem.dim), theta0=np.zeros(problem.dim), seed=SEED,
         dtype=np.dtype(dtype), noise_dtype=np.dtype(noise_dtype or dtype), first_chain=0, n_chains=n_runs,
-        grid=iterations(n_steps), saves=np.arange(n_steps + 1), layout=Layout(1, 2, False, False), keeps_states=True,
+        grid=iteration_grid(n_steps), saves=np.arange(n_steps + 1), layout=Layout(1, 2, False, False),
+        keeps_states=True,
     )  # fmt: skip
     states = where.run(settings.tile(start_rows(settings), device=where.gpu), None).states
     return np.ascontiguousarray((states if device == "cpu" else states.to_numpy())[:, 0])

@@ -8,7 +8,7 @@ import pytest
 
 import sdefast as sf
 from sdefast.least_squares import Schedule
-from sdefast.least_squares.schedule import constant_steps, iterations, saved_iterations, step_sizes
+from sdefast.least_squares.schedule import constant_steps, iteration_grid, saved_iterations, step_sizes
 
 
 @pytest.mark.parametrize(
@@ -70,12 +70,12 @@ def test_constant_steps():
 @pytest.mark.parametrize("save_at", [[0.5], [-1, 2], [0, 11], [3, 2], "first", 0])
 def test_saved_iterations_refused(save_at):
     with pytest.raises(ValueError, match="save_at"):
-        saved_iterations(save_at, iterations(10))
+        saved_iterations(save_at, iteration_grid(10))
 
 
 def test_saved_iterations_of_no_type():
     with pytest.raises(TypeError, match="save_at must be"):
-        saved_iterations(None, iterations(10))
+        saved_iterations(None, iteration_grid(10))
 
 
 FORMULAS = {

@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 
 import sdefast as sf
-from sdefast.engine.parts import ONE
+from sdefast.engine.gathering import ONE
 from sdefast.engine.statistics import Layout
 from sdefast.least_squares.experiments import weak_errors
-from sdefast.least_squares.schedule import iterations
+from sdefast.least_squares.schedule import iteration_grid
 from sdefast.least_squares.sgd import start_rows
 from sdefast.least_squares.steps.base import Settings
 from sdefast.run.where import Where
@@ -92,7 +92,7 @@ def test_runs_know_the_noise_that_they_met(problem, batch_size):
     assert iteration.n_rows == d + len(np.unique(np.diag(problem.hessian)))
     settings = Settings(
         iteration=iteration, rates=np.array([[g]]), theta0=np.zeros(d), seed=7, dtype=np.dtype(float),
-        noise_dtype=np.dtype(float), first_chain=0, n_chains=n_runs, grid=iterations(n), saves=np.array([n]),
+        noise_dtype=np.dtype(float), first_chain=0, n_chains=n_runs, grid=iteration_grid(n), saves=np.array([n]),
         layout=Layout(d, 2, False, False), keeps_states=True,
     )  # fmt: skip
     outcome = Where.of("cpu", 1, None).run(settings.tile(start_rows(settings)), None)

@@ -45,7 +45,7 @@ CALLS = {call.__name__: call for call in (many_paths, few_paths, descents)}
 
 def digest(result):
     """Of everything that a result has."""
-    totals = [g.layout.total(nodes) for g, nodes in zip(result.settings.parts.all, result._nodes, strict=True)]
+    totals = [g.layout.total(nodes) for g, nodes in zip(result.settings.gathering.all, result._nodes, strict=True)]
     others = [result._states, result._counts, result._final, getattr(result, "_theta", None)]
     arrays = [*totals, *(other for other in others if other is not None)]
     return hashlib.sha256(b"".join(array.tobytes() for array in arrays)).hexdigest()

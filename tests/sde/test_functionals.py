@@ -9,7 +9,7 @@ from scipy import stats
 from sde.common import BM, LEAST_P, LINE, MOST_Z, maximum_law
 
 import sdefast as sf
-from sdefast.engine import parts
+from sdefast.engine import gathering
 from sdefast.sde.boundaries import absorb, positive, reflect
 from sdefast.sde.functionals import first_passage, running_max, running_min, time_average
 
@@ -499,7 +499,7 @@ def test_wrong_input_is_refused(case):
 
 
 def test_more_groups_of_statistics_than_a_kernel_gathers(monkeypatch):
-    monkeypatch.setattr(parts, "MOST", 64)
+    monkeypatch.setattr(gathering, "MOST", 64)
     asked = {"expectations": dict([*TOO_MANY.items()][:60]), "functionals": {f"f{i}": running_max() for i in range(8)}}
     with pytest.raises(ValueError, match="need 69 groups of statistics, of which there are 64"):
         sf.simulate(BM, **{**LINE, "n_paths": 4, **asked})

@@ -38,7 +38,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from ... import checks
-from ...engine.parts import ONE
+from ...engine.gathering import ONE
 from ...engine.statistics import Layout
 from ...jit.emit import Step
 from ...run.where import Where
@@ -49,7 +49,7 @@ from ...sde.simulate import simulate
 from ...trace import Expr, as_expr, constant, symbol
 from ..laws import modified
 from ..problem import LeastSquares
-from ..schedule import iterations
+from ..schedule import iteration_grid
 from ..sgd import sgd, start_rows
 from ..steps.base import MOST_INPUTS, MOST_ROWS, DescentStep, Settings, numbered, symbols, total
 from ..steps.coordinates import Coordinates
@@ -275,7 +275,7 @@ class Chain(NamedTuple):
 
     def _sgd_by_its_noise(self, how: Simulated, seed: int) -> Estimate:
         iteration = NoiseIteration(self.problem, self.batch_size)
-        dtype, grid = np.dtype(how.dtype), iterations(self.n_steps)
+        dtype, grid = np.dtype(how.dtype), iteration_grid(self.n_steps)
         settings = Settings(
             iteration=iteration, rates=np.array([[self.step_size]]), theta0=self.theta0, seed=seed, dtype=dtype,
             noise_dtype=dtype, first_chain=0, n_chains=self.n_runs, grid=grid, saves=np.array([self.n_steps]),

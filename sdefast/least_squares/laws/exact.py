@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from ... import checks, resources
-from ..schedule import constant_steps, iterations, saved_iterations, step_sizes
+from ..schedule import constant_steps, iteration_grid, saved_iterations, step_sizes
 from . import thresholds
 from .epochs import recursion
 from .moments import GaussianMoments, Moments
@@ -72,7 +72,7 @@ class ExactLaws:
         """
         delta0, steps, n_steps = self._start(step_size, n_steps, theta0)
         path = recursion(self._moments, batch_size, sampling).means(delta0, steps, n_steps)
-        saved = saved_iterations(save_at, iterations(n_steps), self.dim)
+        saved = saved_iterations(save_at, iteration_grid(n_steps), self.dim)
         with np.errstate(over="ignore", invalid="ignore"):
             return np.asarray(self.theta_star + _pick(path, saved, np.empty((len(saved), self.dim))))
 
@@ -124,7 +124,7 @@ class ExactLaws:
             delta0 = delta0 @ basis
         path = recursion(moments, batch_size, sampling).mean_and_covariance(delta0, steps, n_steps)
         d = self.dim
-        saved = saved_iterations(save_at, iterations(n_steps), 3 * d * d)
+        saved = saved_iterations(save_at, iteration_grid(n_steps), 3 * d * d)
         with np.errstate(over="ignore", invalid="ignore"):
             matrices = (C if centred else C + np.outer(m, m) for m, C in path)
             result = _pick(matrices, saved, np.empty((len(saved), d, d)))

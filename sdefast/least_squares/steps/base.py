@@ -14,7 +14,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from ...engine.parts import ONE, Parts
+from ...engine.gathering import ONE, Gathering
 from ...engine.tiles import Gathered
 from ...run import step
 from ...run.step import Observing, TracedStepping
@@ -51,13 +51,13 @@ class Settings(step.Settings):
         return self.iteration
 
     @cached_property
-    def parts(self) -> Parts:
+    def gathering(self) -> Gathering:
         """Where in the gathered statistics is what: errors, then moments of theta - theta*."""
         errors = self.iteration.gathered_errors
         n, rotated = len(errors), self.iteration.coordinates.basis is not None
         state = (Gathered(self.layout, n if rotated else 0, rotated),) * self.gathers_moments
         end = n + len(state)
-        return Parts((*errors, *state), range(n, end), [], range(n), range(end, end))
+        return Gathering((*errors, *state), range(n, end), [], range(n), range(end, end))
 
     def identity(self) -> tuple[Any, ...]:
         """Equal for shards of one run."""

@@ -16,7 +16,7 @@ MOST = _core.most_gathers
 ONE = Layout(1, 2, False, False)
 
 
-class Parts(NamedTuple):
+class Gathering(NamedTuple):
     """What a run gathers, and where in it is what, as ranges of indices.
 
     ``state`` are statistics of the state's components, ``carried`` of rows that are carried besides, one range each,
@@ -30,7 +30,7 @@ class Parts(NamedTuple):
     pairs: range
 
 
-def _parts(layout: Layout, n_carried: int, n_asked: int, n_controls: int, pairs: int) -> Parts:
+def _gathering(layout: Layout, n_carried: int, n_asked: int, n_controls: int, pairs: int) -> Gathering:
     dim, copies = layout.dim, 2 if pairs else 1
     starts = [(dim + n_carried) * copy for copy in range(copies)]
     groups = [[Gathered(layout, first) for first in starts]]
@@ -48,14 +48,14 @@ def _parts(layout: Layout, n_carried: int, n_asked: int, n_controls: int, pairs:
         raise ValueError(
             f"expectations, functionals and antithetic pairs need {end} groups of statistics, of which there are {MOST}"
         )
-    return Parts(tuple(g for group in groups for g in group), ranges[0], ranges[1:-2], ranges[-2], ranges[-1])
+    return Gathering(tuple(g for group in groups for g in group), ranges[0], ranges[1:-2], ranges[-2], ranges[-1])
 
 
 @lru_cache(maxsize=256)
-def parts(dim: int, moments: int, extremes: bool, covariance: bool, *counts: int) -> Parts:
-    """The `Parts` of simulations with these numbers, which are quick to look up.
+def gathering_of(dim: int, moments: int, extremes: bool, covariance: bool, *counts: int) -> Gathering:
+    """The `Gathering` of simulations with these numbers, which are quick to look up.
 
     The numbers are those of rows carried besides the state, of expectations, of controls, and of rows of a path of
     antithetic pairs (0 for other runs).
     """
-    return _parts(Layout(dim, moments, extremes, covariance), *counts)
+    return _gathering(Layout(dim, moments, extremes, covariance), *counts)
