@@ -176,10 +176,11 @@ void set_table(Job &job, const py::array &table, const py::array &state) {
 void set_histogram(Job &job, const py::tuple &t) {
     require(py::isinstance<py::array_t<int64_t, py::array::c_style>>(t[2]), "counts must be a contiguous int64 array");
     auto counts = py::reinterpret_borrow<py::array_t<int64_t, py::array::c_style>>(t[2]);
-    require(counts.ndim() == 3 && counts.shape(0) == job.n_saves && counts.shape(1) == job.dim && counts.shape(2) >= 3,
-            "counts must have shape (n_saves, dim, n_bins + 2)");
+    require(counts.ndim() == 3 && counts.shape(0) == job.n_saves && counts.shape(1) <= job.dim && counts.shape(2) >= 3,
+            "counts must have shape (n_saves, at most dim, n_bins + 2)");
     job.low = t[0].cast<double>(), job.bins_per_unit = t[1].cast<double>();
-    job.n_bins = int(counts.shape(2)) - 2, job.histogram = counts.mutable_data();
+    job.n_bins = int(counts.shape(2)) - 2, job.counted_dim = int(counts.shape(1));
+    job.histogram = counts.mutable_data();
 }
 
 // Normals (draws, n_chains) of the type that the step draws.
@@ -217,10 +218,10 @@ void run(const py::object &step, const Doubles &coefficients, int noise_dim, int
     job.abort = abort.data();
     if (!saved.is_none()) {
         py::array out = py::reinterpret_borrow<py::array>(saved);
-        require(out.ndim() == 3 && out.shape(0) == job.n_saves && out.shape(1) == job.dim &&
+        require(out.ndim() == 3 && out.shape(0) == job.n_saves && out.shape(1) <= job.dim &&
                     out.shape(2) == job.n_chains && out.dtype().equal(state.dtype()) && out.writeable(),
-                "saved must be a writeable array of shape (n_saves, dim, n_chains) and of the state's type");
-        job.saved = out.mutable_data();
+                "saved must be a writeable array of shape (n_saves, at most dim, n_chains) and of the state's type");
+        job.saved = out.mutable_data(), job.saved_dim = int(out.shape(1));
         job.saved_time_stride = stride(out, 0), job.saved_dim_stride = stride(out, 1);
     }
     const Precision precision = precision_of(state, float32_noise, signs);

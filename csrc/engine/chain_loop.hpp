@@ -52,7 +52,7 @@ template <class T, class Z, Layout chain_layout> class ChainLoop {
   public:
     ChainLoop(const Job &job, Function stepper)
         : job(job), stepper(stepper), chunk(chunk_of(job)), times(most_saves(job, chunk)),
-          streaming(job.n_saves * job.dim * job.n_chains * i64(sizeof(T)) >= least_streamed), memory(job, times),
+          streaming(job.n_saves * job.saved_dim * job.n_chains * i64(sizeof(T)) >= least_streamed), memory(job, times),
           statistics(at<Statistics<T, row>>(memory.gathered)) {}
 
     static i64 scratch_bytes(const Job &job) { return Memory(job, most_saves(job, chunk_of(job))).bytes; }
@@ -248,10 +248,10 @@ template <class T, class Z, Layout chain_layout> class ChainLoop {
         if constexpr (lies_in_chains) x = components(g);
         if (job.saved) {
             T *out = static_cast<T *>(job.saved) + save * job.saved_time_stride + g.chain;
-            for (int i = 0; i < job.dim; ++i)
+            for (int i = 0; i < job.saved_dim; ++i)
                 store_row(out + i * job.saved_dim_stride, x + i * row, g.valid * i64(sizeof(T)), streaming);
         }
-        if (job.histogram) count(g, x, job.histogram + save * job.dim * (job.n_bins + 2));
+        if (job.histogram) count(g, x, job.histogram + save * job.counted_dim * (job.n_bins + 2));
         for (int i = 0; i < job.n_gathers; ++i) {
             const Gather &gather = job.gathers[i];
             T *rows = (gather.observed ? observed : x) + gather.first_row * row;
@@ -261,7 +261,7 @@ template <class T, class Z, Layout chain_layout> class ChainLoop {
 
     // Values that are no number are counted nowhere.
     void count(const Group &g, const T *x, i64 *counts) const {
-        for (int i = 0; i < job.dim; ++i, x += row, counts += job.n_bins + 2) {
+        for (int i = 0; i < job.counted_dim; ++i, x += row, counts += job.n_bins + 2) {
             for (int l = 0; l < g.valid; ++l) {
                 const double bin = (double(x[l]) - job.low) * job.bins_per_unit;
                 if (bin != bin) continue;

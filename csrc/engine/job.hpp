@@ -74,8 +74,9 @@ struct Job {
     const int64_t *saves;
     int64_t n_saves;
 
-    // Saved states (n_saves, dim, n_chains), or null.
+    // The first saved_dim rows of the states at the saves, (n_saves, saved_dim, n_chains), or null.
     void *saved;
+    int saved_dim;
     int64_t saved_time_stride, saved_dim_stride;
 
     // Whether the stepper can leave the states of several steps behind it; whether it needs room for a state besides.
@@ -90,10 +91,11 @@ struct Job {
     const Gather *gathers;
     int n_gathers;
 
-    // Counts of every component's values in n_bins equal bins from low on, those below and above in the first and the
-    // last of n_bins + 2 columns: (n_saves, dim, n_bins + 2), or null. Counts are added to what is there.
+    // Counts of the values of the first counted_dim rows in n_bins equal bins from low on, those below and above in the
+    // first and the last of n_bins + 2 columns: (n_saves, counted_dim, n_bins + 2), or null. Counts are added to what is
+    // there.
     int64_t *histogram;
-    int n_bins;
+    int n_bins, counted_dim;
     double low, bins_per_unit;
 
     // Set to non-zero by another thread to stop early; the results are then unusable.

@@ -50,11 +50,15 @@ class Memory(NamedTuple):
     device: Any
     host: np.ndarray | None
     number: int
+    n_kept: int | None = None
 
     @property
     def states(self) -> Any:
         """The states as a user gets them."""
-        return self.host if self.device is None else DeviceArray.of(self.device, self.number)
+        if self.device is None:
+            return self.host
+        states = DeviceArray.of(self.device, self.number)
+        return states if self.n_kept is None else states[:, : self.n_kept]
 
 
 def allocate(whole: Tile, device: Device) -> Memory:
@@ -70,9 +74,9 @@ def allocate(whole: Tile, device: Device) -> Memory:
         free = _room(whole, device)
         if needed + min(4 * _BUFFER, free // 4) <= _USABLE * free:
             # (bound to no stream: whoever takes the states finds them complete)
-            return Memory(cuda.device_array(shape, whole.start.dtype), None, device.number)
+            return Memory(cuda.device_array(shape, whole.start.dtype), None, device.number, whole.kept_rows)
     resources.refuse_too_large(needed, "the saved states, which do not fit on the card,", ["paths=False keeps none"])
-    return Memory(None, np.empty(shape, whole.start.dtype), device.number)
+    return Memory(None, np.empty((shape[0], whole.n_kept, shape[2]), whole.start.dtype), device.number)
 
 
 def _room(whole: Tile, device: Device) -> int:
@@ -104,7 +108,7 @@ class _Run:
         self.limits = _Limits.of(whole, int(_USABLE * _room(whole, device) / 4), scratch=memory.device is None)
         self.paths, self.chains = _kernel(whole).kernel(), _kernel(whole).chains(whole, self.card)
         self.observer = whole.observer and whole.observer.kernel.kernel()  # type: ignore[union-attr]
-        self.passing = _Passing(memory.host) if memory.host is not None else None
+        self.passing = _Passing(memory.host, whole.dim) if memory.host is not None else None
         self.ahead: deque[tuple[Any, int]] = deque()
 
     def results(self) -> Iterator[TileResult]:
@@ -122,7 +126,7 @@ class _Run:
         nodes: tuple[Nodes, ...] = tuple(
             {key: np.empty((len(tile.saves), g.layout.size)) for key, _ in places} for g in tile.gathered
         )
-        counts = None if tile.histogram is None else tile.histogram.empty(len(tile.saves), tile.dim)
+        counts = None if tile.histogram is None else tile.histogram.empty(len(tile.saves), tile.n_kept)
         state, final = self.chains.start(first, n), None
         for part in _launches(tile, first, n, self.limits):
             saved = self._saved(part)
@@ -199,7 +203,7 @@ class _Run:
     def _count(self, part: Launch, saved: Any) -> np.ndarray:
         histogram = self.tile.histogram
         assert histogram is not None
-        dim, counts = self.tile.dim, self.card.send(histogram.empty(part.n_saves, self.tile.dim))
+        dim, counts = self.tile.n_kept, self.card.send(histogram.empty(part.n_saves, self.tile.n_kept))
         arguments = saved, dim, histogram.low, histogram.bins_per_unit, histogram.bins, part.n, counts
         self.card.launch_chains(self.card.builtin("count"), part.n, (dim, part.n_saves), *arguments)
         return self.card.receive(counts)
@@ -219,8 +223,8 @@ class _Run:
 class _Passing:
     """Takes states to the host: one buffer is copied while the other is filled."""
 
-    def __init__(self, host: np.ndarray) -> None:
-        self.host, self.stream = host, target.independent_stream()
+    def __init__(self, host: np.ndarray, n_rows: int) -> None:
+        self.host, self.n_rows, self.stream = host, n_rows, target.independent_stream()
         self.turn = 0
         self.flat: list[Any] = [None, None]
         self.pinned: list[Any] = [None, None]
@@ -254,9 +258,9 @@ class _Passing:
             return
         part, done = pending
         done.synchronize()
-        shape = (part.n_saves, self.host.shape[1], part.n)
+        rows = self.pinned[self.turn][: part.n_saves * self.n_rows * part.n].reshape(part.n_saves, self.n_rows, part.n)
         into = self.host[part.saves, :, part.first : part.first + part.n]
-        into[...] = self.pinned[self.turn][: math.prod(shape)].reshape(shape)
+        into[...] = rows[:, : into.shape[1]]
         self.pending[self.turn] = None
 
     def finish(self) -> None:
@@ -296,7 +300,7 @@ class _Limits(NamedTuple):
             n = max(n // 2 // BLOCK * BLOCK, BLOCK)
         saves = min(int(budget / max(per_save * n, 1.0)), _MOST_SAVES)
         if whole.histogram is not None:
-            saves = min(saves, budget // (8 * whole.dim * (whole.histogram.bins + 2)))
+            saves = min(saves, budget // (8 * whole.n_kept * (whole.histogram.bins + 2)))
         steps = int(LAUNCH / (n * whole.cost))
         if per_step:
             steps = min(steps, int(budget / (per_step * n)))

@@ -98,7 +98,8 @@ class Tile:
     or (dim, n_chains); ``coefficients`` has one row, or one for every step; ``normals``, (draws, n_chains), take the
     place of the generator's. ``table``, one-dimensional, contiguous and of the state's type, holds constants of the run
     that steps and observers read. ``keep_paths`` keeps the states at the saves, ``keep_final`` all rows at the end
-    (a GPU only if the last step is a save).
+    (a GPU only if the last step is a save). ``kept_rows`` of the first rows are what is kept and counted at the saves,
+    by default all.
     """
 
     kernel: str | Compiled
@@ -120,11 +121,17 @@ class Tile:
     data: Data | None = None
     table: np.ndarray | None = None
     keep_final: bool = False
+    kept_rows: int | None = None
 
     @property
     def dim(self) -> int:
         """Rows of the state."""
         return len(self.start)
+
+    @property
+    def n_kept(self) -> int:
+        """How many of them are kept, and counted, at the saves."""
+        return self.dim if self.kept_rows is None else self.kept_rows
 
     @property
     def work(self) -> int:
@@ -152,7 +159,7 @@ def empty_states(n_saves: int, dim: int, n_chains: int, dtype: np.dtype) -> np.n
 
 
 class TileResult(NamedTuple):
-    """Saved states (n_saves, dim, n_chains), or None where the caller gave the memory or wants none; statistics.
+    """Saved states (n_saves, kept rows, n_chains), or None where the caller gave the memory or wants none; statistics.
 
     ``final`` are all rows at the end, (dim, n_chains), where they are kept.
     """
@@ -198,10 +205,10 @@ def run_tile(
     state[...] = tile.start
     shared = saved is not None
     if tile.keep_paths and saved is None:
-        saved = empty_states(n_saves, tile.dim, tile.n_chains, dtype)
+        saved = empty_states(n_saves, tile.n_kept, tile.n_chains, dtype)
     n_blocks = -(-tile.n_chains // BLOCK)
     statistics = [np.empty((n_blocks, n_saves, g.layout.size)) for g in tile.gathered]
-    counts = None if tile.histogram is None else tile.histogram.empty(n_saves, tile.dim)
+    counts = None if tile.histogram is None else tile.histogram.empty(n_saves, tile.n_kept)
     if begun is not None:
         _restore(begun, state, statistics, counts)
     for chunk in _chunks(tile, None if begun is None else begun.step):

@@ -165,5 +165,5 @@ class Part:
         """A tile in the middle, with memory for what was gathered of it."""
         tile, n_blocks = self.tile, -(-n_chains // BLOCK)
         statistics = [np.empty((n_blocks, n_saves, g.layout.size)) for g in tile.gathered]
-        counts = None if tile.histogram is None else tile.histogram.empty(n_saves, tile.dim)
+        counts = None if tile.histogram is None else tile.histogram.empty(n_saves, tile.n_kept)
         return Begun(step, n_saves, np.empty((tile.dim, n_chains), tile.start.dtype), statistics, counts)

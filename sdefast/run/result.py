@@ -295,6 +295,8 @@ class Result(Savable):
             raise ValueError(f"resume needs the final states, and {self._why_not_kept}")
         if self.settings.saves[-1] != self.settings.grid.last_step:
             raise ValueError("resume needs the final states, and save_at did not include the final time")
+        if self._states.shape[1] < self.settings.stepping.n_rows:
+            raise ValueError("resume needs all rows at the end, which were not kept: run with final_states=True")
         return np.asarray(self._states[-1])
 
     def _joined(self, shards: Sequence[Any]) -> dict[str, Any]:

@@ -266,6 +266,11 @@ class Settings(records.Recorded, ABC):
         """Number of steps."""
         return self.grid.n_steps
 
+    @property
+    def kept_rows(self) -> int | None:
+        """How many of a chain's first rows are kept, and counted in a histogram, at saved times; None for all."""
+        return None
+
     def __getstate__(self) -> dict[str, Any]:
         """What was given: what follows from it, expressions among it, is found again."""
         return {field.name: getattr(self, field.name) for field in fields(self)}
@@ -315,7 +320,7 @@ class Settings(records.Recorded, ABC):
             start, self.saves, self.keeps_states, self.gathering.all if gathers else (), cost,
             observer, self.histogram, normals,
             None if device is not None else stepping.data(self.dtype, self.noise_dtype), keep_final=keep_final,
-            table=stepping.table(self),
+            table=stepping.table(self), kept_rows=self.kept_rows,
         )  # fmt: skip
 
 

@@ -38,7 +38,7 @@ class Outcome:
     @classmethod
     def empty(cls, whole: Tile, states: Any) -> Outcome:
         """That of no chains yet, with the memory for the states, which workers fill."""
-        counts = None if whole.histogram is None else whole.histogram.empty(len(whole.saves), whole.dim)
+        counts = None if whole.histogram is None else whole.histogram.empty(len(whole.saves), whole.n_kept)
         final = np.empty((whole.dim, whole.n_chains), whole.start.dtype) if whole.keep_final else None
         return cls(states, tuple({} for _ in whole.gathered), counts, final)
 
@@ -106,7 +106,7 @@ class Where(NamedTuple):
             return memory.states, run.run(whole, memory, self.gpu, progress)
         states = None
         if whole.keep_paths:
-            states = empty_states(len(whole.saves), whole.dim, whole.n_chains, whole.start.dtype)
+            states = empty_states(len(whole.saves), whole.n_kept, whole.n_chains, whole.start.dtype)
         return states, executors.run(whole, states, self.executor, self.threads, progress, keeper)
 
     def cost(self, started: float, found: float = 0.0) -> Cost:

@@ -2,13 +2,13 @@
 
 import math
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
 
 from sdefast.engine.grid import TimeGrid
-from sdefast.engine.statistics import Layout
+from sdefast.engine.statistics import Histogram, Layout
 from sdefast.jit.emit import Step
 from sdefast.run.result import Result
 from sdefast.run.step import ChainSettings, TracedStepping
@@ -51,12 +51,16 @@ class Metropolis(Langevin):
         return (accepted,)
 
 
-def run(stepping, n_steps=60, n_chains=1_000_000, dtype="float64", device="cpu", threads=None):
-    settings = ChainSettings(
+def settings_of(stepping, n_steps, n_chains, dtype="float64"):
+    return ChainSettings(
         seed=11, dtype=np.dtype(dtype), noise_dtype=np.dtype(dtype), first_chain=0, n_chains=n_chains,
         grid=TimeGrid(0.0, 0, n_steps, h=1.0), saves=np.array([n_steps]), layout=Layout(1, 4, False, False),
         keeps_states=True, steps_by=stepping,
     )  # fmt: skip
+
+
+def run(stepping, n_steps=60, n_chains=1_000_000, dtype="float64", device="cpu", threads=None):
+    settings = settings_of(stepping, n_steps, n_chains, dtype)
     rng = np.random.default_rng(1)
     start = np.zeros((stepping.n_rows, n_chains), dtype)
     start[0] = rng.standard_normal(n_chains)  # the law that acceptances are exact under
@@ -90,3 +94,20 @@ def test_it_has_what_every_family_has():
     assert one.variance.tobytes() == two.variance.tobytes()
     card = run(Metropolis(0.9), 5, 300, device="cuda")
     assert np.array_equal(card.x.to_numpy(), run(Metropolis(0.9), 5, 300).x)
+
+
+@pytest.mark.parametrize("device", ["cpu", "cuda"])
+def test_what_is_carried_is_neither_kept_nor_counted(device):
+    """Saved states and histograms are of the state's rows alone; the rows at the end can be had besides."""
+    settings, start = settings_of(Metropolis(0.9), 5, 300), np.zeros((2, 1))
+    where = Where.of(device, None, None)
+    whole = replace(
+        settings.tile(start, device=where.gpu), histogram=Histogram(-3.0, 3.0, 10), keep_final=True, kept_rows=1
+    )
+    outcome = where.run(whole, None)
+    assert outcome.states.shape == (1, 1, 300)
+    assert outcome.counts.shape == (1, 1, 12)
+    assert outcome.counts.sum() == 300
+    assert np.array_equal(np.asarray(outcome.states[0]), outcome.final[:1])
+    assert set(outcome.final[1]) <= set(range(6))  # acceptances
+    assert 3 < outcome.final[1].mean() < 5
