@@ -47,11 +47,12 @@ from ...sde.schemes.equation import Vector
 from ...sde.sde import SDE, sde_of
 from ...sde.simulate import simulate
 from ...trace import Expr, as_expr, constant, symbol
+from ...trace.vectors import numbered, symbols, total
 from ..laws import modified
 from ..problem import LeastSquares
 from ..schedule import iteration_grid
 from ..sgd import sgd, start_rows
-from ..steps.base import MOST_INPUTS, MOST_ROWS, DescentStep, Settings, numbered, symbols, total
+from ..steps.base import MOST_INPUTS, MOST_ROWS, DescentStep, Settings
 from ..steps.coordinates import Coordinates
 from . import figures
 

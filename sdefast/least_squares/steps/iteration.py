@@ -21,9 +21,10 @@ from ...jit.emit import Step
 from ...run.step import Kernel, Observing, refuse_rows
 from ...run.step import Settings as RunSettings
 from ...trace import Expr, as_expr, make, select, symbol
+from ...trace.vectors import entries, numbered, symbols, times
 from ..inputs import Normal, Rademacher, Student, Uniform
 from ..problem import LeastSquares
-from .base import DescentStep, Settings, entries, numbered, symbols, times
+from .base import DescentStep, Settings
 
 #: Parameters, samples and draws of an iteration in a loop at most: `largest_narrow_dim` and `most_narrow_draws` in
 #: csrc/engine/job.hpp, `most_samples` in csrc/least_squares/streams.hpp.

@@ -26,9 +26,10 @@ import numpy as np
 
 from ...jit.emit import Step
 from ...trace import make, symbol
+from ...trace.vectors import entries, symbols, times, total
 from ..laws.modified import symmetric_root
 from ..problem import LeastSquares
-from .base import DescentStep, Settings, entries, symbols, times, total
+from .base import DescentStep, Settings
 from .coordinates import Coordinates
 
 

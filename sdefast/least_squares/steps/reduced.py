@@ -31,8 +31,9 @@ import numpy as np
 from ... import checks
 from ...jit.emit import Step
 from ...trace import Expr, as_expr, make, symbol
+from ...trace.vectors import symbols
 from ..problem import LeastSquares
-from .base import DescentStep, symbols
+from .base import DescentStep
 from .chi_square import ChiSquare
 
 
