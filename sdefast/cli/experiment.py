@@ -15,7 +15,7 @@ from ..least_squares.experiments import presets
 from ..least_squares.experiments.presets import OUExperiment
 from ..least_squares.inputs import InputLaw, Normal, Rademacher, Student, Uniform
 from ..least_squares.problem import LeastSquares
-from ..least_squares.schedule import Schedule
+from ..run.schedule import Schedule
 
 _LAWS: dict[str, tuple[type[InputLaw], int]] = {
     "normal": (Normal, 0), "uniform": (Uniform, 2), "rademacher": (Rademacher, 0), "student": (Student, 1),

@@ -18,7 +18,7 @@ from ..least_squares.experiments import presets
 from ..least_squares.experiments.presets import OUExperiment, SGDExperiment
 from ..least_squares.inputs import Student
 from ..least_squares.result import Descent
-from ..least_squares.schedule import Schedule
+from ..run.schedule import Schedule
 from ..sde.models.base import exact_moments
 from ..sde.result import Simulation
 from .experiment import experiment

@@ -1,5 +1,6 @@
 """Stochastic gradient descent on least squares: the problem and its exact laws."""
 
+from ..run.schedule import Schedule
 from .inputs import InputLaw, Normal, Rademacher, Student, Uniform
 from .laws.gibbs import (
     forced_gibbs_rates,
@@ -11,7 +12,6 @@ from .laws.gibbs import (
 )
 from .laws.thresholds import constant_noise_covariance
 from .problem import LeastSquares
-from .schedule import Schedule
 
 __all__ = [
     "InputLaw",

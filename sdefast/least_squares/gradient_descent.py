@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
+from ..run.schedule import iteration_grid, saved_iterations, step_sizes
 from .problem import LeastSquares
-from .schedule import iteration_grid, saved_iterations, step_sizes
 
 
 @dataclass(frozen=True, eq=False)

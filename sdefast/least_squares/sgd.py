@@ -19,10 +19,10 @@ from ..engine.statistics import Histogram, Layout
 from ..engine.tiles import BLOCK
 from ..run import options
 from ..run.checkpoint import Checkpoint
+from ..run.schedule import iteration_grid, saved_iterations, step_sizes
 from ..run.where import Where, progress_bar
 from .problem import LeastSquares
 from .result import Descent, Kept, kept_runs, kept_theta
-from .schedule import iteration_grid, saved_iterations, step_sizes
 from .steps import iterations
 from .steps.base import DescentStep, Settings
 

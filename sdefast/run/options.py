@@ -44,6 +44,18 @@ def named_functions(what: str, functions: Any) -> tuple[tuple[str, Callable[...,
     return tuple(functions.items())
 
 
+def parameters(params: Any) -> dict[str, float]:
+    """Parameters of users' functions: a mapping of names to numbers."""
+    if params is None:
+        return {}
+    if not isinstance(params, Mapping):
+        raise TypeError(f"params must be a mapping of names to numbers, got {params!r}")
+    for name in params:
+        if not checks.is_attribute(name):
+            raise ValueError(f"params must have names that can follow 'p.', got {name!r}")
+    return {name: checks.real(f"params[{name!r}]", value) for name, value in params.items()}
+
+
 def histogram(value: Any) -> Histogram | None:
     """``(low, high, bins)``, or None."""
     if value is None:

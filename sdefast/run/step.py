@@ -96,8 +96,12 @@ class TracedStepping(Stepping):
 
     @property
     def parameter_values(self) -> Sequence[float] | np.ndarray:
-        """Values of ``step.parameters``."""
+        """Values of ``step.parameters``, where they are the same in all runs."""
         return ()
+
+    def values_in(self, run: Settings) -> Sequence[float] | np.ndarray:
+        """Values of ``step.parameters`` in a run."""
+        return self.parameter_values
 
     def constants(self, run: Settings) -> np.ndarray:
         """Values of ``step.constants``, of shape (number of step sizes, or n_steps, number)."""
@@ -177,15 +181,17 @@ class TracedStepping(Stepping):
 
     def coefficients(self, run: Settings) -> np.ndarray:
         """Rows of coefficients, one for all steps or one a step."""
-        constants, clock = self.constants(run), clock_rows(run.grid)
+        constants, clock, values = self.constants(run), clock_rows(run.grid), self.values_in(run)
         n = max(len(constants), len(clock))
-        refuse_rows(n, clock.shape[1] + len(self.parameter_values) + constants.shape[1])
-        columns = (clock, np.array([self.parameter_values], float), constants)
+        refuse_rows(n, clock.shape[1] + len(values) + constants.shape[1])
+        columns = (clock, np.array([values], float), constants)
         return np.ascontiguousarray(np.hstack([np.broadcast_to(part, (n, part.shape[1])) for part in columns]))
 
     def observing(self, run: Settings, device: Any, layout: str) -> Observing | None:
         """What computes `observed`."""
-        return self.observer(self.observed, run.dtype.name, device, layout) if self.observed else None
+        if not self.observed:
+            return None
+        return self.observer(self.observed, run.dtype.name, device, layout, self.values_in(run))
 
     def table(self, run: Settings) -> np.ndarray | None:
         """What sums over rows in the step read, then those in what is observed."""
@@ -196,13 +202,16 @@ class TracedStepping(Stepping):
         step = sums_in(self.step.outputs)
         return np.concatenate([step.values(), sums_in(tuple(self.observed), step.end).values()])
 
-    def observer(self, outputs: Sequence[Expr], dtype: str, device: Any, layout: str) -> Observing:
+    def observer(
+        self, outputs: Sequence[Expr], dtype: str, device: Any, layout: str,
+        values: Sequence[float] | np.ndarray | None = None,
+    ) -> Observing:  # fmt: skip
         """What computes functions of ``t``, the rows and the parameters."""
         outputs = tuple(outputs)
         used = {part.value for part in all_parts(outputs) if part.op == "symbol"}
-        pairs = zip(self.step.parameters, self.parameter_values, strict=True)
+        pairs = zip(self.step.parameters, self.parameter_values if values is None else values, strict=True)
         chosen = [(name, value) for name, value in pairs if name in used]
-        names, values = tuple(name for name, _ in chosen), np.array([value for _, value in chosen] or [0.0])
+        names, taken = tuple(name for name, _ in chosen), np.array([value for _, value in chosen] or [0.0])
         if device is None:
             source = observer_source(outputs, names, self.n_rows, layout, sums_in(self.step.outputs).end)
             program: Any = Program("observer", source, dtype, dtype, layout)
@@ -210,7 +219,16 @@ class TracedStepping(Stepping):
             from ..cuda import kernels
 
             program = kernels.observer(outputs, names, self.n_rows, dtype)
-        return Observing(program, len(outputs), values)
+        return Observing(program, len(outputs), taken)
+
+
+#: Steps at once for steps of up to so many operations: short ones gain by keeping the state in registers.
+_AT_ONCE = ((12, 4), (24, 2))
+
+
+def short_steps_at_once(n_operations: int) -> int:
+    """How many steps of so many operations a kernel best takes at once."""
+    return next((n for most, n in _AT_ONCE if n_operations <= most), 1)
 
 
 def clock_rows(grid: TimeGrid) -> np.ndarray:

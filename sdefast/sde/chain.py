@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from ..jit.emit import Step
-from ..run.step import Settings, TracedStepping
+from ..run.step import Settings, TracedStepping, short_steps_at_once
 from ..trace import Expr, as_expr, constant, evaluate, select, substitute, symbol
 from .extras import Extras
 from .functionals import Functional, Move, as_number, call_with
@@ -21,9 +21,6 @@ from .schemes.equation import Equation, Vector, parameter_symbol
 
 if TYPE_CHECKING:
     from .sde import SDE
-
-#: Steps at once for steps of up to so many operations: short ones gain by keeping the state in registers.
-_AT_ONCE = ((12, 4), (24, 2))
 
 
 @dataclass(frozen=True)
@@ -154,7 +151,7 @@ class Chain(TracedStepping):
         if self.step.signs:
             per_word = 32 // m if m and 32 % m == 0 else 1
             return min(per_word, 4 if self.n_operations <= 40 else 1)
-        return next((n for most, n in _AT_ONCE if self.n_operations <= most), 1)
+        return short_steps_at_once(self.n_operations)
 
     def constants(self, run: Settings) -> np.ndarray:
         """The scheme's constants, for every step size."""

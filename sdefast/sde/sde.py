@@ -13,6 +13,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from .. import _core, checks
+from ..run import options
 from ..trace import Expr, Replayed, TraceError, as_function, constant, depends_on, trace
 from .models.base import Model
 from .schemes.equation import (
@@ -99,7 +100,7 @@ class SDE(Model):
         put("dim", checks.count("dim", self.dim, most=_MOST_COMPONENTS))
         put("noise", checks.choice("noise", self.noise, NOISES))
         put("calculus", checks.choice("calculus", self.calculus, CALCULI))
-        put("params", _checked_params(self.params))
+        put("params", options.parameters(self.params))
         _check_function("drift", self.drift)
         _check_function("diffusion", self.diffusion)
         put("noise_dim", self._count_noises())
@@ -268,17 +269,6 @@ def check_arity(name: str, function: Callable[..., Any], signature: str) -> None
         parameters.bind(*signature.split(", "))
     except TypeError:
         raise TypeError(f"{name} must be a function of ({signature}), got one of {parameters}") from None
-
-
-def _checked_params(params: Any) -> dict[str, float]:
-    if params is None:
-        return {}
-    if not isinstance(params, Mapping):
-        raise TypeError(f"params must be a mapping of names to numbers, got {params!r}")
-    for name in params:
-        if not checks.is_attribute(name):
-            raise ValueError(f"params must have names that can follow 'p.', got {name!r}")
-    return {name: checks.real(f"params[{name!r}]", value) for name, value in params.items()}
 
 
 def _checked_linear(linear: Any, dim: int) -> np.ndarray:

@@ -13,11 +13,11 @@ from scipy import stats
 import sdefast as sf
 from sdefast import noise
 from sdefast.engine.statistics import Layout
-from sdefast.least_squares.schedule import iteration_grid, step_sizes
 from sdefast.least_squares.sgd import start_rows
 from sdefast.least_squares.steps.base import Settings
 from sdefast.least_squares.steps.chi_square import SMOOTH, ChiSquare, quantile_polynomial
 from sdefast.least_squares.steps.reduced import ReducedIteration
+from sdefast.run.schedule import iteration_grid, step_sizes
 from sdefast.run.where import Where
 
 #: standard errors by which a mean may be off, under this seed

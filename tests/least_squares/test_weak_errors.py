@@ -10,9 +10,9 @@ import sdefast as sf
 from sdefast.engine.gathering import ONE
 from sdefast.engine.statistics import Layout
 from sdefast.least_squares.experiments import weak_errors
-from sdefast.least_squares.schedule import iteration_grid
 from sdefast.least_squares.sgd import start_rows
 from sdefast.least_squares.steps.base import Settings
+from sdefast.run.schedule import iteration_grid
 from sdefast.run.where import Where
 
 #: standard errors by which a mean may be off; the seeds are fixed

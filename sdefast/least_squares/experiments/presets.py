@@ -22,13 +22,13 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from ... import checks
+from ...run.schedule import Schedule, step_sizes
 from ...sde.models import LinearSDE
 from ...sde.result import Simulation
 from ...sde.simulate import simulate
 from ..inputs import Uniform
 from ..problem import LeastSquares
 from ..result import Descent
-from ..schedule import Schedule, step_sizes
 from ..sgd import sgd
 from . import figures
 

@@ -41,6 +41,7 @@ from ... import checks
 from ...engine.gathering import ONE
 from ...engine.statistics import Layout
 from ...jit.emit import Step
+from ...run.schedule import iteration_grid
 from ...run.where import Where
 from ...sde.functionals import Functional, Move
 from ...sde.schemes.equation import Vector
@@ -50,7 +51,6 @@ from ...trace import Expr, as_expr, constant, symbol
 from ...trace.vectors import numbered, symbols, total
 from ..laws import modified
 from ..problem import LeastSquares
-from ..schedule import iteration_grid
 from ..sgd import sgd, start_rows
 from ..steps.base import MOST_INPUTS, MOST_ROWS, DescentStep, Settings
 from ..steps.coordinates import Coordinates

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from ... import checks, resources
-from ..schedule import constant_steps, iteration_grid, saved_iterations, step_sizes
+from ...run.schedule import constant_steps, iteration_grid, saved_iterations, step_sizes
 from . import thresholds
 from .epochs import recursion
 from .moments import GaussianMoments, Moments

@@ -22,8 +22,8 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from ... import checks
+from ...run.schedule import constant_steps
 from ...sde.models import laws
-from ..schedule import constant_steps
 from .moments import covariance_matrix, hessian_and_noise
 from .thresholds import constant_noise_covariance as constant_noise_covariance
 

@@ -34,7 +34,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from ... import checks
-from ..schedule import constant_steps
+from ...run.schedule import constant_steps
 from .moments import Moments, Spectrum, hessian_and_noise, largest_row
 
 _Map = Callable[[np.ndarray], np.ndarray]

@@ -8,7 +8,7 @@ import pytest
 
 import sdefast as sf
 from sdefast.least_squares import Schedule
-from sdefast.least_squares.schedule import constant_steps, iteration_grid, saved_iterations, step_sizes
+from sdefast.run.schedule import constant_steps, iteration_grid, saved_iterations, step_sizes
 
 
 @pytest.mark.parametrize(

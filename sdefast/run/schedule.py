@@ -16,7 +16,7 @@ from ..engine.grid import TimeGrid
 from ..engine.plan import count_saves, saved_steps
 
 
-def step_sizes(step_size: Any, n_steps: int, dim: int, first: int = 0) -> np.ndarray:
+def step_sizes(step_size: Any, n_steps: int, dim: int, first: int = 0, per: str = "parameter") -> np.ndarray:
     """The step sizes of iterations k = first, ..., first + n_steps - 1 as one array.
 
     Parameters
@@ -25,7 +25,7 @@ def step_sizes(step_size: Any, n_steps: int, dim: int, first: int = 0) -> np.nda
         - a number: one step size for all;
         - an array of shape (n_steps,): one per iteration;
         - a function of the iteration k = first, first + 1, ..., called once for each k, that returns a number, or an
-          array of shape (d,) with one step size per parameter (a `Schedule` is called once for all);
+          array of shape (d,) with one step size per parameter, or whatever ``per`` names (a `Schedule` is called once for all);
         - an array of shape (1, d): one per parameter, the same in all iterations;
         - an array of shape (n_steps, d): one per iteration and parameter.
 
@@ -36,6 +36,8 @@ def step_sizes(step_size: Any, n_steps: int, dim: int, first: int = 0) -> np.nda
         Number of parameters, d.
     first : int
         The first iteration.
+    per : str
+        What there are d of, for the messages.
 
     Returns
     -------
@@ -63,10 +65,10 @@ def step_sizes(step_size: Any, n_steps: int, dim: int, first: int = 0) -> np.nda
     else:
         hint = ""
         if given.shape == (dim,):
-            hint = f"; for one step size per parameter give it the shape (1, {dim})"
+            hint = f"; for one step size per {per} give it the shape (1, {dim})"
         raise ValueError(
             f"step_size must be a number, a function of the iteration, or an array of shape ({n_steps},) with one step "
-            f"size per iteration, (1, {dim}) with one per parameter, or ({n_steps}, {dim}), got shape "
+            f"size per iteration, (1, {dim}) with one per {per}, or ({n_steps}, {dim}), got shape "
             f"{given.shape}{hint}"
         )
     return _positive(steps)
