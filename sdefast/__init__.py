@@ -37,11 +37,18 @@ if _TYPE_CHECKING:
     from .least_squares.experiments import presets as sgd_presets
     from .least_squares.experiments.comparison import Comparison, compare
     from .least_squares.gradient_descent import GradientDescent, gd
+    from .sampling import targets
+    from .sampling.langevin import langevin
+    from .sampling.methods import METHODS
+    from .sampling.result import Chains
 
-#: Names that are imported when they are first used, and the modules of ``least_squares`` that have them.
+#: Names that are imported when they are first used, and the modules that have them; modules themselves end in a dot.
 _LATER = {
-    "Comparison": "experiments.comparison", "compare": "experiments.comparison",
-    "GradientDescent": "gradient_descent", "gd": "gradient_descent", "sgd_presets": "experiments.presets",
+    "Chains": "sampling.result", "Comparison": "least_squares.experiments.comparison",
+    "GradientDescent": "least_squares.gradient_descent", "METHODS": "sampling.methods",
+    "compare": "least_squares.experiments.comparison", "gd": "least_squares.gradient_descent",
+    "langevin": "sampling.langevin", "sgd_presets": "least_squares.experiments.presets.",
+    "targets": "sampling.targets.",
 }  # fmt: skip
 
 
@@ -53,8 +60,9 @@ def __getattr__(name: str) -> _Any:
         return found
     if name not in _LATER:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    module = _import_module(f".least_squares.{_LATER[name]}", __name__)
-    value = globals()[name] = module if name == "sgd_presets" else getattr(module, name)
+    path = _LATER[name]
+    module = _import_module(f".{path.rstrip('.')}", __name__)
+    value = globals()[name] = module if path.endswith(".") else getattr(module, name)
     return value
 
 
@@ -65,10 +73,12 @@ def __dir__() -> list[str]:
 __all__ = [
     "CEV",
     "CIR",
+    "METHODS",
     "SCHEMES",
     "SDE",
     "BlackScholes",
     "BrownianMotion",
+    "Chains",
     "Comparison",
     "Descent",
     "DoubleWell",
@@ -88,6 +98,7 @@ __all__ = [
     "gd",
     "gibbs",
     "inputs",
+    "langevin",
     "load",
     "math",
     "merge",
@@ -99,5 +110,6 @@ __all__ = [
     "sgd_presets",
     "show_config",
     "simulate",
+    "targets",
     "wiener",
 ]

@@ -25,7 +25,8 @@ def step_sizes(step_size: Any, n_steps: int, dim: int, first: int = 0, per: str 
         - a number: one step size for all;
         - an array of shape (n_steps,): one per iteration;
         - a function of the iteration k = first, first + 1, ..., called once for each k, that returns a number, or an
-          array of shape (d,) with one step size per parameter, or whatever ``per`` names (a `Schedule` is called once for all);
+          array of shape (d,) with one step size per parameter, or per what ``per`` names (a `Schedule` is called once
+          for all);
         - an array of shape (1, d): one per parameter, the same in all iterations;
         - an array of shape (n_steps, d): one per iteration and parameter.
 

@@ -1,0 +1,159 @@
+"""The chain that a run samples with, as expressions: a method's step, what is counted, what diagnostics need."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from ..jit.emit import Step
+from ..run.step import TracedStepping, short_steps_at_once
+from ..trace import Expr, as_expr, evaluate, select, symbol
+from ..trace.vectors import symbols
+from . import diagnostics
+from .diagnostics import N_ROWS
+from .methods import METHODS, Method
+from .methods.base import Point
+from .metric import IDENTITY, Metric
+from .targets.base import BaseTarget
+from .targets.density import Vector, state_symbols
+
+
+@dataclass(frozen=True)
+class Chain(TracedStepping):
+    """A method on a target.
+
+    Its rows are the position, what the method carries, the mean probability of acceptance and the number of proposals
+    whose density was no number, the diagnostics of every component, and a step size of its own: each where there is
+    one. ``structure`` are options that shape the step.
+    """
+
+    target: BaseTarget
+    name: str
+    structure: tuple[tuple[str, int], ...] = ()
+    metric: Metric = IDENTITY
+    diagnoses: bool = False
+    own_step_size: bool = False
+
+    @property
+    def method(self) -> Method:
+        """The method."""
+        return METHODS[self.name]
+
+    @property
+    def dim(self) -> int:
+        """Components of the position."""
+        return self.target.dim
+
+    # Rows ---------------------------------------------------------------------------------------------------------
+
+    @cached_property
+    def n_carried(self) -> int:
+        """Rows that the method carries besides the position."""
+        return len(self.method.start_rows(self.point(state_symbols(self.dim), ())))
+
+    @property
+    def counted(self) -> int:
+        """Where the mean acceptance lies, if the method accepts; the undefined proposals come after it."""
+        return self.dim + self.n_carried
+
+    @property
+    def diagnosed(self) -> int:
+        """Where the diagnostics begin."""
+        return self.counted + 2 * self.method.accepts
+
+    @property
+    def n_shown(self) -> int:
+        """Rows that users see: positions, and velocities where there are any."""
+        return self.dim * (1 + self.method.has_velocity)
+
+    @property
+    def n_rows(self) -> int:
+        """Rows of a chain."""
+        return self.diagnosed + N_ROWS * self.dim * self.diagnoses + self.own_step_size
+
+    # The step -----------------------------------------------------------------------------------------------------
+
+    def point(self, x: Vector, carried: Vector) -> Point:
+        """A point in symbols."""
+        method = self.method
+        options: dict[str, Any] = {name: symbol(f"option_{name}") for name in method.options}
+        return Point(
+            self.target.density, x, carried, tuple(symbols("z", method.normals(self.dim))),
+            tuple(symbols("u", method.uniforms(self.dim))), symbol("step_size"), symbol("temperature"),
+            options | dict(self.structure), self.metric,
+        )  # fmt: skip
+
+    @cached_property
+    def step(self) -> Step:
+        """A step in symbols."""
+        rows, dim = symbols("x", self.n_rows), self.dim
+        point = self.point(tuple(rows[:dim]), tuple(rows[dim : self.counted]))
+        if self.own_step_size:
+            point = replace(point, h=rows[-1])
+        move = self.method.step(point)
+        draw = as_expr(symbol("step") + 1 - symbol("burn_in"))
+        outputs = [*move.position, *move.carried]
+        if move.probability is not None:
+            mean, undefined = rows[self.counted : self.diagnosed]
+            weight = select(draw >= 1, 1 / draw, 0.0)
+            outputs += [as_expr(mean + weight * (move.probability - mean))]
+            outputs += [as_expr(undefined + select(move.undefined, 1.0, 0.0))]
+        if self.diagnoses:
+            outputs += diagnostics.follow(rows[self.diagnosed :], move.position, draw)
+        if self.own_step_size:
+            outputs.append(rows[-1])
+        constants = () if self.own_step_size else ("step_size",)
+        n_draws, n_uniforms = len(point.z), len(point.u)
+        return Step(tuple(map(as_expr, outputs)), tuple(self.parameters), constants, n_draws, n_uniforms)
+
+    @cached_property
+    def parameters(self) -> tuple[str, ...]:
+        """Symbols of the step that are numbers of the run, in their order."""
+        names = [*self.target.parameters, *self.metric.parameters, "temperature", "burn_in"]
+        names += [f"option_{name}" for name in self.method.options]
+        if self.diagnoses:
+            names += ["batch_length", "counted", *(f"center{i}" for i in range(self.dim))]
+        return tuple(names)
+
+    @property
+    def steps_at_once(self) -> int:
+        """Steps that a kernel takes with the state in registers."""
+        return short_steps_at_once(self.n_operations)
+
+    def values(self, numbers: Mapping[str, float]) -> dict[str, float]:
+        """What the parameters stand for in a run that has these ``numbers``."""
+        return {**self.target.parameters, **self.metric.parameters, **numbers}
+
+    def values_in(self, run: Any) -> Sequence[float]:
+        """Values of ``step.parameters`` in a run."""
+        values = self.values(run.numbers)
+        return [values[name] for name in self.parameters]
+
+    def constants(self, run: Any) -> np.ndarray:
+        """The step sizes, for every step."""
+        return np.empty((1, 0)) if self.own_step_size else run.step_sizes.reshape(-1, 1)
+
+    # The start ----------------------------------------------------------------------------------------------------
+
+    def start_rows(
+        self, x0: np.ndarray, normals: np.ndarray, sizes: np.ndarray, numbers: Mapping[str, float]
+    ) -> np.ndarray:
+        """All rows at the start, from positions (dim, n), normals (start_normals * dim, n) and the first step sizes."""
+        n = max(x0.shape[1], normals.shape[1] if normals.size else 1)
+        rows = np.zeros((self.n_rows, n))
+        rows[: self.dim] = x0
+        values: dict[Expr, Any] = {symbol(name): value for name, value in self.values(numbers).items()}
+        values |= dict(zip(state_symbols(self.dim), x0, strict=True))
+        values |= {symbol(f"z{i}"): z for i, z in enumerate(normals)}
+        values[symbol("step_size")] = sizes[0]
+        known: dict[Expr, Any] = {}
+        for i, e in enumerate(self.method.start_rows(self.point(state_symbols(self.dim), ()))):
+            rows[self.dim + i] = evaluate(e, values, known)
+        if self.own_step_size:
+            rows = np.broadcast_to(rows, (self.n_rows, sizes.shape[1])).copy()
+            rows[-1] = sizes[0]
+        return rows

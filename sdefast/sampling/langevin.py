@@ -1,0 +1,412 @@
+"""Sampling from a target with many chains at once."""
+
+from __future__ import annotations
+
+import time
+import warnings
+from collections.abc import Mapping
+from concurrent.futures import Executor
+from dataclasses import dataclass, replace
+from os import PathLike
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, DTypeLike
+
+from .. import checks, noise, resources
+from ..engine import plan
+from ..engine.grid import TimeGrid
+from ..engine.statistics import Histogram, Layout
+from ..run import options
+from ..run.checkpoint import Checkpoint
+from ..run.schedule import iteration_grid, saved_iterations, step_sizes
+from ..run.where import Where, progress_bar
+from .diagnostics import Batches
+from .methods import METHODS, Method
+from .metric import Metric
+from .result import Chains
+from .settings import Settings
+from .targets.base import FIRST_START_DRAW, BaseTarget
+
+#: Diagnostics are gathered without being asked for of so many components at most; in so many batches.
+_FEW_COMPONENTS, _BATCHES = 16, 16
+
+_FEW_TIMES = 16
+
+
+def langevin(
+    target: BaseTarget,
+    *,
+    step_size: Any = None,
+    n_steps: int | None = None,
+    n_chains: int | None = None,
+    method: str | None = None,
+    x0: ArrayLike | str | None = None,
+    burn_in: int | None = None,
+    thin: int | None = None,
+    temperature: float | None = None,
+    metric: ArrayLike | None = None,
+    save_at: str | int | ArrayLike | None = None,
+    paths: bool = True,
+    moments: int | None = None,
+    extremes: bool = False,
+    covariance: bool = False,
+    histogram: tuple[float, float, int] | None = None,
+    diagnostics: bool | int | None = None,
+    final_states: bool = True,
+    seed: int | None = None,
+    dtype: DTypeLike | None = None,
+    noise_dtype: DTypeLike | None = None,
+    first_chain: int | None = None,
+    device: str = "cpu",
+    threads: int | None = None,
+    executor: Executor | None = None,
+    progress: bool = False,
+    resume: Chains | None = None,
+    checkpoint: str | PathLike[str] | None = None,
+    **method_options: float,
+) -> Chains:
+    r"""Sample from a density known up to a constant with many Langevin chains.
+
+    Chains are independent of each other; numbers depend on the settings alone, not on threads, executor or how many
+    other chains there are.
+
+    Parameters
+    ----------
+    target : a target of `sdefast.targets`
+        Its density p, as a score, a log density or more, whatever the method needs.
+    step_size : float, array_like or callable
+        h of :math:`x + h\, \nabla\log p + \sqrt{2h}\, z` (where a source writes :math:`\epsilon/2` before the score, h
+        is that :math:`\epsilon/2`): one for all steps, one for each, of shape (n_steps,), a function of the step
+        k = 0, 1, ..., or one per chain, of shape (1, n_chains).
+    n_steps, n_chains : int
+        Numbers of steps, with those of burn-in, and of chains.
+    method : str, default "ula"
+        One of `sdefast.METHODS`.
+    x0 : array_like or "sample", optional
+        Start, of shape (dim,) or (n_chains, dim); "sample" draws exact ones from a target that can be sampled. By
+        default the target's mean, where it is known, else 0.
+
+    Other Parameters
+    ----------------
+    burn_in : int, default 0
+        Steps whose states count for nothing: for no saved iteration, acceptance or diagnostic.
+    thin : int, optional
+        Save every so many states after burn-in, floor((n_steps - burn_in) / thin) of them; by default the last alone.
+    temperature : float, default 1
+        T of the law :math:`p^{1/T}` that is sampled.
+    metric : array_like, optional
+        Positive definite matrix G, of shape (dim, dim), or its diagonal: steps are preconditioned with G, their noise
+        with a root of it.
+    save_at : {"all", "final"}, int or array_like
+        Iterations to save instead of ``thin``: all from ``burn_in`` on, the last, every so many, or given ones.
+    paths : bool, default True
+        Keep states at saved iterations; False keeps statistics alone.
+    moments, extremes, covariance, histogram
+        As for `simulate`.
+    diagnostics : bool or int, optional
+        Gather what ``ess``, ``rhat`` and ``pooled_mean`` need in 16 batches a chain, or so many (even); by default for
+        up to 16 components.
+    final_states : bool, default True
+        Keep all that chains have at the end, which ``resume`` goes on from and diagnostics are made of.
+    seed, dtype, noise_dtype, first_chain, device, threads, executor, progress, checkpoint
+        As for `simulate`.
+    resume : Chains
+        Go on from the end of this run for ``n_steps`` more steps; what decides the numbers is the run's, and
+        ``step_size`` may be left out if it was one for all steps, or found by adaptation. What to save and to gather is
+        said anew.
+    **method_options : float
+        Numbers of the method's own, such as ``friction`` of the underdamped ones.
+
+    Returns
+    -------
+    Chains
+        With ``x`` (n_times, n_chains, dim), ``mean`` and ``variance`` (n_times, dim) at the saved iterations,
+        ``acceptance``, and over all draws after burn-in ``pooled_mean``, ``ess``, ``rhat`` (dim,).
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument is missing, of the wrong type or out of range; if the target lacks what the method needs; if the
+        density is 0 or undefined at a start.
+
+    Warns
+    -----
+    RuntimeWarning
+        If the step is beyond what is stable on the target, or chains have left the numbers.
+
+    References
+    ----------
+    Roberts and Tweedie, Bernoulli 2, 1996; each method names its own.
+
+    Examples
+    --------
+    >>> import sdefast as sf
+    >>> target = sf.targets.Gaussian([1.0, 0.0], [[2.0, 0.5], [0.5, 1.0]])
+    >>> chains = sf.langevin(target, method="mala", step_size=0.5, n_steps=100, n_chains=10_000, x0="sample", seed=0)
+    >>> bool((abs(chains.mean[-1] - target.mean) < 5 * chains.standard_error[-1]).all())
+    True
+    """
+    where = Where.of(device, threads, executor)
+    checks.flag("progress", progress)
+    if not isinstance(target, BaseTarget):
+        raise TypeError(f"target must be one of sdefast.targets, got {target!r}")
+    wanted = _Wanted(
+        save_at, thin, checks.flag("paths", paths), options.moments(moments), checks.flag("extremes", extremes),
+        checks.flag("covariance", covariance), options.histogram(histogram), _asked_batches(diagnostics),
+        checks.flag("final_states", final_states),
+    )  # fmt: skip
+    fixed = {
+        "n_chains": n_chains, "method": method, "x0": x0, "burn_in": burn_in, "temperature": temperature,
+        "metric": metric, "seed": seed, "dtype": dtype, "noise_dtype": noise_dtype, "first_chain": first_chain,
+    }  # fmt: skip
+    if n_steps is None:
+        raise TypeError("langevin needs n_steps")
+    steps = checks.count("n_steps", n_steps)
+    keeping = Checkpoint.of(checkpoint, "langevin", where.gpu is not None)
+    if seed is None and resume is None:
+        fixed["seed"] = keeping.seed
+    if resume is None:
+        settings, start = _fresh(target, step_size, steps, fixed, method_options, wanted)
+    else:
+        settings, start = _continued(target, resume, step_size, steps, fixed | method_options, wanted)
+    return _run(settings, start, wanted, where, progress, keeping)
+
+
+@dataclass(frozen=True)
+class _Wanted:
+    """What to keep and to gather, as asked for."""
+
+    save_at: Any
+    thin: Any
+    paths: bool
+    moments: int | None
+    extremes: bool
+    covariance: bool
+    histogram: Histogram | None
+    batches: int | None
+    final_states: bool
+
+    def saves(self, grid: TimeGrid, burn_in: int) -> np.ndarray:
+        """The iterations to save."""
+        if self.save_at is not None:
+            if self.thin is not None:
+                raise TypeError("thin and save_at both say what to save: leave one out")
+            saves = saved_iterations(self.save_at, grid)
+            return saves[saves >= burn_in] if isinstance(self.save_at, (str, int)) else saves
+        if self.thin is None:
+            return np.array([grid.last_step])
+        first, kept = max(burn_in, grid.first_step), grid.last_step - max(burn_in, grid.first_step)
+        every = checks.count("thin", self.thin)
+        if every > kept:
+            raise ValueError(f"thin must be at most the {kept} steps after burn-in, got {every}")
+        resources.refuse_too_large(8 * (kept // every), f"{kept // every} saved iterations", ["thin= saves fewer"])
+        return first + every * np.arange(1, kept // every + 1)
+
+    def cut(self, dim: int, n_draws: int) -> Batches | None:
+        """The batches of diagnostics, if there are any."""
+        if self.batches == 0 or (self.batches is None and dim > _FEW_COMPONENTS):
+            return None
+        number = _BATCHES if self.batches is None or self.batches == 1 else self.batches
+        if n_draws < 2 * number:
+            if self.batches:
+                raise ValueError(
+                    f"diagnostics in {number} batches need {2 * number} steps after burn-in, got {n_draws}"
+                )
+            return None
+        return Batches(number, n_draws // number)
+
+
+def _asked_batches(value: Any) -> int | None:
+    """None where nothing is asked for, 0 for False, 1 for True, or an even number."""
+    if value is None or isinstance(value, (bool, np.bool_)):
+        return None if value is None else int(value)
+    number = checks.count("diagnostics", value, least=4, most=10_000)
+    if number % 2:
+        raise ValueError(f"diagnostics must be an even number of batches, got {number}")
+    return number
+
+
+def _fresh(
+    target: BaseTarget, step_size: Any, n_steps: int, fixed: dict[str, Any], given: Mapping[str, Any], wanted: _Wanted
+) -> tuple[Settings, np.ndarray]:
+    """Check everything that a new run needs."""
+    if step_size is None or fixed["n_chains"] is None:
+        raise TypeError("langevin needs step_size and n_chains")
+    name = "ula" if fixed["method"] is None else checks.choice("method", fixed["method"], METHODS)
+    method, n, dim = METHODS[name], options.many("n_chains", fixed["n_chains"]), target.dim
+    _check_needs(method, target)
+    chosen = _method_options(method, given)
+    sizes = _sizes(step_size, n_steps, n)
+    burn_in = 0 if fixed["burn_in"] is None else checks.count("burn_in", fixed["burn_in"], least=0, most=n_steps - 1)
+    dtype, noise_dtype = checks.types(fixed["dtype"], fixed["noise_dtype"])
+    temperature = (
+        1.0 if fixed["temperature"] is None else checks.real("temperature", fixed["temperature"], positive=True)
+    )
+    if fixed["metric"] is not None and not method.takes_metric:
+        with_metric = ", ".join(m.name for m in METHODS.values() if m.takes_metric)
+        raise ValueError(f"metric is for {with_metric}, not for {name!r}")
+    seed, first = options.seed(fixed["seed"]), options.first_chain(fixed["first_chain"])
+    x0 = _start(target, fixed["x0"], n, seed, first)
+    grid = iteration_grid(n_steps)
+    saves, layout = _saves(wanted, grid, burn_in, dim)
+    settings = Settings(
+        target=target, method=name, options=chosen, metric=Metric.of(fixed["metric"], dim), temperature=temperature,
+        step_sizes=sizes, burn_in=burn_in, x0=x0[:, 0].copy() if x0.shape[1] == 1 else None,
+        batches=wanted.cut(dim, n_steps - burn_in), center=_center(target, x0), seed=seed, dtype=dtype,
+        noise_dtype=noise_dtype, first_chain=first, n_chains=n, grid=grid, saves=saves, layout=layout,
+        keeps_states=wanted.paths, histogram=wanted.histogram,
+    )  # fmt: skip
+    _warn_of_step(settings)
+    normals = np.zeros((0, 1))
+    if method.start_normals:
+        normals = noise.normals(
+            seed, method.start_normals * dim, n, first_draw=FIRST_START_DRAW + dim, first_chain=first
+        )  # fmt: skip
+    rows = settings.stepping.start_rows(x0, normals, sizes, settings.numbers)
+    return settings, rows.astype(dtype)
+
+
+def _continued(
+    target: BaseTarget, before: Any, step_size: Any, n_steps: int, fixed: dict[str, Any], wanted: _Wanted
+) -> tuple[Settings, np.ndarray]:
+    """Check everything that going on needs: what decides the numbers is the earlier run's."""
+    if not isinstance(before, Chains):
+        raise TypeError(f"resume must be the result of an earlier langevin, got {before!r}")
+    given = [name for name, value in fixed.items() if value is not None]
+    if given:
+        raise TypeError(f"a resumed run goes on with the earlier run's settings: leave out {', '.join(given)}")
+    old = before.settings
+    if target != old.target:
+        raise ValueError(f"resume goes on with the same target: the run was of {old.target!r}, got {target!r}")
+    final = before._final_rows()
+    grid = plan.continued_grid(old.grid, n_steps, None)
+    sizes = old.step_sizes
+    if step_size is not None:
+        sizes = _sizes(step_size, n_steps, old.n_chains, old.grid.last_step)
+        if (sizes.ndim > 1) != (old.step_sizes.ndim > 1):
+            raise ValueError("step_size must be one for all chains, or one for each, as in the run that is resumed")
+    elif sizes.ndim == 1 and len(sizes) > 1:
+        after = sizes[max(old.burn_in - old.grid.first_step, 0) :]
+        if not len(after) or (after != after[0]).any():
+            raise TypeError("step_size must be given: it changed from step to step")
+        sizes = after[:1]
+    burn_in = max(old.burn_in, grid.first_step)
+    saves, layout = _saves(wanted, grid, burn_in, target.dim)
+    settings = replace(
+        old, step_sizes=sizes, x0=None, burn_in=burn_in, batches=wanted.cut(target.dim, grid.last_step - burn_in),
+        grid=grid, saves=saves, layout=layout, keeps_states=wanted.paths, histogram=wanted.histogram,
+    )  # fmt: skip
+    rows = np.zeros((settings.stepping.n_rows, old.n_chains), old.dtype)
+    n = settings.stepping.counted
+    rows[:n] = final[:n]
+    if sizes.ndim > 1:
+        rows[-1] = sizes[0]
+    return settings, rows
+
+
+def _check_needs(method: Method, target: BaseTarget) -> None:
+    missing = [what for what in method.needs if not target.density.has(what)]
+    if missing:
+        fit = ", ".join(m.name for m in METHODS.values() if all(map(target.density.has, m.needs)))
+        raise ValueError(
+            f"method {method.name!r} needs {' and '.join(missing)} of the target, which {target!r} lacks; {fit} work"
+        )
+
+
+def _method_options(method: Method, given: Mapping[str, Any]) -> dict[str, float]:
+    """The method's own numbers."""
+    for name in given:
+        if name not in method.options:
+            have = ", ".join(method.options) or "none"
+            raise TypeError(f"langevin has no argument {name!r}; options of method {method.name!r}: {have}")
+    chosen = {}
+    for name, default in method.options.items():
+        value = given.get(name, default)
+        positive = name not in method.structural
+        chosen[name] = checks.real(name, value, positive=True) if positive else checks.count(name, value)
+    return chosen
+
+
+def _sizes(step_size: Any, n_steps: int, n_chains: int, first: int = 0) -> np.ndarray:
+    """Step sizes of shape (1,), (n_steps,) or (1, n_chains)."""
+    sizes = step_sizes(step_size, n_steps, n_chains, first, per="chain")
+    if sizes.shape[1] == 1:
+        return sizes[:, 0]
+    if len(sizes) > 1:
+        raise ValueError("step sizes may differ from step to step or from chain to chain, not both")
+    return sizes
+
+
+def _start(target: BaseTarget, x0: Any, n: int, seed: int, first_chain: int) -> np.ndarray:
+    """Positions at the start, (dim, 1) or (dim, n)."""
+    if isinstance(x0, str):
+        if x0 != "sample":
+            raise ValueError(f"x0 must be an array or 'sample', got {x0!r}")
+        return target.sample(n, seed=seed, first_chain=first_chain).T
+    if x0 is None:
+        x0 = np.zeros(target.dim) if target.mean is None else target.mean
+    start = plan.given_states(x0, target.dim, n)
+    target.check_start(start.T)
+    return start
+
+
+def _center(target: BaseTarget, x0: np.ndarray) -> np.ndarray:
+    """A point near the mean."""
+    mean = target.mean
+    return x0.mean(axis=1) if mean is None or not np.isfinite(mean).all() else np.asarray(mean, float)
+
+
+def _saves(wanted: _Wanted, grid: TimeGrid, burn_in: int, dim: int) -> tuple[np.ndarray, Layout]:
+    saves = wanted.saves(grid, burn_in)
+    n_draws = grid.last_step - grid.first_step
+    few = len(saves) <= _FEW_TIMES or 8 * len(saves) <= n_draws
+    moments = wanted.moments if wanted.moments is not None else 4 if few else 2
+    return saves, Layout(dim, moments, wanted.extremes, wanted.covariance)
+
+
+def _warn_of_step(s: Settings) -> None:
+    """Of a step beyond what is stable on a Gaussian as curved as the target."""
+    curvature, stable = s.target.curvature, s.how.stable_step
+    if curvature is None or stable is None:
+        return
+    bound, largest = stable(s.metric.largest(curvature), s.options), float(s.step_sizes.max())
+    if largest >= bound:
+        warnings.warn(
+            f"step_size={largest:g} is not below {bound:.6g}, beyond which {s.method!r} is unstable on this target",
+            RuntimeWarning,
+            stacklevel=4,
+        )
+
+
+def _run(s: Settings, start: np.ndarray, wanted: _Wanted, where: Where, progress: bool, keeping: Checkpoint) -> Chains:
+    _refuse_too_large(s, wanted)
+    keeping.belongs_to(s, n_chains=s.n_chains, final_states=wanted.final_states)
+    started = time.perf_counter()
+    whole = s.tile(start, device=where.gpu, keep_final=wanted.final_states)
+    with progress_bar(progress, s.method, s.n_chains * s.n_steps, "chain-step") as bar:
+        outcome = where.run(whole, None if bar is None else bar.update, keeping.part("run"))
+    keeping.finish()
+    chains = Chains(s, where.cost(started, keeping.found), outcome.states, outcome.nodes, outcome.counts, outcome.final)
+    gone = int(chains.n_nonfinite[-1])
+    if gone:
+        warnings.warn(
+            f"{gone} of {s.n_chains} chains are no longer finite at iteration {chains.iterations[-1]}; the statistics "
+            "are over the others. A smaller step may help",
+            RuntimeWarning,
+            stacklevel=3,
+        )
+    return chains
+
+
+def _refuse_too_large(s: Settings, wanted: _Wanted) -> None:
+    """MemoryError, before any work, if what is kept cannot fit."""
+    size, chain = s.layout.size + 6 * s.how.accepts, s.stepping
+    if wanted.histogram is not None:
+        size += chain.n_shown * (wanted.histogram.bins + 2)
+    plan.refuse_too_large(
+        len(s.saves), chain.n_shown, s.n_chains, s.dtype.itemsize, s.n_steps, size, wanted.paths
+    )  # fmt: skip
+    if wanted.final_states:
+        needed = chain.n_rows * s.n_chains * s.dtype.itemsize
+        resources.refuse_too_large(needed, "the rows at the end", ["final_states=False does not keep them"])

@@ -1,0 +1,65 @@
+"""A metric: the positive definite matrix G that steps precondition with, noise by a root of it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from ..run.records import Recorded
+from ..trace import Expr
+from ..trace.vectors import entries, times
+from .targets.base import positive_definite
+
+
+@dataclass(frozen=True, eq=False)
+class Metric(Recorded):
+    """G of a dimension; None is the identity, which takes no operations."""
+
+    matrix: np.ndarray | None = None
+
+    @classmethod
+    def of(cls, value: Any, dim: int) -> Metric:
+        """What ``metric=`` asks for: None, a number, a diagonal, or a matrix."""
+        return cls() if value is None else cls(positive_definite("metric", value, dim))
+
+    @cached_property
+    def _root(self) -> np.ndarray:
+        assert self.matrix is not None
+        root: np.ndarray = np.linalg.cholesky(self.matrix)
+        return root
+
+    @property
+    def parameters(self) -> dict[str, float]:
+        """Symbols of the step, and what they stand for."""
+        return {} if self.matrix is None else entries("metric", self.matrix) | entries("root", self._root)
+
+    def times(self, vector: Sequence[Expr]) -> tuple[Expr, ...]:
+        """G v."""
+        return tuple(vector) if self.matrix is None else tuple(times("metric", self.matrix, vector))
+
+    def root_times(self, vector: Sequence[Expr]) -> tuple[Expr, ...]:
+        """R z with R R' = G."""
+        return tuple(vector) if self.matrix is None else tuple(times("root", self._root, vector))
+
+    def largest(self, curvature: float) -> float:
+        """A bound of the curvature that a step sees."""
+        return curvature if self.matrix is None else curvature * float(np.linalg.eigvalsh(self.matrix)[-1])
+
+    def _key(self) -> Any:
+        return None if self.matrix is None else (self.matrix.shape, self.matrix.tobytes())
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Metric) and self._key() == other._key()
+
+    def __hash__(self) -> int:
+        return hash(self._key())
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"matrix": self.matrix}
+
+
+IDENTITY = Metric()

@@ -1,0 +1,199 @@
+"""What sampling gives."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, ClassVar
+
+import numpy as np
+
+from ..engine.gathering import ONE
+from ..engine.statistics import Layout
+from ..run.result import Result, mean_error
+from . import diagnostics, laws
+from .diagnostics import Summary
+from .settings import Settings
+from .targets.base import BaseTarget
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Chains(Result):
+    """Result of `langevin`: states and statistics over all finite chains at every saved iteration, and diagnostics.
+
+    ``x`` has shape (n_times, n_chains, dim), ``mean`` and ``variance`` (n_times, dim). Of all draws after burn-in, also
+    those that are not kept, ``pooled_mean``, ``pooled_variance``, ``ess`` and ``rhat`` tell, of shape (dim,).
+    """
+
+    settings: Settings
+
+    call: ClassVar[str] = "langevin"
+    chain_word: ClassVar[str] = "chain"
+    time_word: ClassVar[str] = "iteration"
+    _why_not_kept: ClassVar[str] = "this run was made with paths=False"
+
+    @property
+    def target(self) -> BaseTarget:
+        """The target."""
+        return self.settings.target
+
+    @property
+    def n_chains(self) -> int:
+        """Number of chains."""
+        return self.settings.n_chains
+
+    @property
+    def iterations(self) -> np.ndarray:
+        """Saved iterations, of shape (n_times,): that of number k comes after k steps."""
+        return self.settings.saves
+
+    @property
+    def t(self) -> np.ndarray:
+        """The same as `iterations`."""
+        return self.settings.saves
+
+    @property
+    def step_size(self) -> Any:
+        """Step sizes as ``langevin(step_size=)`` takes them: a number, (n_steps,), or (1, n_chains).
+
+        Where they were adapted these are the ones that were found: a call with them, without ``adapt=``, gives the same
+        bits.
+        """
+        sizes = self.settings.step_sizes
+        return float(sizes[0]) if sizes.shape == (1,) else sizes
+
+    # Velocities and acceptance ------------------------------------------------------------------------------------
+
+    @property
+    def velocity(self) -> Any:
+        """Saved velocities, of shape (n_times, n_chains, dim), of underdamped methods."""
+        self._refuse_no_velocity()
+        if self._states is None:
+            raise AttributeError(f"no states were kept: {self._why_not_kept}")
+        return self._rows(self.dim, self.dim)
+
+    @property
+    def velocity_variance(self) -> np.ndarray:
+        """Sample variance of the velocities, of shape (n_times, dim), of underdamped methods: see the method's bias."""
+        self._refuse_no_velocity()
+        layout, total = Layout(self.dim, 2, False, False), self._totals[1]
+        return np.where(total[:, :1] >= 2, total[:, layout.component(1)] / np.maximum(total[:, :1] - 1, 1), np.nan)
+
+    def _refuse_no_velocity(self) -> None:
+        if not self.settings.how.has_velocity:
+            raise AttributeError(f"method {self.settings.method!r} has no velocities")
+
+    def _counted(self, which: int) -> np.ndarray:
+        if not self.settings.how.accepts:
+            raise AttributeError(f"method {self.settings.method!r} accepts every step")
+        return self._merged(self.settings.gathering.carried[which - 2], ONE)
+
+    @property
+    def acceptance(self) -> float:
+        """Mean probability of acceptance over the chains and the steps after burn-in (all, if none came after it)."""
+        return float(self._counted(0)[-1, 1])
+
+    @property
+    def acceptance_standard_error(self) -> float:
+        """Standard error of `acceptance`."""
+        return float(mean_error(self._counted(0))[1][-1])
+
+    @property
+    def n_undefined(self) -> int:
+        """Proposals whose density was no number; they were rejected."""
+        total = self._counted(1)[-1]
+        return round(float(total[0] * total[1]))
+
+    # Diagnostics --------------------------------------------------------------------------------------------------
+
+    @cached_property
+    def _summary(self) -> Summary:
+        s = self.settings
+        if s.batches is None:
+            raise AttributeError("no diagnostics were gathered: pass diagnostics=True to langevin, and enough steps")
+        if self._final is None:
+            raise AttributeError("diagnostics need the rows at the end, and this run was made with final_states=False")
+        first = s.stepping.diagnosed
+        return diagnostics.summary(self._final[first : first + diagnostics.N_ROWS * self.dim], s.batches, s.center)
+
+    @property
+    def pooled_mean(self) -> np.ndarray:
+        """Mean of all draws of all chains after burn-in, of shape (dim,)."""
+        return self._summary.mean
+
+    @property
+    def pooled_variance(self) -> np.ndarray:
+        """Variance of all draws of all chains after burn-in, of shape (dim,)."""
+        return self._summary.variance
+
+    @property
+    def pooled_standard_error(self) -> np.ndarray:
+        """Standard error of `pooled_mean`, from `ess`."""
+        error: np.ndarray = np.sqrt(self.pooled_variance / self.ess)
+        return error
+
+    @property
+    def ess(self) -> np.ndarray:
+        """Effective sample size of all draws after burn-in, of shape (dim,), by batch means.
+
+        Too large where batches, of ``settings.batches.length`` draws, are shorter than about 20 autocorrelation times.
+        """
+        return self._summary.ess
+
+    @property
+    def autocorrelation_time(self) -> np.ndarray:
+        """Integrated autocorrelation time in steps, of shape (dim,), by batch means."""
+        return self._summary.autocorrelation_time
+
+    @property
+    def rhat(self) -> np.ndarray:
+        """Split R-hat of shape (dim,): near 1 where the chains' halves agree; above 1.01 they have not mixed."""
+        return self._summary.rhat
+
+    # The exact law ------------------------------------------------------------------------------------------------
+
+    @cached_property
+    def _law(self) -> laws.Moments:
+        return laws.moments(self.settings)
+
+    @property
+    def exact_mean(self) -> np.ndarray:
+        """The exact mean at the saved iterations, of shape (n_times, dim), on Gaussians where steps are linear.
+
+        That of the discrete chain from its start, with its bias; ValueError where it is not known.
+        """
+        return self._law.mean
+
+    @property
+    def exact_variance(self) -> np.ndarray:
+        """The exact variance at the saved iterations, of shape (n_times, dim): as `exact_mean`."""
+        return np.diagonal(self._law.covariance, axis1=1, axis2=2)
+
+    # Going elsewhere ----------------------------------------------------------------------------------------------
+
+    def describe(self) -> dict[str, Any]:
+        """The settings as plain numbers and strings."""
+        s, sizes = self.settings, self.settings.step_sizes
+        described: dict[str, Any] = {
+            "target": repr(s.target),
+            "method": s.method,
+            "step_size": float(sizes[0]) if sizes.shape == (1,) else "several",
+            "temperature": s.temperature,
+            "burn_in": s.burn_in,
+            **{name: float(value) for name, value in s.options.items()},
+            **super().describe(),
+            "n_chains": s.n_chains,
+        }
+        if s.metric.matrix is not None:
+            described["metric"] = np.array2string(s.metric.matrix, separator=", ", threshold=16)
+        return described
+
+    def __repr__(self) -> str:
+        s = self.settings
+        done = (1 - self.cost.found) * s.n_chains * s.n_steps
+        kept = f"{len(s.saves)} saved iterations" + ("" if s.keeps_states else ", statistics only")
+        return (
+            f"<{s.method} on {s.target!r}: {s.n_chains:,} chains x {s.n_steps:,} steps, {s.dtype.name}, seed {s.seed}; "
+            f"{kept}; {self.cost.seconds:.3g} s, {done / self.cost.seconds / 1e6:,.0f} M chain-steps/s, "
+            f"{self.cost.executor}, {self.cost.isa}>"
+        )

@@ -1,0 +1,100 @@
+"""What decides a sampling run's numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property, lru_cache
+from typing import Any
+
+import numpy as np
+
+from ..engine.gathering import ONE, Gathering
+from ..engine.statistics import Layout
+from ..engine.tiles import Gathered
+from ..run import step
+from .chain import Chain
+from .diagnostics import Batches
+from .methods import METHODS, Method
+from .metric import Metric
+from .targets.base import BaseTarget
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Settings(step.Settings):
+    """Everything that decides a sampling run's numbers.
+
+    ``step_sizes`` are of shape (1,), (n_steps,) or, where chains have their own, (1, n_chains). ``x0`` is the common
+    start, of shape (dim,), or None where chains have their own; ``center`` is near the mean, for sums that do not
+    cancel. ``batches`` say how draws are cut for diagnostics, if there are any.
+    """
+
+    target: BaseTarget
+    method: str
+    options: dict[str, float]
+    metric: Metric
+    temperature: float
+    step_sizes: np.ndarray
+    burn_in: int
+    x0: np.ndarray | None
+    batches: Batches | None
+    center: np.ndarray
+
+    @property
+    def how(self) -> Method:
+        """The method."""
+        return METHODS[self.method]
+
+    @cached_property
+    def stepping(self) -> Chain:
+        """A step."""
+        structure = tuple((name, int(self.options[name])) for name in self.how.structural)
+        own = self.step_sizes.ndim > 1
+        return _chain(self.target, self.method, structure, self.metric, self.batches is not None, own)
+
+    @property
+    def numbers(self) -> dict[str, float]:
+        """Numbers of the run by the names of their symbols in the step."""
+        found = {"temperature": self.temperature, "burn_in": float(self.burn_in)}
+        found |= {f"option_{name}": value for name, value in self.options.items()}
+        if self.batches is not None:
+            found |= self.batches.parameters | {f"center{i}": float(c) for i, c in enumerate(self.center)}
+        return found
+
+    @property
+    def kept_rows(self) -> int:
+        """Positions, and velocities where there are any."""
+        return self.stepping.n_shown
+
+    @cached_property
+    def gathering(self) -> Gathering:
+        """Where in the gathered statistics is what: positions; velocities; acceptance and undefined proposals."""
+        chain, moving = self.stepping, self.how.has_velocity
+        groups = [Gathered(self.layout)]
+        if moving:
+            groups.append(Gathered(Layout(chain.dim, 2, False, False), chain.dim))
+        if self.how.accepts:
+            groups += [Gathered(ONE, chain.counted), Gathered(ONE, chain.counted + 1)]
+        carried = [range(i, i + 1) for i in range(1, len(groups))]
+        end = len(groups)
+        return Gathering(tuple(groups), range(1), carried, range(end, end), range(end, end))
+
+    def identity(self) -> tuple[Any, ...]:
+        """Equal for shards of one run."""
+        start = None if self.x0 is None else self.x0.tobytes()
+        sizes = None if self.step_sizes.ndim > 1 else self.step_sizes.tobytes()
+        own = (self.target, self.method, self.options, self.metric, self.temperature, sizes, self.burn_in, start)
+        return (*super().identity(), *own, self.batches, self.center.tobytes())
+
+    def merged(self, shards: Sequence[Any]) -> Settings:
+        """Those of shards put together."""
+        sizes = self.step_sizes
+        if sizes.ndim > 1:
+            sizes = np.concatenate([shard.step_sizes for shard in shards], axis=1)
+        return replace(self, step_sizes=sizes, n_chains=sum(shard.n_chains for shard in shards))
+
+
+@lru_cache(maxsize=256)
+def _chain(*made_of: Any) -> Chain:
+    """The chain made of these, whose step is then known."""
+    return Chain(*made_of)

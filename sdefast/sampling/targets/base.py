@@ -1,0 +1,178 @@
+"""What a target is: a density up to a constant, in scalar code, and what else is known of it."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import fields, is_dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from ... import checks
+from ...run.records import Recorded
+from ...trace import Expr, evaluate, symbol
+from .density import Density, Vector, state_symbols
+
+#: Where starts are drawn from a chain's draws: so far out that no run comes there.
+FIRST_START_DRAW = 2**39
+
+
+class BaseTarget(Recorded, ABC):
+    """Base class of targets, frozen data classes whose fields are the parameters, checked in ``__post_init__``.
+
+    A target gives ``dim``, `parameters` and `log_density_of`, or its own `density`, and what it knows of mean,
+    covariance and `sample`.
+    """
+
+    @property
+    @abstractmethod
+    def dim(self) -> int:
+        """Number of components of the state."""
+
+    @property
+    def parameters(self) -> dict[str, float]:
+        """Names of the symbols that stand for numbers of the target, and the numbers: others run the same kernel."""
+        return {}
+
+    def log_density_of(self, x: Vector) -> Any:
+        """The log density up to a constant, in scalar code, of the state and the symbols of `parameters`."""
+        raise NotImplementedError
+
+    @cached_property
+    def density(self) -> Density:
+        """What methods see."""
+        from ...trace import as_expr
+
+        return Density(self.dim, as_expr(self.log_density_of(state_symbols(self.dim))))
+
+    # What may be known --------------------------------------------------------------------------------------------
+
+    @property
+    def mean(self) -> np.ndarray | None:
+        """Its mean, of shape (dim,), where it is known."""
+        return None
+
+    @property
+    def covariance(self) -> np.ndarray | None:
+        """Its covariance matrix, of shape (dim, dim), where it is known."""
+        return None
+
+    @property
+    def curvature(self) -> float | None:
+        """A bound of the second derivatives of -log p in any direction, by which steps are unstable, if it is known."""
+        return None
+
+    def sample(self, n: int, *, seed: int, first_chain: int = 0) -> np.ndarray:
+        """Exact draws, of shape (n, dim), where there is a way: draw i depends on ``seed`` and ``first_chain + i``."""
+        raise ValueError(f"{type(self).__name__} cannot be sampled exactly: give x0= as a point, or one a chain")
+
+    # Values -------------------------------------------------------------------------------------------------------
+
+    def log_density(self, x: ArrayLike) -> Any:
+        """Log density up to a constant at points of shape (..., dim), of shape (...)."""
+        if not self.density.has("log_density"):
+            raise AttributeError(f"{self!r} was given by its score alone: its log density is not known")
+        return self._values((self.density.log_density(state_symbols(self.dim)),), x)[..., 0]
+
+    def score(self, x: ArrayLike) -> np.ndarray:
+        """Gradient of the log density at points of shape (..., dim), of that shape."""
+        return self._values(self.density.score(state_symbols(self.dim)), x)
+
+    def _values(self, outputs: Vector, x: ArrayLike) -> np.ndarray:
+        points = checks.array("x", x)
+        if points.ndim == 0 and self.dim == 1:
+            points = points.reshape(1)
+        if points.ndim == 0 or points.shape[-1] != self.dim:
+            raise ValueError(f"x must have shape (..., {self.dim}), got {points.shape}")
+        values: dict[Expr, Any] = {symbol(name): value for name, value in self.parameters.items()}
+        values |= {s: points[..., i] for i, s in enumerate(state_symbols(self.dim))}
+        known: dict[Expr, Any] = {}
+        found = [np.broadcast_to(evaluate(e, values, known), points.shape[:-1]) for e in outputs]
+        return np.stack(found, axis=-1).astype(float)
+
+    def check_start(self, x0: np.ndarray) -> None:
+        """ValueError if a start, of shape (n, dim), has no density there."""
+        if not self.density.has("log_density"):
+            return
+        value = np.atleast_1d(self.log_density(x0))
+        wrong = ~(value > -np.inf)
+        if wrong.any():
+            i = int(np.argmax(wrong))
+            which = f" of chain {i}" if len(x0) > 1 else ""
+            what = "undefined" if np.isnan(value[i]) else "0"
+            raise ValueError(f"x0{which} is {x0[i].tolist()}, where the density is {what}")
+
+    # Comparison ---------------------------------------------------------------------------------------------------
+
+    def _key(self) -> tuple[Any, ...]:
+        """Equal for targets that are the same."""
+        assert is_dataclass(self)
+        return tuple(comparable(getattr(self, field.name)) for field in fields(self))
+
+    def __eq__(self, other: object) -> bool:
+        return type(other) is type(self) and other._key() == self._key()
+
+    def __hash__(self) -> int:
+        return hash((type(self), self._key()))
+
+    def __getstate__(self) -> dict[str, Any]:
+        """What was given, without the expressions, which are made again."""
+        assert is_dataclass(self)
+        return {field.name: getattr(self, field.name) for field in fields(self)}
+
+
+def comparable(value: Any) -> Any:
+    """A value as something that can be compared and hashed."""
+    if isinstance(value, np.ndarray):
+        return value.shape, value.tobytes()
+    if isinstance(value, (list, tuple)):
+        return tuple(map(comparable, value))
+    return value
+
+
+def put(target: Any, **values: Any) -> None:
+    """Set fields of a frozen data class to checked values."""
+    for name, value in values.items():
+        if isinstance(value, np.ndarray):
+            value.setflags(write=False)
+        object.__setattr__(target, name, value)
+
+
+def vector(name: str, value: Any) -> np.ndarray:
+    """A vector, or a number as one of length 1."""
+    given = checks.array(name, value)
+    if given.ndim == 0:
+        given = given.reshape(1)
+    if given.ndim != 1 or not given.size:
+        raise ValueError(f"{name} must be a vector, of shape (dim,), got shape {given.shape}")
+    return given
+
+
+def positive_definite(name: str, value: Any, dim: int) -> np.ndarray:
+    """A positive definite matrix from a number (that times the identity), a diagonal (dim,), or a matrix (dim, dim)."""
+    given = checks.array(name, value)
+    if given.ndim == 0:
+        matrix = np.eye(dim) * given
+    elif given.shape == (dim,):
+        matrix = np.diag(given)
+    elif given.shape == (dim, dim):
+        matrix = given
+    else:
+        raise ValueError(f"{name} must be a number, or of shape ({dim},) or ({dim}, {dim}), got {given.shape}")
+    if not np.allclose(matrix, matrix.T, rtol=1e-10, atol=1e-14 * np.abs(matrix).max()):
+        raise ValueError(f"{name} must be symmetric")
+    least = np.linalg.eigvalsh(matrix)[0]
+    if not least > 0:
+        raise ValueError(f"{name} must be positive definite, its least eigenvalue is {least:g}")
+    return np.asarray((matrix + matrix.T) / 2)
+
+
+def as_vector(what: str, value: Any, dim: int) -> Vector:
+    """What a user's function gave, if it is ``dim`` numbers."""
+    values: Sequence[Any] = value if isinstance(value, tuple) else (value,)
+    if len(values) != dim or any(isinstance(v, tuple) for v in values):
+        raise ValueError(f"{what} must return {dim} number{'s' * (dim > 1)}, got {len(values)}")
+    return tuple(values)
