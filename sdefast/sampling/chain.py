@@ -27,8 +27,8 @@ class Chain(TracedStepping):
     """A method on a target.
 
     Its rows are the position, what the method carries, the mean probability of acceptance and the number of proposals
-    whose density was no number, the diagnostics of every component, and a step size of its own: each where there is
-    one. ``structure`` are options that shape the step.
+    whose density was no number, the diagnostics of every component, and a step size of its own with what the method
+    makes of it: each where there is one. ``structure`` are options that shape the step.
     """
 
     target: BaseTarget
@@ -71,9 +71,20 @@ class Chain(TracedStepping):
         return self.dim * (1 + self.method.has_velocity)
 
     @property
+    def sized(self) -> int:
+        """Where a step size of its own lies, if it has one; the method's constants come after it."""
+        return self.diagnosed + N_ROWS * self.dim * self.diagnoses
+
+    @property
     def n_rows(self) -> int:
         """Rows of a chain."""
-        return self.diagnosed + N_ROWS * self.dim * self.diagnoses + self.own_step_size
+        return self.sized + (1 + self.n_constants) * self.own_step_size
+
+    @cached_property
+    def n_constants(self) -> int:
+        """Numbers that the method makes of the step size."""
+        options = dict.fromkeys(self.method.options, 1.0) | dict(self.structure)
+        return len(self.method.constants(np.ones(1), options, 1.0))
 
     # The step -----------------------------------------------------------------------------------------------------
 
@@ -84,7 +95,7 @@ class Chain(TracedStepping):
         return Point(
             self.target.density, x, carried, tuple(symbols("z", method.normals(self.dim))),
             tuple(symbols("u", method.uniforms(self.dim))), symbol("step_size"), symbol("temperature"),
-            options | dict(self.structure), self.metric,
+            options | dict(self.structure), self.metric, tuple(symbols("k", self.n_constants)),
         )  # fmt: skip
 
     @cached_property
@@ -93,7 +104,7 @@ class Chain(TracedStepping):
         rows, dim = symbols("x", self.n_rows), self.dim
         point = self.point(tuple(rows[:dim]), tuple(rows[dim : self.counted]))
         if self.own_step_size:
-            point = replace(point, h=rows[-1])
+            point = replace(point, h=rows[self.sized], constants=tuple(rows[self.sized + 1 :]))
         move = self.method.step(point)
         draw = as_expr(symbol("step") + 1 - symbol("burn_in"))
         outputs = [*move.position, *move.carried]
@@ -103,12 +114,10 @@ class Chain(TracedStepping):
             outputs += [as_expr(mean + weight * (move.probability - mean))]
             outputs += [as_expr(undefined + select(move.undefined, 1.0, 0.0))]
         if self.diagnoses:
-            outputs += diagnostics.follow(rows[self.diagnosed :], move.position, draw)
-        if self.own_step_size:
-            outputs.append(rows[-1])
-        constants = () if self.own_step_size else ("step_size",)
-        n_draws, n_uniforms = len(point.z), len(point.u)
-        return Step(tuple(map(as_expr, outputs)), tuple(self.parameters), constants, n_draws, n_uniforms)
+            outputs += diagnostics.follow(rows[self.diagnosed : self.sized], move.position, draw)
+        outputs += rows[self.sized :]
+        constants = () if self.own_step_size else ("step_size", *(f"k{i}" for i in range(self.n_constants)))
+        return Step(tuple(map(as_expr, outputs)), tuple(self.parameters), constants, len(point.z), len(point.u))
 
     @cached_property
     def parameters(self) -> tuple[str, ...]:
@@ -134,26 +143,28 @@ class Chain(TracedStepping):
         return [values[name] for name in self.parameters]
 
     def constants(self, run: Any) -> np.ndarray:
-        """The step sizes, for every step."""
-        return np.empty((1, 0)) if self.own_step_size else run.step_sizes.reshape(-1, 1)
+        """The step sizes and what the method makes of them, for every step."""
+        return np.empty((1, 0)) if self.own_step_size else np.array(self.sizes(run)).T
+
+    def sizes(self, run: Any) -> list[np.ndarray]:
+        """The step sizes of a run, and the method's constants of them."""
+        sizes = run.step_sizes.ravel()
+        return [sizes, *self.method.constants(sizes, run.options, run.temperature)]
 
     # The start ----------------------------------------------------------------------------------------------------
 
-    def start_rows(
-        self, x0: np.ndarray, normals: np.ndarray, sizes: np.ndarray, numbers: Mapping[str, float]
-    ) -> np.ndarray:
-        """All rows at the start, from positions (dim, n), normals (start_normals * dim, n) and the first step sizes."""
-        n = max(x0.shape[1], normals.shape[1] if normals.size else 1)
+    def start_rows(self, run: Any, x0: np.ndarray, normals: np.ndarray) -> np.ndarray:
+        """All rows at the start, from positions (dim, n) and normals (start_normals * dim, n)."""
+        sizes = self.sizes(run)
+        n = max(x0.shape[1], normals.shape[1], len(sizes[0]) * self.own_step_size)
         rows = np.zeros((self.n_rows, n))
         rows[: self.dim] = x0
-        values: dict[Expr, Any] = {symbol(name): value for name, value in self.values(numbers).items()}
+        values: dict[Expr, Any] = {symbol(name): value for name, value in self.values(run.numbers).items()}
         values |= dict(zip(state_symbols(self.dim), x0, strict=True))
         values |= {symbol(f"z{i}"): z for i, z in enumerate(normals)}
-        values[symbol("step_size")] = sizes[0]
         known: dict[Expr, Any] = {}
         for i, e in enumerate(self.method.start_rows(self.point(state_symbols(self.dim), ()))):
             rows[self.dim + i] = evaluate(e, values, known)
         if self.own_step_size:
-            rows = np.broadcast_to(rows, (self.n_rows, sizes.shape[1])).copy()
-            rows[-1] = sizes[0]
+            rows[self.sized :] = sizes
         return rows

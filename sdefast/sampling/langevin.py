@@ -21,6 +21,7 @@ from ..run import options
 from ..run.checkpoint import Checkpoint
 from ..run.schedule import iteration_grid, saved_iterations, step_sizes
 from ..run.where import Where, progress_bar
+from . import adaptation
 from .diagnostics import Batches
 from .methods import METHODS, Method
 from .metric import Metric
@@ -45,7 +46,8 @@ def langevin(
     burn_in: int | None = None,
     thin: int | None = None,
     temperature: float | None = None,
-    metric: ArrayLike | None = None,
+    metric: ArrayLike | str | None = None,
+    adapt: bool | float | None = None,
     save_at: str | int | ArrayLike | None = None,
     paths: bool = True,
     moments: int | None = None,
@@ -64,7 +66,7 @@ def langevin(
     progress: bool = False,
     resume: Chains | None = None,
     checkpoint: str | PathLike[str] | None = None,
-    **method_options: float,
+    **method_options: float | None,
 ) -> Chains:
     r"""Sample from a density known up to a constant with many Langevin chains.
 
@@ -97,7 +99,12 @@ def langevin(
         T of the law :math:`p^{1/T}` that is sampled.
     metric : array_like, optional
         Positive definite matrix G, of shape (dim, dim), or its diagonal: steps are preconditioned with G, their noise
-        with a root of it.
+        with a root of it. "hessian", for ``method="preconditioned"`` in up to 8 dimensions, is the inverse of the
+        Hessian of -log p.
+    adapt : bool or float, optional
+        Find the step size during burn-in, for methods that accept or reject: True aims at the method's best acceptance
+        (.574 of MALA), a number at that. ``step_size`` is then where to begin, by default 1 over the target's curvature
+        or .1. The steps that were found are in the result, and decide its bits.
     save_at : {"all", "final"}, int or array_like
         Iterations to save instead of ``thin``: all from ``burn_in`` on, the last, every so many, or given ones.
     paths : bool, default True
@@ -154,7 +161,7 @@ def langevin(
     wanted = _Wanted(
         save_at, thin, checks.flag("paths", paths), options.moments(moments), checks.flag("extremes", extremes),
         checks.flag("covariance", covariance), options.histogram(histogram), _asked_batches(diagnostics),
-        checks.flag("final_states", final_states),
+        checks.flag("final_states", final_states), _asked_acceptance(adapt),
     )  # fmt: skip
     fixed = {
         "n_chains": n_chains, "method": method, "x0": x0, "burn_in": burn_in, "temperature": temperature,
@@ -186,6 +193,23 @@ class _Wanted:
     histogram: Histogram | None
     batches: int | None
     final_states: bool
+    acceptance: bool | float | None
+
+    def check_adapting(self, method: Method, sizes: np.ndarray, burn_in: int) -> None:
+        """Errors where a step size cannot be adapted."""
+        if not self.acceptance:
+            return
+        if not method.accepts:
+            accepting = ", ".join(m.name for m in METHODS.values() if m.accepts)
+            raise ValueError(f"adapt is for methods that accept or reject, {accepting}, not for {method.name!r}")
+        if sizes.shape != (1,):
+            raise ValueError("adapt begins with one step_size, a number")
+        if not burn_in:
+            raise ValueError("adapt finds the step size during burn-in: pass burn_in=")
+
+    def goal(self, method: Method) -> float:
+        """The acceptance to aim at."""
+        return method.best_acceptance if self.acceptance is True else float(self.acceptance or 0)
 
     def saves(self, grid: TimeGrid, burn_in: int) -> np.ndarray:
         """The iterations to save."""
@@ -227,32 +251,43 @@ def _asked_batches(value: Any) -> int | None:
     return number
 
 
+def _asked_acceptance(value: Any) -> bool | float | None:
+    if value is None or isinstance(value, (bool, np.bool_)):
+        return None if value is None else bool(value)
+    rate = checks.real("adapt", value)
+    if not 0 < rate < 1:
+        raise ValueError(f"adapt must be True or an acceptance between 0 and 1, got {rate}")
+    return rate
+
+
 def _fresh(
     target: BaseTarget, step_size: Any, n_steps: int, fixed: dict[str, Any], given: Mapping[str, Any], wanted: _Wanted
 ) -> tuple[Settings, np.ndarray]:
     """Check everything that a new run needs."""
-    if step_size is None or fixed["n_chains"] is None:
+    if (step_size is None and not wanted.acceptance) or fixed["n_chains"] is None:
         raise TypeError("langevin needs step_size and n_chains")
     name = "ula" if fixed["method"] is None else checks.choice("method", fixed["method"], METHODS)
     method, n, dim = METHODS[name], options.many("n_chains", fixed["n_chains"]), target.dim
     _check_needs(method, target)
     chosen = _method_options(method, given)
+    if step_size is None:
+        step_size = 0.1 if target.curvature is None else 1 / target.curvature
     sizes = _sizes(step_size, n_steps, n)
     burn_in = 0 if fixed["burn_in"] is None else checks.count("burn_in", fixed["burn_in"], least=0, most=n_steps - 1)
     dtype, noise_dtype = checks.types(fixed["dtype"], fixed["noise_dtype"])
     temperature = (
         1.0 if fixed["temperature"] is None else checks.real("temperature", fixed["temperature"], positive=True)
     )
-    if fixed["metric"] is not None and not method.takes_metric:
-        with_metric = ", ".join(m.name for m in METHODS.values() if m.takes_metric)
-        raise ValueError(f"metric is for {with_metric}, not for {name!r}")
+    metric = _metric(fixed["metric"], method, target)
     seed, first = options.seed(fixed["seed"]), options.first_chain(fixed["first_chain"])
     x0 = _start(target, fixed["x0"], n, seed, first)
     grid = iteration_grid(n_steps)
+    wanted.check_adapting(method, sizes, burn_in)
     saves, layout = _saves(wanted, grid, burn_in, dim)
     settings = Settings(
-        target=target, method=name, options=chosen, metric=Metric.of(fixed["metric"], dim), temperature=temperature,
+        target=target, method=name, options=chosen, metric=metric, temperature=temperature,
         step_sizes=sizes, burn_in=burn_in, x0=x0[:, 0].copy() if x0.shape[1] == 1 else None,
+        sampled=isinstance(fixed["x0"], str),
         batches=wanted.cut(dim, n_steps - burn_in), center=_center(target, x0), seed=seed, dtype=dtype,
         noise_dtype=noise_dtype, first_chain=first, n_chains=n, grid=grid, saves=saves, layout=layout,
         keeps_states=wanted.paths, histogram=wanted.histogram,
@@ -263,7 +298,7 @@ def _fresh(
         normals = noise.normals(
             seed, method.start_normals * dim, n, first_draw=FIRST_START_DRAW + dim, first_chain=first
         )  # fmt: skip
-    rows = settings.stepping.start_rows(x0, normals, sizes, settings.numbers)
+    rows = settings.stepping.start_rows(settings, x0, normals)
     return settings, rows.astype(dtype)
 
 
@@ -273,7 +308,7 @@ def _continued(
     """Check everything that going on needs: what decides the numbers is the earlier run's."""
     if not isinstance(before, Chains):
         raise TypeError(f"resume must be the result of an earlier langevin, got {before!r}")
-    given = [name for name, value in fixed.items() if value is not None]
+    given = [name for name, value in (fixed | {"adapt": wanted.acceptance}).items() if value is not None]
     if given:
         raise TypeError(f"a resumed run goes on with the earlier run's settings: leave out {', '.join(given)}")
     old = before.settings
@@ -294,15 +329,36 @@ def _continued(
     burn_in = max(old.burn_in, grid.first_step)
     saves, layout = _saves(wanted, grid, burn_in, target.dim)
     settings = replace(
-        old, step_sizes=sizes, x0=None, burn_in=burn_in, batches=wanted.cut(target.dim, grid.last_step - burn_in),
+        old, step_sizes=sizes, x0=None, sampled=False, burn_in=burn_in,
+        batches=wanted.cut(target.dim, grid.last_step - burn_in),
         grid=grid, saves=saves, layout=layout, keeps_states=wanted.paths, histogram=wanted.histogram,
     )  # fmt: skip
     rows = np.zeros((settings.stepping.n_rows, old.n_chains), old.dtype)
     n = settings.stepping.counted
     rows[:n] = final[:n]
     if sizes.ndim > 1:
-        rows[-1] = sizes[0]
+        rows[settings.stepping.sized :] = settings.stepping.sizes(settings)
     return settings, rows
+
+
+#: A Hessian's inverse, its root and its divergence are written out in so many dimensions at most.
+_MOST_HESSIAN = 8
+
+
+def _metric(value: Any, method: Method, target: BaseTarget) -> Metric:
+    """The metric, if the method takes it."""
+    if value is not None and not method.takes_metric:
+        with_metric = ", ".join(m.name for m in METHODS.values() if m.takes_metric)
+        raise ValueError(f"metric is for {with_metric}, not for {method.name!r}")
+    metric = Metric.of(value, target.dim)
+    if metric.is_hessian and (method.name != "preconditioned" or target.dim > _MOST_HESSIAN):
+        raise ValueError(
+            f"metric='hessian' is for method='preconditioned' in up to {_MOST_HESSIAN} dimensions, not for "
+            f"{method.name!r} in {target.dim}"
+        )
+    if value is None and method.name == "preconditioned":
+        raise TypeError("method 'preconditioned' needs metric=, a positive definite matrix or 'hessian'")
+    return metric
 
 
 def _check_needs(method: Method, target: BaseTarget) -> None:
@@ -323,6 +379,8 @@ def _method_options(method: Method, given: Mapping[str, Any]) -> dict[str, float
     chosen = {}
     for name, default in method.options.items():
         value = given.get(name, default)
+        if value is None:
+            raise TypeError(f"method {method.name!r} needs {name}=")
         positive = name not in method.structural
         chosen[name] = checks.real(name, value, positive=True) if positive else checks.count(name, value)
     return chosen
@@ -381,11 +439,15 @@ def _warn_of_step(s: Settings) -> None:
 
 def _run(s: Settings, start: np.ndarray, wanted: _Wanted, where: Where, progress: bool, keeping: Checkpoint) -> Chains:
     _refuse_too_large(s, wanted)
-    keeping.belongs_to(s, n_chains=s.n_chains, final_states=wanted.final_states)
+    keeping.belongs_to(s, n_chains=s.n_chains, final_states=wanted.final_states, adapt=wanted.acceptance)
     started = time.perf_counter()
-    whole = s.tile(start, device=where.gpu, keep_final=wanted.final_states)
     with progress_bar(progress, s.method, s.n_chains * s.n_steps, "chain-step") as bar:
-        outcome = where.run(whole, None if bar is None else bar.update, keeping.part("run"))
+        told, own = None if bar is None else bar.update, s
+        if wanted.acceptance:
+            s, start = adaptation.adapt(s, start, wanted.goal(s.how), where, told)
+            own = adaptation.section(s, s.burn_in, s.n_steps - s.burn_in, s.step_sizes[-1:])
+        whole = own.tile(start, device=where.gpu, keep_final=wanted.final_states)
+        outcome = where.run(whole, told, keeping.part("run"))
     keeping.finish()
     chains = Chains(s, where.cost(started, keeping.found), outcome.states, outcome.nodes, outcome.counts, outcome.final)
     gone = int(chains.n_nonfinite[-1])

@@ -51,7 +51,8 @@ def _linear(
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Derivatives by rows and by normals, and the value at zero, of outputs that are linear in both."""
     values: dict[Expr, Any] = {symbol(name): value for name, value in s.stepping.values(s.numbers).items()}
-    values |= {symbol("step_size"): step_size}
+    constants = s.how.constants(np.array([step_size]), s.options, s.temperature)
+    values |= {symbol("step_size"): step_size, **{symbol(f"k{i}"): float(c[0]) for i, c in enumerate(constants)}}
     free = set(rows) | set(normals) | {symbol(f"u{i}") for i in range(s.stepping.step.n_uniforms)}
     known: dict[Expr, Any] = {}
 
@@ -71,14 +72,14 @@ def _linear(
     return a, b, constant
 
 
-def moments(s: Settings, start_covariance: np.ndarray | None = None) -> Moments:
-    """Exact moments of the positions at the saved iterations, from ``s.x0`` or a law about it of that covariance.
+def moments(s: Settings) -> Moments:
+    """Exact moments of the positions at the saved iterations, from a common start or from the target's law.
 
     Velocities start from their law. ValueError where steps are not linear or the start is not known.
     """
-    if s.x0 is None or s.step_sizes.ndim > 1:
-        raise ValueError("the law is that of chains with a common start and common step sizes")
-    mean, covariance = _start(s, np.zeros((s.layout.dim,) * 2) if start_covariance is None else start_covariance)
+    if (s.x0 is None and not s.sampled) or s.step_sizes.ndim > 1:
+        raise ValueError("the law is that of chains with a common start, or sampled ones, and common step sizes")
+    mean, covariance = _start(s)
     known: dict[float, LinearStep] = {}
     found, dim, sizes = [], s.layout.dim, np.broadcast_to(s.step_sizes, (s.n_steps,))
     at = 0
@@ -92,11 +93,14 @@ def moments(s: Settings, start_covariance: np.ndarray | None = None) -> Moments:
     return Moments(*(np.stack(part) for part in zip(*found, strict=True)))
 
 
-def _start(s: Settings, spread: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _start(s: Settings) -> tuple[np.ndarray, np.ndarray]:
     """Mean and covariance of the rows at the start."""
+    x0, spread = s.x0, np.zeros((s.layout.dim,) * 2)
+    if s.sampled:
+        x0, spread = s.target.mean, s.target.covariance  # type: ignore[assignment]
     chain, x = s.stepping, state_symbols(s.layout.dim)
     point = chain.point(x, ())
     normals = list(point.z)[: s.how.start_normals * chain.dim]
     outputs = (*x, *s.how.start_rows(point))
     a, b, constant = _linear(outputs, list(x), normals, s, float(s.step_sizes[0]))
-    return a @ s.x0 + constant, a @ spread @ a.T + b @ b.T
+    return a @ np.asarray(x0) + constant, a @ spread @ a.T + b @ b.T

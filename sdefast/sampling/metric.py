@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from .. import checks
 from ..run.records import Recorded
 from ..trace import Expr
 from ..trace.vectors import entries, times
@@ -17,13 +18,17 @@ from .targets.base import positive_definite
 
 @dataclass(frozen=True, eq=False)
 class Metric(Recorded):
-    """G of a dimension; None is the identity, which takes no operations."""
+    """G; without a matrix the identity, which takes no operations, or the inverse Hessian, which methods know."""
 
     matrix: np.ndarray | None = None
+    is_hessian: bool = False
 
     @classmethod
     def of(cls, value: Any, dim: int) -> Metric:
-        """What ``metric=`` asks for: None, a number, a diagonal, or a matrix."""
+        """What ``metric=`` asks for: None, a number, a diagonal, a matrix, or "hessian"."""
+        if isinstance(value, str):
+            checks.choice("metric", value, ("hessian",))
+            return cls(is_hessian=True)
         return cls() if value is None else cls(positive_definite("metric", value, dim))
 
     @cached_property
@@ -47,10 +52,12 @@ class Metric(Recorded):
 
     def largest(self, curvature: float) -> float:
         """A bound of the curvature that a step sees."""
+        if self.is_hessian:
+            return 1.0
         return curvature if self.matrix is None else curvature * float(np.linalg.eigvalsh(self.matrix)[-1])
 
     def _key(self) -> Any:
-        return None if self.matrix is None else (self.matrix.shape, self.matrix.tobytes())
+        return self.is_hessian, None if self.matrix is None else (self.matrix.shape, self.matrix.tobytes())
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Metric) and self._key() == other._key()
@@ -59,7 +66,7 @@ class Metric(Recorded):
         return hash(self._key())
 
     def __getstate__(self) -> dict[str, Any]:
-        return {"matrix": self.matrix}
+        return {"matrix": self.matrix, "is_hessian": self.is_hessian}
 
 
 IDENTITY = Metric()

@@ -25,8 +25,8 @@ class Settings(step.Settings):
     """Everything that decides a sampling run's numbers.
 
     ``step_sizes`` are of shape (1,), (n_steps,) or, where chains have their own, (1, n_chains). ``x0`` is the common
-    start, of shape (dim,), or None where chains have their own; ``center`` is near the mean, for sums that do not
-    cancel. ``batches`` say how draws are cut for diagnostics, if there are any.
+    start, of shape (dim,), or None where chains have their own: ``sampled`` ones if they are exact. ``center`` is near
+    the mean, for sums that do not cancel. ``batches`` say how draws are cut for diagnostics, if there are any.
     """
 
     target: BaseTarget
@@ -39,6 +39,7 @@ class Settings(step.Settings):
     x0: np.ndarray | None
     batches: Batches | None
     center: np.ndarray
+    sampled: bool = False
 
     @property
     def how(self) -> Method:
@@ -84,7 +85,7 @@ class Settings(step.Settings):
         start = None if self.x0 is None else self.x0.tobytes()
         sizes = None if self.step_sizes.ndim > 1 else self.step_sizes.tobytes()
         own = (self.target, self.method, self.options, self.metric, self.temperature, sizes, self.burn_in, start)
-        return (*super().identity(), *own, self.batches, self.center.tobytes())
+        return (*super().identity(), *own, self.batches, self.center.tobytes(), self.sampled)
 
     def merged(self, shards: Sequence[Any]) -> Settings:
         """Those of shards put together."""

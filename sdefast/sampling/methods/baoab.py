@@ -12,20 +12,23 @@ one gradient a step. A step of h moves as far as an overdamped one of h^2/2.
 
 import math
 from collections.abc import Mapping
+from typing import Any
 
-from ...trace import as_expr, make
-from ..targets.density import Vector
+import numpy as np
+
+from ...trace import as_expr
 from .base import Method, Move, Point, exact_variance
+from .underdamped import begin
 
 
-def begin(at: Point) -> Vector:
-    return (*(as_expr(make("sqrt", at.temperature) * z) for z in at.z), *at.density.score(at.x))
+def constants(h: np.ndarray, options: Mapping[str, float], temperature: float) -> list[Any]:
+    a = options["friction"] * h
+    return [np.exp(-a), np.sqrt(-temperature * np.expm1(-2 * a))]
 
 
 def step(at: Point) -> Move:
     v, score = at.carried[: at.dim], at.carried[at.dim :]
-    half, decay = 0.5 * at.h, make("exp", as_expr(-at.options["friction"] * at.h))
-    noise = make("sqrt", as_expr(at.temperature * (1 - decay * decay)))
+    half, (decay, noise) = 0.5 * at.h, at.constants
     v = tuple(vi + half * s for vi, s in zip(v, score, strict=True))
     x = tuple(xi + half * vi for xi, vi in zip(at.x, v, strict=True))
     v = tuple(decay * vi + noise * z for vi, z in zip(v, at.z, strict=True))
@@ -48,6 +51,7 @@ BAOAB = Method(
     start_normals=1,
     has_velocity=True,
     options={"friction": 1.0},
+    constants=constants,
     stable_step=stable_step,
     gaussian_variance=exact_variance,
     reference="Leimkuhler and Matthews, Applied Mathematics Research Express 2013",

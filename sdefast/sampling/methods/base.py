@@ -20,7 +20,8 @@ class Point:
 
     ``x`` is the position and ``carried`` the method's other rows; ``z`` are independent standard normals, ``u``
     uniforms on (0, 1); ``h`` is the step size, ``temperature`` that of the target p^(1/T); ``options`` are the method's
-    own numbers by name; ``metric`` is what preconditions the step.
+    own numbers by name; ``metric`` is what preconditions the step; ``constants`` are what the method makes of step
+    size, options and temperature alone.
     """
 
     density: Density
@@ -32,6 +33,7 @@ class Point:
     temperature: Expr
     options: Mapping[str, Any]
     metric: Metric
+    constants: Vector = ()
 
     @property
     def dim(self) -> int:
@@ -91,7 +93,10 @@ class Method:
     accepts : bool
         Whether it accepts or rejects; ``best_acceptance`` is then the rate that adaptation aims at.
     options : mapping of str to float
-        Numbers of its own, with their defaults; ``structural`` names those that shape the step, integers.
+        Numbers of its own, with their defaults, None where they must be given; ``structural`` names those that shape
+        the step, integers.
+    constants : callable
+        ``constants(h, options, temperature)``: numbers for every step size, which are computed once in float64.
     stable_step : callable or None
         ``stable_step(curvature, options)``: the largest step that is stable on a Gaussian with that largest eigenvalue
         of the precision.
@@ -112,8 +117,9 @@ class Method:
     has_velocity: bool = False
     accepts: bool = False
     best_acceptance: float = 0.574
-    options: Mapping[str, float] = field(default_factory=dict)
+    options: Mapping[str, float | None] = field(default_factory=dict)
     structural: tuple[str, ...] = ()
+    constants: Callable[[np.ndarray, Mapping[str, float], float], list[Any]] = lambda h, options, temperature: []
     stable_step: Callable[[float, Mapping[str, float]], float] | None = None
     gaussian_variance: Callable[[Any, Any, Mapping[str, float]], Any] | None = None
 

@@ -23,8 +23,8 @@ FIRST_START_DRAW = 2**39
 class BaseTarget(Recorded, ABC):
     """Base class of targets, frozen data classes whose fields are the parameters, checked in ``__post_init__``.
 
-    A target gives ``dim``, `parameters` and `log_density_of`, or its own `density`, and what it knows of mean,
-    covariance and `sample`.
+    They are made with ``eq=False, repr=False``. A target gives ``dim``, `parameters` and `log_density_of`, or its own
+    `density`, and what it knows of mean, covariance and `sample`.
     """
 
     @property
@@ -118,10 +118,22 @@ class BaseTarget(Recorded, ABC):
     def __hash__(self) -> int:
         return hash((type(self), self._key()))
 
+    def __repr__(self) -> str:
+        assert is_dataclass(self)
+        values = ", ".join(f"{field.name}={_shown(getattr(self, field.name))}" for field in fields(self))
+        return f"{type(self).__name__}({values})"
+
     def __getstate__(self) -> dict[str, Any]:
         """What was given, without the expressions, which are made again."""
         assert is_dataclass(self)
         return {field.name: getattr(self, field.name) for field in fields(self)}
+
+
+def _shown(value: Any) -> str:
+    """A value in a line: of an array its numbers if they are few, else its shape."""
+    if not isinstance(value, np.ndarray):
+        return repr(value)
+    return str(value.tolist()) if value.size <= 4 else f"<of shape {value.shape}>"
 
 
 def comparable(value: Any) -> Any:

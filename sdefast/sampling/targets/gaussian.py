@@ -18,7 +18,7 @@ from .density import Vector
 MOST_WRITTEN = 128
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Gaussian(BaseTarget):
     r"""The normal law :math:`N(m, C)`, with score :math:`-C^{-1}(x - m)`.
 

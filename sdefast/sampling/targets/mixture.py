@@ -16,7 +16,7 @@ from .base import FIRST_START_DRAW, BaseTarget, positive_definite, put
 from .density import Vector
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class GaussianMixture(BaseTarget):
     r"""A mixture :math:`\sum_k w_k N(m_k, C_k)`, whose score is the mean of its components' under their weights at x.
 
