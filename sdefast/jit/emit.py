@@ -22,6 +22,7 @@ CLOCK = ("base", "per_index", "h", "root", "start")
 
 #: The first lines of kernels.
 STEPPER = "def kernel(c, stride, first_step, n_steps, dim, noise_dim, lanes, x, z, u, path, table):"
+DATA_STEPPER = STEPPER.replace("table):", "table, picks, n_picks, rows, width):")
 OBSERVER = "def kernel(p, time, lanes, x, out, table):"
 
 
@@ -32,7 +33,8 @@ class Step:
     ``outputs`` are the new rows of the state, in symbols ``x0``, ``x1``, ... for the old ones, ``z0``, ... for the
     normals (or signs), ``u0``, ... for the uniforms, ``t``, ``elapsed``, ``h``, ``root`` for the clock, ``step`` for
     the number of the step. The clock is followed in a row of coefficients by the values of the symbols ``parameters``,
-    which are equal in all rows, and of ``constants``, which depend on the step size.
+    which are equal in all rows, and of ``constants``, which depend on the step size. Of the rows of data that it picks,
+    ``d0_0``, ``d0_1``, ... are the first ``columns`` numbers of the first.
     """
 
     outputs: tuple[Expr, ...]
@@ -41,12 +43,14 @@ class Step:
     n_draws: int
     n_uniforms: int = 0
     signs: bool = False
+    picks: int = 0
+    columns: int = 0
 
     @property
     def layout(self) -> str:
         """How chains lie: short steps are fastest in wide rows, narrow ones keep many rows in the first-level cache."""
         few_rows = len(self.outputs) <= _core.largest_wide_dim
-        few_draws = max(self.n_draws, self.n_uniforms) <= _core.most_wide_draws
+        few_draws = max(self.n_draws, self.n_uniforms, self.picks) <= _core.most_wide_draws
         return "wide" if few_rows and few_draws else "narrow"
 
     @property
@@ -58,7 +62,13 @@ class Step:
     def lane_inputs(self) -> list[str]:
         """Symbols that differ between lanes."""
         kinds = (("x", len(self.outputs)), ("z", self.n_draws), ("u", self.n_uniforms))
-        return [f"{kind}{i}" for kind, n in kinds for i in range(n)]
+        picked = [f"d{b}_{j}" for b in range(self.picks) for j in range(self.columns)]
+        return [f"{kind}{i}" for kind, n in kinds for i in range(n)] + picked
+
+    @property
+    def head(self) -> str:
+        """The first line of its kernel."""
+        return DATA_STEPPER if self.picks else STEPPER
 
 
 # Kernels -------------------------------------------------------------------------------------------------------------
@@ -83,7 +93,7 @@ def stepper_source(step: Step, at_once: int = 1) -> str:
             "s = 0", *ahead, "while s < n_steps:", f"    if {fits}:", *indent(several, 2), f"        s += {at_once}",
             "    else:", *indent(fixed + single, 2), "        s += 1",
         ]  # fmt: skip
-    return "\n".join([*constant_lines(constants), STEPPER, *indent(parameters + body), ""])
+    return "\n".join([*constant_lines(constants), step.head, *indent(parameters + body), ""])
 
 
 @lru_cache(maxsize=256)
@@ -155,6 +165,7 @@ def _clock(step: Step, names: dict[str, str], used: frozenset[str], doubles: fro
 def _draw_setup(step: Step, count: int) -> tuple[list[str], list[str]]:
     row = step.lanes
     before = [f"us = s * {step.n_uniforms * row}"] if step.n_uniforms else []
+    before += [f"ps = s * {step.picks * row}"] if step.picks else []
     if not step.signs:
         return [f"zs = s * {step.n_draws * row}", *before], []
     first = f"bit = (first_step + s) * {step.n_draws} - first_step * {step.n_draws} // 32 * 32"
@@ -167,6 +178,9 @@ def _draws(step: Step, i: int, count: int) -> list[str]:
     """The draws of step s + i."""
     m, k, row = step.n_draws, step.n_uniforms, step.lanes
     lines = [f"u{j} = u[us + {(i * k + j) * row} + l]" for j in range(k)]
+    for b in range(step.picks):
+        place = f"picks[ps + {(i * step.picks + b) * row} + l] * width"
+        lines += [f"d{b}_{j} = T(rows[{place} + {j}])" for j in range(step.columns)]
     if not step.signs:
         return lines + [f"z{j} = T(z[zs + {(i * m + j) * row} + l])" for j in range(m)]
     if count > 1:
@@ -188,7 +202,7 @@ def _summing_stepper(step: Step) -> str:
     times = [f"{n}_0 = " + TIMES[n].format(k="(first_step + s)") for n in TIMES if n in turns.doubles]
     body = [*_clock(step, names, turns.used, turns.doubles), *turns.fixed, *before, *times, *turns.once, *lines]
     parameters = _parameter_lines(step.parameters, turns.doubles, "c", len(CLOCK))
-    return turns.source(STEPPER, [*parameters, "for s in range(n_steps):", *indent(body)])
+    return turns.source(step.head, [*parameters, "for s in range(n_steps):", *indent(body)])
 
 
 def _summing_observer(outputs: tuple[Expr, ...], names: tuple[str, ...], dim: int, layout: str, first: int) -> str:

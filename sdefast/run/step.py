@@ -124,7 +124,8 @@ class TracedStepping(Stepping):
 
     def draws(self, noise_dtype: np.dtype) -> Draws:
         """What a step draws."""
-        return Draws(self.step.n_draws, self.step.n_uniforms, self.step.signs, noise_dtype.itemsize == 4)
+        step = self.step
+        return Draws(step.n_draws, step.n_uniforms, step.signs, noise_dtype.itemsize == 4, step.picks)
 
     @cached_property
     def n_operations(self) -> int:
@@ -151,7 +152,8 @@ class TracedStepping(Stepping):
 
     def program(self, dtype: str, noise_dtype: str) -> Program:
         """The CPU's kernel, to be compiled where it is needed."""
-        return Program("stepper", self.source, dtype, "uint32" if self.step.signs else noise_dtype, self.step.layout)
+        kind = "data stepper" if self.step.picks else "stepper"
+        return Program(kind, self.source, dtype, "uint32" if self.step.signs else noise_dtype, self.step.layout)
 
     def kernel(self, run: Settings, device: Any) -> Kernel:
         """The kernel of the run's steps."""
@@ -159,6 +161,8 @@ class TracedStepping(Stepping):
         coefficients = self.coefficients(run)
         if device is None:
             return Kernel(self.program(run.dtype.name, run.noise_dtype.name), coefficients, self.cost)
+        if self.step.picks:
+            raise ValueError("steps that draw rows of data run on the CPU: leave out device=")
         from ..cuda import kernels
 
         program = kernels.paths(

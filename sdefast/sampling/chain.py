@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from ..engine.tiles import Data
 from ..jit.emit import Step
 from ..run.step import TracedStepping, short_steps_at_once
 from ..trace import Expr, as_expr, evaluate, select, symbol
@@ -86,6 +87,26 @@ class Chain(TracedStepping):
         options = dict.fromkeys(self.method.options, 1.0) | dict(self.structure)
         return len(self.method.constants(np.ones(1), options, 1.0))
 
+    # Rows of data ---------------------------------------------------------------------------------------------------
+
+    @property
+    def n_picks(self) -> int:
+        """Rows of data that a step draws."""
+        return dict(self.structure)["batch_size"] if self.method.draws_rows else 0
+
+    @property
+    def n_columns(self) -> int:
+        """Numbers of a row of data."""
+        rows = self.target.density.rows
+        return 0 if rows is None or not self.method.draws_rows else int(rows.values.shape[1])
+
+    def data(self, dtype: np.dtype, noise_dtype: np.dtype) -> Data | None:
+        """The rows that steps draw from."""
+        rows = self.target.density.rows
+        if rows is None or not self.method.draws_rows:
+            return None
+        return Data(np.ascontiguousarray(rows.values, noise_dtype), self.n_columns, False)
+
     # The step -----------------------------------------------------------------------------------------------------
 
     def point(self, x: Vector, carried: Vector) -> Point:
@@ -96,6 +117,7 @@ class Chain(TracedStepping):
             self.target.density, x, carried, tuple(symbols("z", method.normals(self.dim))),
             tuple(symbols("u", method.uniforms(self.dim))), symbol("step_size"), symbol("temperature"),
             options | dict(self.structure), self.metric, tuple(symbols("k", self.n_constants)),
+            tuple(tuple(symbols(f"d{b}_", self.n_columns)) for b in range(self.n_picks)),
         )  # fmt: skip
 
     @cached_property
@@ -117,13 +139,20 @@ class Chain(TracedStepping):
             outputs += diagnostics.follow(rows[self.diagnosed : self.sized], move.position, draw)
         outputs += rows[self.sized :]
         constants = () if self.own_step_size else ("step_size", *(f"k{i}" for i in range(self.n_constants)))
-        return Step(tuple(map(as_expr, outputs)), tuple(self.parameters), constants, len(point.z), len(point.u))
+        return Step(
+            tuple(map(as_expr, outputs)), self.parameters, constants, len(point.z), len(point.u), picks=self.n_picks,
+            columns=self.n_columns,
+        )  # fmt: skip
 
     @cached_property
     def parameters(self) -> tuple[str, ...]:
         """Symbols of the step that are numbers of the run, in their order."""
         names = [*self.target.parameters, *self.metric.parameters, "temperature", "burn_in"]
         names += [f"option_{name}" for name in self.method.options]
+        if self.method.draws_rows:
+            names.append("n_data")
+        if self.method.uses_mode:
+            names += [f"{what}{i}" for what in ("mode", "mode_score") for i in range(self.dim)]
         if self.diagnoses:
             names += ["batch_length", "counted", *(f"center{i}" for i in range(self.dim))]
         return tuple(names)

@@ -13,6 +13,7 @@ from ..engine.gathering import ONE, Gathering
 from ..engine.statistics import Layout
 from ..engine.tiles import Gathered
 from ..run import step
+from ..trace.vectors import numbered
 from .chain import Chain
 from .diagnostics import Batches
 from .methods import METHODS, Method
@@ -58,6 +59,12 @@ class Settings(step.Settings):
         """Numbers of the run by the names of their symbols in the step."""
         found = {"temperature": self.temperature, "burn_in": float(self.burn_in)}
         found |= {f"option_{name}": value for name, value in self.options.items()}
+        if self.how.draws_rows:
+            rows = self.target.density.rows
+            assert rows is not None
+            found["n_data"] = float(len(rows.values))
+        if self.how.uses_mode:
+            found |= numbered("mode", self.target.mode) | numbered("mode_score", self.target.score(self.target.mode))
         if self.batches is not None:
             found |= self.batches.parameters | {f"center{i}": float(c) for i, c in enumerate(self.center)}
         return found

@@ -20,13 +20,14 @@ from .expression import (
     symbol,
 )
 from .records import Names, Replayed
-from .sums import sum_over, work
+from .sums import Rows, rows_in, sum_over, work
 from .tracing import TraceError, captured, trace
 
 __all__ = [
     "Expr",
     "Names",
     "Replayed",
+    "Rows",
     "TraceError",
     "all_parts",
     "as_expr",
@@ -44,6 +45,7 @@ __all__ = [
     "minimum",
     "plain",
     "raised",
+    "rows_in",
     "select",
     "substitute",
     "sum_over",

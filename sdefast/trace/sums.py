@@ -312,6 +312,64 @@ def halves(dot: Expr) -> tuple[tuple[Expr, ...], tuple[Expr, ...]]:
     return dot.args[:n], dot.args[n:]
 
 
+# One row at a time ---------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, eq=False)
+class Rows:
+    """A sum over rows taken apart: ``rest`` and, of a row with the numbers ``d0``, ``d1``, ..., ``term``."""
+
+    values: np.ndarray
+    rest: Expr
+    term: Expr
+
+
+def rows_in(e: Expr) -> Rows | None:
+    """An expression as a sum over the rows of a table and a rest; None if it has none, or is no such sum."""
+    rest, sums = constant(0), list[tuple[float, Expr]]()
+    todo = [(1.0, e)]
+    while todo:
+        factor, part = todo.pop()
+        if part.op in ("add", "sub"):
+            todo += [(-factor if part.op == "sub" else factor, part.args[1]), (factor, part.args[0])]
+        elif part.op == "neg":
+            todo.append((-factor, part.args[0]))
+        elif part.op == "mul" and any(a.op == "constant" for a in part.args):
+            number, other = part.args if part.args[0].op == "constant" else part.args[::-1]
+            todo.append((factor * number.value, other))
+        elif part.op == "sum":
+            sums.append((factor, part))
+        else:
+            rest = make("add", rest, make("mul", constant(factor), part))
+    if not sums or any(part.op == "sum" for part in all_parts([rest])):
+        return None
+    if len({part.value.table.n_rows for _, part in sums}) > 1:
+        return None
+    term, first, values = constant(0), 0, []
+    for factor, part in sums:
+        table = part.value.table
+        columns = [symbol(f"d{first + j}") for j in range(table.n_columns)]
+        term = make("add", term, make("mul", constant(factor), _written(part.value.body, columns, part.args)))
+        values.append(table.values)
+        first += table.n_columns
+    return Rows(np.hstack(values), rest, term)
+
+
+def _written(body: Expr, columns: Sequence[Expr], parts: Sequence[Expr]) -> Expr:
+    """The term of a row with these numbers, inner products written out."""
+    known = {symbol(f"#{j}"): column for j, column in enumerate(columns)}
+    known |= {symbol(f"@{i}"): part for i, part in enumerate(parts)}
+    for e in all_parts([body]):
+        if e.op == "dot":
+            total = constant(0)
+            for a, b in zip(*halves(e), strict=True):
+                total = make("add", total, make("mul", known[a], known[b]))
+            known[e] = total
+        elif e not in known:
+            known[e] = remake(e, [known[a] for a in e.args]) if e.args else e
+    return known[body]
+
+
 # Derivatives ---------------------------------------------------------------------------------------------------------
 
 

@@ -9,6 +9,7 @@ from .myula import MYULA
 from .preconditioned import PRECONDITIONED
 from .proximal import PROXIMAL
 from .proximal_outside import PROXIMAL_OUTSIDE
+from .sgld import SGLD, SGLD_CV
 from .skrock import SK_ROCK
 from .sort import SORT
 from .tamed import TAMED
@@ -32,6 +33,8 @@ METHODS = {
         PROXIMAL_OUTSIDE,
         MIRROR,
         MIRROR_SIMPLEX,
+        SGLD,
+        SGLD_CV,
     )
 }
 

@@ -21,7 +21,7 @@ class Point:
     ``x`` is the position and ``carried`` the method's other rows; ``z`` are independent standard normals, ``u``
     uniforms on (0, 1); ``h`` is the step size, ``temperature`` that of the target p^(1/T); ``options`` are the method's
     own numbers by name; ``metric`` is what preconditions the step; ``constants`` are what the method makes of step
-    size, options and temperature alone.
+    size, options and temperature alone; ``rows`` are those of data that a step drew.
     """
 
     density: Density
@@ -34,6 +34,7 @@ class Point:
     options: Mapping[str, Any]
     metric: Metric
     constants: Vector = ()
+    rows: tuple[Vector, ...] = ()
 
     @property
     def dim(self) -> int:
@@ -75,7 +76,7 @@ class Method:
     step : callable
         ``step(point)``: the `Move` from a `Point`.
     needs : tuple of str
-        What a target must have: "log_density", "score", "hessian", "smooth_score", "prox".
+        What a target must have: "log_density", "score", "hessian", "smooth_score", "prox", "data".
     bias_order : float
         Power of the step size with which the stationary law approaches the target; ``inf`` where it is the target.
     reference : str
@@ -90,6 +91,8 @@ class Method:
         Whether it can be preconditioned by ``metric=``.
     has_velocity : bool
         Whether the first ``dim`` carried rows are velocities.
+    draws_rows : bool
+        Whether a step draws ``batch_size`` rows of data; ``uses_mode``: whether it has to know the target's mode.
     accepts : bool
         Whether it accepts or rejects; ``best_acceptance`` is then the rate that adaptation aims at.
     options : mapping of str to float
@@ -115,6 +118,8 @@ class Method:
     start_normals: int = 0
     takes_metric: bool = False
     has_velocity: bool = False
+    draws_rows: bool = False
+    uses_mode: bool = False
     accepts: bool = False
     best_acceptance: float = 0.574
     options: Mapping[str, float | None] = field(default_factory=dict)

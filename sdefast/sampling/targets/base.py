@@ -65,6 +65,20 @@ class BaseTarget(Recorded, ABC):
         """A bound of the second derivatives of -log p in any direction, by which steps are unstable, if it is known."""
         return None
 
+    @cached_property
+    def mode(self) -> np.ndarray:
+        """A maximum of the density, of shape (dim,), found from the mean or 0."""
+        try:
+            from scipy.optimize import minimize
+        except ImportError:
+            raise ImportError("the mode is found by scipy: pip install 'sdefast[stats]'") from None
+        start = np.zeros(self.dim) if self.mean is None else self.mean
+        found = minimize(
+            lambda x: -float(self.log_density(x)), start, jac=lambda x: -self.score(x), method="BFGS",
+            options={"gtol": 1e-9},
+        )  # fmt: skip
+        return np.asarray(found.x)
+
     def sample(self, n: int, *, seed: int, first_chain: int = 0) -> np.ndarray:
         """Exact draws, of shape (n, dim), where there is a way: draw i depends on ``seed`` and ``first_chain + i``."""
         raise ValueError(f"{type(self).__name__} cannot be sampled exactly: give x0= as a point, or one a chain")

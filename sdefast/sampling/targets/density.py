@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from functools import cached_property
 
-from ...trace import Expr, derivative, substitute, symbol
+from ...trace import Expr, Rows, derivative, rows_in, substitute, symbol
 
 Vector = tuple[Expr, ...]
 
@@ -33,13 +33,13 @@ class Density:
         return state_symbols(self.dim)
 
     def has(self, what: str) -> bool:
-        """Whether there is a "log_density", "score", "hessian", "smooth_score" or "prox"."""
+        """Whether there is a "log_density", "score", "hessian", "smooth_score", "prox", or "data" in rows."""
         smooth, whole = self._smooth is not None, self._log_density is not None
         known = {
             "log_density": whole, "score": whole or self._given_score is not None,
             "hessian": whole or self._given_score is not None, "smooth_score": smooth, "prox": self._prox is not None,
         }  # fmt: skip
-        return known[what]
+        return self.rows is not None if what == "data" else known[what]
 
     def log_density(self, x: Vector) -> Expr:
         """log p(x) up to a constant."""
@@ -62,6 +62,33 @@ class Density:
         """The proximal map of the other part."""
         assert self._prox is not None
         return tuple(self._prox(v, scale))
+
+    # Densities that are sums over rows of data --------------------------------------------------------------------
+
+    @cached_property
+    def rows(self) -> Rows | None:
+        """The log density as a sum over rows of data and a rest, where it is one."""
+        return None if self._log_density is None else rows_in(self._log_density)
+
+    @cached_property
+    def _rest_score(self) -> Vector:
+        assert self.rows is not None
+        return tuple(derivative(self.rows.rest, x) for x in self._x)
+
+    @cached_property
+    def _term_score(self) -> Vector:
+        assert self.rows is not None
+        return tuple(derivative(self.rows.term, x) for x in self._x)
+
+    def rest_score(self, x: Vector) -> Vector:
+        """The gradient of what depends on no row."""
+        return self._at(self._rest_score, x)
+
+    def term_score(self, x: Vector, row: Sequence[Expr]) -> Vector:
+        """The gradient of a row's term."""
+        point = dict(zip(self._x, x, strict=True)) | {symbol(f"d{j}"): e for j, e in enumerate(row)}
+        known: dict[Expr, Expr] = {}
+        return tuple(substitute(value, point, known) for value in self._term_score)
 
     @cached_property
     def _score(self) -> Vector:
