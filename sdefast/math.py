@@ -538,7 +538,8 @@ def sum(function: Callable[..., Any], *tables: Any) -> Any:
     too: all sums over a table that a step needs are computed in one. Inner products of a row and the state,
     `dot`, may be as long as some hundred numbers. The numbers of tables reach a kernel in the type of the state; what
     is computed from a row alone is so in float64 before. Terms are added up four at a time, in an order that depends on
-    nothing but their number; sums of many thousand terms are for float64. GPUs do not compute them yet.
+    nothing but their number; sums of many thousand terms are for float64. On a GPU
+    they have the same bits.
 
     Parameters
     ----------

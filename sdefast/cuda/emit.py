@@ -11,8 +11,10 @@ from functools import lru_cache
 from typing import Protocol
 
 from ..jit.emit import CLOCK, SIGNS, Code, Step, indent
-from ..trace import Expr, all_parts
+from ..jit.sums import sums_in
+from ..trace import Expr
 from .draws import Draws, Given, NormalsInArray, Others, Signs, Uniforms, drawn_normals
+from .sums import SummingCode
 
 #: Operations that may be written with signs: arithmetic may not, a compiler would contract it.
 _WRITTEN = {name: sign for name, sign in SIGNS.items() if name not in ("add", "sub", "mul", "div", "neg")}
@@ -40,18 +42,12 @@ def paths_source(step: Step, dtype: str, noise_dtype: str, *, uniform_grid: bool
     float64; ``saves`` the steps after which to save, the first of which may be the start, and at the end a number that
     no step has. ``given`` normals (draws, n) take the generator's place. ``table`` has the run's constants.
     """
-    _refuse_sums(step.outputs)
     uniforms = Uniforms(step.n_uniforms, 1 if dtype == "float32" else 2)
     return Paths(_Steps(step, uniform_grid), _draws(step, noise_dtype, given), uniforms).source(*AROUND)
 
 
 #: What the kernel of `paths_source` is given before and after what the kernel of every chain is.
 AROUND = ("clock",), ("given", "table")
-
-
-def _refuse_sums(outputs: Sequence[Expr]) -> None:
-    if any(e.op == "sum" for e in all_parts(outputs)):
-        raise ValueError("sums over the rows of a table, sdefast.math.sum, need device='cpu'")
 
 
 def _draws(step: Step, noise_dtype: str, given: bool) -> Draws:
@@ -114,7 +110,9 @@ class _Steps:
         self.step, self.uniform_grid = step, uniform_grid
         self.rows = [f"x{i}" for i in range(len(step.outputs))]
         self.constants: dict[str, str] = {}
-        self._first, self._results = self._code(0)
+        self._sums = sums_in(step.outputs)
+        self._first: Code | SummingCode
+        self._first, self._results = self._summing() if self._sums.turns else self._code(0)
         first = len(CLOCK) + len(step.parameters)
         where = {name: at for at, name in enumerate(CLOCK)}
         where |= {name: first + j for j, name in enumerate(step.constants)}
@@ -125,7 +123,7 @@ class _Steps:
 
     @property
     def is_short(self) -> bool:
-        return len(self._first.per_lane) <= SHORT
+        return not self._sums.turns and len(self._first.per_lane) <= SHORT
 
     @property
     def needs_k(self) -> bool:
@@ -143,7 +141,8 @@ class _Steps:
     def setup(self) -> list[str]:
         """Before the first step."""
         numbered = list(enumerate(self.step.parameters, start=len(CLOCK)))
-        lines = [f"{name} = c[0, {j}]" for j, name in numbered]
+        lines = self._first.begin if isinstance(self._first, SummingCode) else []
+        lines = [*lines, *(f"{name} = c[0, {j}]" for j, name in numbered)]
         lines += [f"{name}_d = clock[0, {j}]" for j, name in numbered if name in self._first.doubles]
         return [*lines, "r = 0", *self.fixed] if self.uniform_grid else lines
 
@@ -162,13 +161,24 @@ class _Steps:
 
     def _code(self, index: int) -> tuple[Code, list[str]]:
         step = self.step
-        names = {name: f"{name}_{index}" for name in _TIMES}
-        names |= {name: f"{name}_v" for name in (*CLOCK, *step.constants)}
-        signs = frozenset(f"z{j}" for j in range(step.n_draws)) if step.signs else frozenset()
-        code = Code(step.lane_inputs, signs, f"v{index}_", names, self.constants, _WRITTEN)
+        code = Code(step.lane_inputs, self._signs, f"v{index}_", self._names(index), self.constants, _WRITTEN)
         if index:
+            assert isinstance(self._first, Code)
             code.follow(self._first)
         return code, code.add(step.outputs)
+
+    def _summing(self) -> tuple[SummingCode, list[str]]:
+        step, letters = self.step, "xu" if self.step.signs else "xuz"
+        code = SummingCode(self._sums, step.lane_inputs, letters, self.constants, _WRITTEN, self._signs, self._names(0))
+        return code, code.results()
+
+    def _names(self, index: int) -> dict[str, str]:
+        names = {name: f"{name}_{index}" for name in _TIMES}
+        return names | {name: f"{name}_v" for name in (*CLOCK, *self.step.constants)}
+
+    @property
+    def _signs(self) -> frozenset[str]:
+        return frozenset(f"z{j}" for j in range(self.step.n_draws)) if self.step.signs else frozenset()
 
 
 class Paths:
@@ -215,16 +225,22 @@ OBSERVER = "def kernel(p, times, n, x, out, table):"
 
 
 @lru_cache(maxsize=256)
-def observer_source(outputs: tuple[Expr, ...], names: tuple[str, ...], dim: int) -> str:
+def observer_source(outputs: tuple[Expr, ...], names: tuple[str, ...], dim: int, first: int = 0) -> str:
     """The source of the kernel that evaluates functions at saved times.
 
     ``outputs`` are expressions of ``t``, ``x0``, ... and of the parameters ``names``, in the order of ``p``; ``x`` is
-    (n_times, rows, n), ``out`` (n_times, outputs, n), ``table`` the run's constants; the grid is (chains, times).
+    (n_times, rows, n), ``out`` (n_times, outputs, n), ``table`` the run's constants, of which what sums over rows read
+    begins at ``first``; the grid is (chains, times).
     """
-    _refuse_sums(outputs)
-    code = Code((f"x{i}" for i in range(dim)), written=_WRITTEN)
-    results = code.add(outputs)
-    lines = [f"{name} = T(p[{i}])" for i, name in enumerate(names)]
+    inputs, sums = [f"x{i}" for i in range(dim)], sums_in(outputs, first)
+    code: Code | SummingCode
+    if sums.turns:
+        code = SummingCode(sums, inputs, ("x", "out"), {}, _WRITTEN)
+        begin, results = code.begin, code.results(in_place=False)
+    else:
+        code = Code(inputs, written=_WRITTEN)
+        begin, results = [], code.add(outputs)
+    lines = [*begin, *(f"{name} = T(p[{i}])" for i, name in enumerate(names))]
     lines += [f"{name}_d = p[{i}]" for i, name in enumerate(names) if name in code.doubles]
     lines += ["time = cuda.blockIdx.y", "t = times[time]", *(f"x{i} = x[time, {i}, i]" for i in range(dim))]
     lines += [*code.fixed, *code.once, *code.per_lane]

@@ -60,6 +60,8 @@ def paths(step: Step, dtype: str, noise_dtype: str, uniform_grid: bool, given: b
     return PathsProgram(emit.paths_source(step, dtype, noise, uniform_grid=uniform_grid, given=given), dtype, noise)
 
 
-def observer(outputs: tuple[Expr, ...], names: tuple[str, ...], n_rows: int, dtype: str) -> ObserverProgram:
-    """The kernel that evaluates functions of saved states."""
-    return ObserverProgram(emit.observer_source(outputs, names, n_rows), dtype, dtype)
+def observer(
+    outputs: tuple[Expr, ...], names: tuple[str, ...], n_rows: int, dtype: str, first: int = 0
+) -> ObserverProgram:
+    """The kernel that evaluates functions of saved states; what sums read begins at ``first`` in the run's table."""
+    return ObserverProgram(emit.observer_source(outputs, names, n_rows, first), dtype, dtype)

@@ -35,13 +35,13 @@ class _Run(NamedTuple):
 class Turns:
     """The statements that compute expressions with sums, a few lanes at a time.
 
-    ``loads`` is what lane ``l`` has by the names of the inputs, ``rows`` the same for row ``{}`` of a letter; other
-    options are those of `Code`.
+    ``loads`` is what lane ``l`` has by the names of the inputs, ``rows`` the same for row ``{}`` of a letter, of which
+    ``q`` are those that sums need; other options are those of `Code`.
     """
 
     def __init__(self, sums: Sums, loads: Mapping[str, str], rows: Mapping[str, str], **options: Any) -> None:
         self.sums, self.options = sums, options
-        self.rows = {**rows, "q": f"q[({{}}) * {LANES} + l - b]"}
+        self.rows = {"q": f"q[({{}}) * {LANES} + l - b]", **rows}
         self.loads = {**loads, **{f"q{row}": self._row("q", row) for row in range(sums.n_rows)}}
         self.constants: dict[str, str] = {}
         self.codes: list[Code] = []
@@ -63,15 +63,14 @@ class Turns:
 
     def _over_lanes(self, outputs: Sequence[Expr], into: str, where: Sequence[int], in_place: bool) -> list[str]:
         """What stores outputs in rows: loops over rows where these are alike, after all others."""
-        runs = list(self._runs(outputs, where, in_place))
-        alone = [i for i in range(len(outputs)) if not any(run.begin <= i < run.end for run in runs)]
+        alone, runs = self._alone_and_runs(outputs, where, in_place)
         lines = []
         if alone:
             code, results = self._code([outputs[i] for i in alone], self.loads)
             stores = [f"{self._row(into, where[i])} = T({name})" for i, name in zip(alone, results, strict=True)]
             lines += ["for l in range(b, b + m):", *indent([*self._loaded(code, self.loads), *code.per_lane, *stores])]
         for run in runs:
-            near = {name: self._row(letter, f"i + {offset}") for name, letter, offset in _near(run.pattern)}
+            near = {name: self._row(letter, f"i + {offset}") for name, letter, offset in near_rows(run.pattern)}
             code, (result,) = self._code([run.pattern], near)
             lane = [*self._loaded(code, near), *code.per_lane, f"{self._row(into, f'i + {run.shift}')} = T({result})"]
             lines += [f"for i in range({run.begin}, {run.end}):", "    for l in range(b, b + m):", *indent(lane, 2)]
@@ -85,6 +84,13 @@ class Turns:
     def _loaded(self, code: Code, loads: Mapping[str, str]) -> list[str]:
         return [f"{name} = {value}" for name, value in loads.items() if name in code.used]
 
+    def _alone_and_runs(
+        self, outputs: Sequence[Expr], where: Sequence[int], in_place: bool
+    ) -> tuple[list[int], list[_Run]]:
+        """The outputs that are computed together, by their numbers, and those that are alike."""
+        runs = list(self._runs(outputs, where, in_place))
+        return [i for i in range(len(outputs)) if not any(run.begin <= i < run.end for run in runs)], runs
+
     def _runs(self, outputs: Sequence[Expr], where: Sequence[int], in_place: bool) -> Iterator[_Run]:
         """Outputs that follow on one another and are alike; in place they must read no row but their own."""
         patterns = [self._pattern(e, i) for i, e in enumerate(outputs)]
@@ -93,7 +99,7 @@ class Turns:
             pattern = patterns[members[0]]
             if pattern is None or len(members) < _MANY:
                 continue
-            if not in_place or all(letter != "x" or offset == 0 for _, letter, offset in _near(pattern)):
+            if not in_place or all(letter != "x" or offset == 0 for _, letter, offset in near_rows(pattern)):
                 yield _Run(pattern, members[0], members[-1] + 1, shift)
 
     def _pattern(self, e: Expr, i: int) -> Expr | None:
@@ -132,7 +138,7 @@ class Turns:
         return "\n".join(lines)
 
 
-def _near(pattern: Expr) -> Iterator[tuple[str, str, int]]:
+def near_rows(pattern: Expr) -> Iterator[tuple[str, str, int]]:
     """The symbols for rows near an output: their names, letters and how far from it they are."""
     for e in all_parts([pattern]):
         match = re.fullmatch(r"([a-z])_(m?\d+)", e.value) if e.op == "symbol" else None
@@ -140,15 +146,21 @@ def _near(pattern: Expr) -> Iterator[tuple[str, str, int]]:
             yield e.value, match[1], int(match[2].replace("m", "-"))
 
 
+def terms_of(loop: RowLoop) -> tuple[list[Expr], list[str]]:
+    """The terms of sums and the slopes of families, and the names of the symbols in them."""
+    terms = [e for e, _ in loop.sums] + [e for e, *_ in loop.families]
+    return terms, sorted({e.value for e in all_parts(terms) if e.op == "symbol"})
+
+
 def _row_loop(name: str, loop: RowLoop) -> str:
     """The statement that makes a loop over rows from the source of its terms, see rows.py."""
-    terms, slopes = [e for e, _ in loop.sums], [e for e, *_ in loop.families]
-    code = Code((e.value for e in all_parts(terms + slopes) if e.op == "symbol"), written=_ON_VECTORS)
-    results = code.add(terms + slopes)
+    terms, names = terms_of(loop)
+    code, n = Code(names, written=_ON_VECTORS), len(loop.sums)
+    results = code.add(terms)
     kinds = {"r": "column", "a": "part", "d": "product"}
-    lines = [f"{symbol} = {kinds[symbol[0]]}({symbol[1:]})" for symbol in sorted(code.used)]
+    lines = [f"{symbol} = {kinds[symbol[0]]}({symbol[1:]})" for symbol in names if symbol in code.used]
     lines += [*code.fixed, *code.per_lane]
-    lines.append(f"return [{', '.join(results[: len(terms)])}], [{', '.join(results[len(terms) :])}]")
+    lines.append(f"return [{', '.join(results[:n])}], [{', '.join(results[n:])}]")
     text = "\n".join([*constant_lines(code.constants), "def terms(column, part, product):", *indent(lines), ""])
     where = [row for _, row in loop.sums], [tuple(place) for _, *place in loop.families]
     shape = f"{loop.first}, {loop.table.n_rows}, {loop.n_columns}, {loop.products}"

@@ -216,13 +216,14 @@ class TracedStepping(Stepping):
         pairs = zip(self.step.parameters, self.parameter_values if values is None else values, strict=True)
         chosen = [(name, value) for name, value in pairs if name in used]
         names, taken = tuple(name for name, _ in chosen), np.array([value for _, value in chosen] or [0.0])
+        first = sums_in(self.step.outputs).end
         if device is None:
-            source = observer_source(outputs, names, self.n_rows, layout, sums_in(self.step.outputs).end)
+            source = observer_source(outputs, names, self.n_rows, layout, first)
             program: Any = Program("observer", source, dtype, dtype, layout)
         else:
             from ..cuda import kernels
 
-            program = kernels.observer(outputs, names, self.n_rows, dtype)
+            program = kernels.observer(outputs, names, self.n_rows, dtype, first)
         return Observing(program, len(outputs), taken)
 
 

@@ -320,12 +320,3 @@ def test_results_can_be_plotted_labelled_and_sent():
 def test_progress(capsys):
     sf.simulate(sf.CIR(), x0=1.0, t1=1.0, n_steps=4, n_paths=6, seed=1, device="cuda", progress=True)
     assert "24/24" in capsys.readouterr().err.replace(".0", "")
-
-
-def test_sums_over_rows_are_for_the_cpu():
-    data = [1.0, 2.0]
-    sde = sf.SDE(lambda t, x, p: sf.math.sum(lambda r: r * x[0], data), lambda t, x, p: 0.1)
-    expectations = {"f": lambda t, x: sf.math.sum(lambda r: r * x[0], data)}
-    for model, options in ((sde, {}), (sf.BrownianMotion(), {"expectations": expectations})):
-        with pytest.raises(ValueError, match=r"sums over the rows of a table, sdefast.math.sum, need device='cpu'"):
-            sf.simulate(model, x0=0.0, t1=1.0, n_steps=1, n_paths=1, device="cuda", **options)

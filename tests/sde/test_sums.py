@@ -4,6 +4,7 @@ from concurrent.futures import ProcessPoolExecutor
 
 import numpy as np
 import pytest
+from sde.summing import RANDOM, everything, many_components, regression
 
 import sdefast as sf
 from sdefast.jit import rows
@@ -12,32 +13,13 @@ from sdefast.jit.emit import observer_source, stepper_source
 from sdefast.jit.sums import sums_in
 from sdefast.sde import settings as sde_settings
 from sdefast.sde.extras import Extras
-from sdefast.trace import as_expr, derivative, substitute, symbol, trace
+from sdefast.trace import symbol, trace
 
 # Python 3.12 and later warn of every fork of a process with threads.
 pytestmark = pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
 
 m = sf.math
 EPS = {"float32": 2.0**-23, "float64": 2.0**-52}
-RANDOM = np.random.default_rng(2)
-
-
-def regression(n, d):
-    """Data, and the Langevin equation of their logistic regression with a normal prior."""
-    X, y = RANDOM.normal(size=(n, d)), np.sign(RANDOM.normal(size=n))
-    names = [symbol(f"x{i}") for i in range(d)]
-
-    def log_density(x):
-        return -0.5 * m.dot(x, x) - m.sum(lambda row, s: m.logsumexp((0.0, -s * m.dot(row, x))), X, y)
-
-    density = trace(log_density, tuple(names))
-    slopes = [derivative(density, by) for by in names]
-
-    def drift(t, x, p):
-        at = dict(zip(names, map(as_expr, x), strict=True))
-        return tuple(substitute(slope, at) for slope in slopes)
-
-    return X, y, log_density, sf.SDE(drift, lambda t, x, p: (2**0.5,) * d, dim=d)
 
 
 def gradient(X, y, x):
@@ -88,26 +70,6 @@ def test_the_order_of_a_sum(n, dtype):
         total = total + t
     assert total.dtype == dtype
     assert run.expectations["f"].value[-1] == float(total)
-
-
-def everything():
-    """Sums of many kinds over two tables, in a drift with parameters and time, a condition, functionals."""
-    X, y = RANDOM.normal(size=(11, 4)), RANDOM.normal(size=6)
-
-    def drift(t, x, p):
-        first, second = m.sum(lambda r: (m.tanh(m.dot(r, (*x, *x))), r[0] * m.exp(-(r[1] ** 2)) * x[1]), X)
-        inner = m.sum(lambda s: m.sin(s * first * p.a + t), y)
-        return -x[0] + 0.1 * inner, -x[1] + 0.1 * second + 0.01 * m.sum(lambda r: (r[2] - x[0]) ** 2 * p.a, X)
-
-    def in_numpy(t, x, a):
-        first = np.tanh(X[:, :2] @ x + X[:, 2:] @ x).sum(0)
-        second = (X[:, 0] * np.exp(-(X[:, 1] ** 2))).sum() * x[1]
-        inner = np.sin(y[:, None] * first * a + t).sum(0)
-        last = ((X[:, 2, None] - x[0]) ** 2 * a).sum(0)
-        return np.array([-x[0] + 0.1 * inner, -x[1] + 0.1 * second + 0.01 * last])
-
-    sde = sf.SDE(drift, lambda t, x, p: (0.3, 0.2), dim=2, params={"a": 0.7})
-    return X, y, sde, in_numpy
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
@@ -185,16 +147,8 @@ def test_data_of_one_shape_share_a_kernel():
 
 def test_many_components():
     """Rows that are alike are loops in the source; those that read their neighbours are not."""
-    X, d = RANDOM.normal(size=(13, 12)), 12
-
-    def drift(t, x, p):
-        f = m.sum(lambda r: m.tanh(m.dot(r[2:], x[2:])) * m.dot(r[:10], x[:10]), X)
-        return tuple(
-            (-p.k * x[i] + 0.1 * f) if i < 9 else x[i - 1] - x[i] + m.sum(lambda r, i=i: m.sin(r[i] * x[0]), X)
-            for i in range(d)
-        )
-
-    sde = sf.SDE(drift, lambda t, x, p: tuple(0.1 * (1 + c * c) for c in x), dim=d, params={"k": 0.3})
+    X, sde = many_components()
+    d = 12
     x = RANDOM.normal(size=d)
     run = sf.simulate(sde, x0=x, t1=0.2, n_steps=2, n_paths=80, seed=6)
     z = sf.noise.normals(6, 2 * d, 80).reshape(2, d, 80)
