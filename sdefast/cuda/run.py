@@ -9,18 +9,20 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Callable, Generator, Iterator
-from typing import Any, NamedTuple, cast
+from collections.abc import Callable, Generator, Iterable, Iterator
+from typing import Any, NamedTuple, Protocol, cast
 
 import numpy as np
 from numba import cuda
 
 from .. import resources
+from ..engine import tiles
 from ..engine.statistics import Nodes
-from ..engine.tiles import BLOCK, Gathered, Tile, TileResult
-from . import statistics, target
+from ..engine.tiles import BLOCK, Begun, Gathered, Tile, TileResult
+from . import statistics
 from .array import DeviceArray
 from .chains import Card, ChainKernel, Launch
+from .passing import Passing
 from .target import SIMULATED, Device
 
 #: Threads that merge the statistics of a time.
@@ -44,6 +46,22 @@ _SEGMENT = 1024
 _LAUNCHES_AHEAD = 2
 
 
+class Keeper(Protocol):
+    """Who keeps what of a run is done, and knows what of it was done before; see `sdefast.engine.executors.Keeper`."""
+
+    def left(self) -> Iterable[tuple[int, int, Begun | None]]:
+        """Ranges of chains that are to be run, and what of them is done."""
+        ...
+
+    def reached(self, tile: Tile, begun: Begun) -> None:
+        """A range is at the end of a launch."""
+        ...
+
+    def is_due(self) -> bool:
+        """Whether it wants to know where a range is."""
+        ...
+
+
 class Memory(NamedTuple):
     """Where the states of a run go: an array on a card, or one of the host; neither if they are not kept."""
 
@@ -61,8 +79,11 @@ class Memory(NamedTuple):
         return states if self.n_kept is None else states[:, : self.n_kept]
 
 
-def allocate(whole: Tile, device: Device) -> Memory:
-    """Memory for the saved states (n_saves, rows, n_chains) of a run that keeps them: the card's if they fit there."""
+def allocate(whole: Tile, device: Device, on_host: bool = False) -> Memory:
+    """Memory for the saved states (n_saves, rows, n_chains) of a run that keeps them: the card's if they fit there.
+
+    ``on_host``: the host's in any case.
+    """
     table = whole.table
     if table is not None and not (table.ndim == 1 and table.dtype == whole.start.dtype and table.flags.c_contiguous):
         raise ValueError("a table must be a contiguous one-dimensional array of the state's type")
@@ -72,11 +93,20 @@ def allocate(whole: Tile, device: Device) -> Memory:
     needed = math.prod(shape) * whole.start.dtype.itemsize
     with device.current():
         free = _room(whole, device)
-        if needed + min(4 * _BUFFER, free // 4) <= _USABLE * free:
+        if not on_host and needed + min(4 * _BUFFER, free // 4) <= _USABLE * free:
             # (bound to no stream: whoever takes the states finds them complete)
             return Memory(cuda.device_array(shape, whole.start.dtype), None, device.number, whole.kept_rows)
-    resources.refuse_too_large(needed, "the saved states, which do not fit on the card,", ["paths=False keeps none"])
+    what = "the saved states" if on_host else "the saved states, which do not fit on the card,"
+    resources.refuse_too_large(needed, what, ["paths=False keeps none"])
     return Memory(None, np.empty((shape[0], whole.n_kept, shape[2]), whole.start.dtype), device.number)
+
+
+def onto_card(states: np.ndarray, device: Device) -> Any:
+    """States of the host on the card if they fit there."""
+    with device.current():
+        if states.nbytes > _USABLE * device.free_memory():
+            return states
+        return DeviceArray.of(cuda.to_device(states), device.number)
 
 
 def _room(whole: Tile, device: Device) -> int:
@@ -93,55 +123,80 @@ def _kernel(whole: Tile) -> ChainKernel:
     return cast(ChainKernel, whole.kernel)
 
 
-def run(whole: Tile, memory: Memory, device: Device, progress: Callable[[int], object] | None) -> Generator[TileResult]:
-    """Run a tile and yield its results range by range; states go to ``memory``."""
+def run(
+    whole: Tile, memory: Memory, device: Device, progress: Callable[[int], object] | None, keeper: Keeper | None = None
+) -> Generator[TileResult | None]:
+    """Run a tile, or what a ``keeper`` says is left of it, and yield its results range by range.
+
+    States go to ``memory``, with a keeper the host's. None comes besides, for it to do its work.
+    """
     with device.current():
-        yield from _Run(whole, memory, device, progress).results()
+        yield from _Run(whole, memory, device, progress, keeper).results()
 
 
 class _Run:
     """A tile, its kernels and what they share on the card."""
 
-    def __init__(self, whole: Tile, memory: Memory, device: Device, progress: Callable[[int], object] | None) -> None:
-        self.tile, self.memory, self.card = whole, memory, Card(whole, device)
+    def __init__(
+        self, whole: Tile, memory: Memory, device: Device, progress: Callable[[int], object] | None,
+        keeper: Keeper | None,
+    ) -> None:  # fmt: skip
+        self.tile, self.memory, self.card, self.keeper = whole, memory, Card(whole, device), keeper
         self.progress = progress or (lambda done: None)
         self.limits = _Limits.of(whole, int(_USABLE * _room(whole, device) / 4), scratch=memory.device is None)
         self.paths, self.chains = _kernel(whole).kernel(), _kernel(whole).chains(whole, self.card)
         self.observer = whole.observer and whole.observer.kernel.kernel()  # type: ignore[union-attr]
-        self.passing = _Passing(memory.host, whole.dim) if memory.host is not None else None
+        self.passing = Passing(memory.host, whole.dim) if memory.host is not None else None
         self.ahead: deque[tuple[Any, int]] = deque()
 
-    def results(self) -> Iterator[TileResult]:
-        n = self.limits.n_chains
-        for first in range(0, self.tile.n_chains, n):
-            yield self._range(first, min(n, self.tile.n_chains - first))
+    def results(self) -> Iterator[TileResult | None]:
+        for first, n, begun in self._ranges():
+            yield from self._range(first, n, begun)
         if self.passing is not None:
             self.passing.finish()
 
-    def _range(self, first: int, n: int) -> TileResult:
-        """All steps of ``n`` chains."""
-        tile = self.tile
-        first_block = (tile.first_chain + first) // BLOCK
-        places = node_places(-(-n // BLOCK), first_block)
-        nodes: tuple[Nodes, ...] = tuple(
-            {key: np.empty((len(tile.saves), g.layout.size)) for key, _ in places} for g in tile.gathered
-        )
-        counts = None if tile.histogram is None else tile.histogram.empty(len(tile.saves), tile.n_kept)
-        state, final = self.chains.start(first, n), None
-        for part in _launches(tile, first, n, self.limits):
+    def _ranges(self) -> Iterator[tuple[int, int, Begun | None]]:
+        """Chains that are run at a time, and what of them is done."""
+        whole: list[tuple[int, int, Begun | None]] = [(0, self.tile.n_chains, None)]
+        for first, n, begun in whole if self.keeper is None else self.keeper.left():
+            if begun is not None and n <= self.limits.n_chains:
+                yield first, n, begun
+                continue
+            for at in range(first, first + n, self.limits.n_chains):
+                yield at, min(self.limits.n_chains, first + n - at), None
+
+    def _range(self, first: int, n: int, begun: Begun | None) -> Iterator[TileResult | None]:
+        """All steps of ``n`` chains, or those that are left."""
+        tile, made = self.tile, _Made.of(self.tile, first, n, begun)
+        state, final = self.chains.start(first, n) if begun is None else self.card.send(begun.state), None
+        for part in _launches(tile, first, n, self.limits, None if begun is None else begun.step):
             saved = self._saved(part)
             self._advance(part, state, saved)
             if self.passing is not None:
                 self.passing.receive()  # while the card is at work
             if part.n_saves:
-                self._gather(part, saved, first_block, places, nodes, counts)
+                self._gather(part, saved, made)
                 if self.passing is not None:
                     self.passing.pass_on(saved, part, self.card.stream)
             if tile.keep_final and part.end == tile.saves[-1]:
                 final = self.card.receive(saved[part.n_saves - 1])
             self._pace(part)
+            if self.keeper is not None and part.end < tile.first_step + tile.n_steps and self.keeper.is_due():
+                self._tell(self.keeper, part, state, made)
+                yield None
         self._pace(None)
-        return TileResult(tile.first_chain + first, n, None, nodes, counts, final)
+        if self.passing is not None and self.keeper is not None:
+            self.passing.finish()
+        yield TileResult(tile.first_chain + first, n, None, made.nodes, made.counts, final)
+
+    def _tell(self, keeper: Keeper, part: Launch, state: Any, made: _Made) -> None:
+        """Tell where chains are after a launch."""
+        if self.passing is not None:
+            self.passing.finish()
+        upto = part.saves.stop
+        statistics = [np.array([own[:upto] for own in found.values()]) for found in made.nodes]
+        begun = Begun(part.end, upto, self.card.receive(state), statistics, made.counts)
+        keeper.reached(tiles.part(self.tile, part.first, part.n), begun)
 
     # On the card -------------------------------------------------------------------------------------------------
 
@@ -156,18 +211,15 @@ class _Run:
     def _advance(self, part: Launch, state: Any, saved: Any) -> None:
         self.card.launch_chains(self.paths, part.n, (), *self.chains.arguments(part, state, saved))
 
-    def _gather(
-        self, part: Launch, saved: Any, first_block: int, places: list[tuple[tuple[int, int], int]],
-        nodes: tuple[Nodes, ...], counts: np.ndarray | None,
-    ) -> None:  # fmt: skip
+    def _gather(self, part: Launch, saved: Any, made: _Made) -> None:
         """Statistics and counts of what a launch has stored."""
         observed = self._observe(part, saved) if self.observer else None
-        for gathered, into in zip(self.tile.gathered, nodes, strict=True):
-            merged = self._statistics(part, observed if gathered.observed else saved, gathered, first_block)
-            for key, place in places:
+        for gathered, into in zip(self.tile.gathered, made.nodes, strict=True):
+            merged = self._statistics(part, observed if gathered.observed else saved, gathered, made.first_block)
+            for key, place in made.places:
                 into[key][part.saves] = self.card.receive(merged[place])
-        if self.tile.histogram is not None and counts is not None:
-            counts[part.saves] += self._count(part, saved)
+        if self.tile.histogram is not None and made.counts is not None:
+            made.counts[part.saves] += self._count(part, saved)
 
     def _observe(self, part: Launch, saved: Any) -> Any:
         observer = self.tile.observer
@@ -220,54 +272,30 @@ class _Run:
             self.progress(done)
 
 
-class _Passing:
-    """Takes states to the host: one buffer is copied while the other is filled."""
+class _Made(NamedTuple):
+    """What is gathered of a range of chains: the tree's largest nodes, and counts of a histogram."""
 
-    def __init__(self, host: np.ndarray, n_rows: int) -> None:
-        self.host, self.n_rows, self.stream = host, n_rows, target.independent_stream()
-        self.turn = 0
-        self.flat: list[Any] = [None, None]
-        self.pinned: list[Any] = [None, None]
-        self.pending: list[tuple[Launch, Any] | None] = [None, None]
+    first_block: int
+    places: list[tuple[tuple[int, int], int]]
+    nodes: tuple[Nodes, ...]
+    counts: np.ndarray | None
 
-    def buffer(self, shape: tuple[int, ...], dtype: Any) -> Any:
-        """The next buffer on the card, of that shape, once it has been copied."""
-        turn, size = self.turn, math.prod(shape)
-        if self.flat[turn] is None or self.flat[turn].size < size:
-            self.receive()
-            self.flat[turn], self.pinned[turn] = cuda.device_array(size, dtype), cuda.pinned_array(size, dtype)
-        if self.pending[turn] is not None:
-            self.pending[turn][1].synchronize()  # type: ignore[index]
-        return self.flat[turn][:size].reshape(*shape)
-
-    def pass_on(self, saved: Any, part: Launch, after: Any) -> None:
-        """Begin to copy the buffer's contents once the launch is done."""
-        ready, done = cuda.event(), cuda.event()
-        ready.record(after)
-        ready.wait(self.stream)
-        size = math.prod(saved.shape)
-        self.flat[self.turn][:size].copy_to_host(self.pinned[self.turn][:size], stream=self.stream)
-        done.record(self.stream)
-        self.pending[self.turn] = (part, done)
-        self.turn = 1 - self.turn
-
-    def receive(self) -> None:
-        """Put what the buffer in turn has copied where it belongs."""
-        pending = self.pending[self.turn]
-        if pending is None:
-            return
-        part, done = pending
-        done.synchronize()
-        rows = self.pinned[self.turn][: part.n_saves * self.n_rows * part.n].reshape(part.n_saves, self.n_rows, part.n)
-        into = self.host[part.saves, :, part.first : part.first + part.n]
-        into[...] = rows[:, : into.shape[1]]
-        self.pending[self.turn] = None
-
-    def finish(self) -> None:
-        """Receive what is on its way."""
-        for _ in range(2):
-            self.receive()
-            self.turn = 1 - self.turn
+    @classmethod
+    def of(cls, tile: Tile, first: int, n: int, begun: Begun | None) -> _Made:
+        """With what was gathered before of a range that has begun."""
+        first_block = (tile.first_chain + first) // BLOCK
+        places = node_places(-(-n // BLOCK), first_block)
+        nodes: tuple[Nodes, ...] = tuple(
+            {key: np.empty((len(tile.saves), g.layout.size)) for key, _ in places} for g in tile.gathered
+        )
+        counts = None if tile.histogram is None else tile.histogram.empty(len(tile.saves), tile.n_kept)
+        if begun is not None:
+            for found, before in zip(nodes, begun.statistics, strict=True):
+                for own, known in zip(found.values(), before, strict=True):
+                    own[: begun.n_saves] = known
+            if counts is not None and begun.counts is not None:
+                counts[: begun.n_saves] = begun.counts
+        return cls(first_block, places, nodes, counts)
 
 
 # How a run is cut ----------------------------------------------------------------------------------------------------
@@ -309,9 +337,16 @@ class _Limits(NamedTuple):
         return cls(n, max(saves, 1), max(steps, 1))
 
 
-def _launches(tile: Tile, first: int, n: int, limits: _Limits) -> Iterator[Launch]:
-    """The steps of a range of chains; launches end where noise begins a new segment, if that is not too soon."""
-    start, last, saved = tile.first_step, tile.first_step + tile.n_steps, 0
+def _launches(tile: Tile, first: int, n: int, limits: _Limits, start: int | None = None) -> Iterator[Launch]:
+    """The steps of a range of chains, or those from step ``start`` on.
+
+    Launches end where noise begins a new segment, if that is not too soon.
+    """
+    last, saved = tile.first_step + tile.n_steps, 0
+    if start is None:
+        start = tile.first_step
+    else:
+        saved = int(np.searchsorted(tile.saves, start, side="right"))
     while True:
         end = min(last, start + limits.n_steps)
         upto = int(np.searchsorted(tile.saves, end, side="right"))

@@ -2,8 +2,9 @@
 
 A call runs one or more tiles, its parts, each by `Where.run`. The file has of every part the merged statistics, the
 counts and the ranges of chains that are finished, with their states where these are kept, and of tiles on threads of
-this process that are in the middle what there is at the end of a chunk of steps. How a run is cut into tiles and who
-runs them decides no number, so the call may go on with other threads or another executor.
+this process, or ranges on a GPU, that are in the middle what there is at the end of a chunk of steps. How a run is cut
+into tiles and who runs them decides no number, so the call may go on with other threads or another executor; between
+CPU and GPU the last bits of statistics differ, and those of built-in steps, so that it goes on where it began.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from .compare import differences, flat
 from .partly import Part
 
 #: Version of the files.
-FORMAT = 1
+FORMAT = 2
 
 KIND = "checkpoint"
 
@@ -33,8 +34,8 @@ _log = logging.getLogger("sdefast")
 class Checkpoint:
     """A call's checkpoint; with no path there is none, and nothing is done."""
 
-    def __init__(self, path: str | None, call: str) -> None:
-        self.path, self.call = path, call
+    def __init__(self, path: str | None, call: str, device: str = "cpu") -> None:
+        self.path, self.call, self.device = path, call, device
         self._file: Archive | None = None
         self._header: dict[str, Any] = {}
         self._settings: dict[str, Any] = {}
@@ -51,13 +52,11 @@ class Checkpoint:
             return _NONE
         if not isinstance(path, (str, os.PathLike)) or not os.fspath(path):
             raise TypeError(f"checkpoint must be the path of a file, got {path!r}")
-        if on_gpu:
-            raise ValueError("checkpoint is for device='cpu': on a GPU run shards (first_chain=) and merge them")
         where = os.path.realpath(os.fsdecode(path))
         folder = os.path.dirname(where)
         if os.path.isdir(where) or not os.path.isdir(folder) or not os.access(folder, os.W_OK):
             raise ValueError(f"checkpoint must be a file in a folder that exists and can be written to, got {path!r}")
-        found = cls(where, call)
+        found = cls(where, call, "cuda" if on_gpu else "cpu")
         remove_unfinished(where)
         if os.path.lexists(where):
             found._open()
@@ -94,7 +93,7 @@ class Checkpoint:
         """ValueError if the file is of a call with other settings, or that asked for other things besides."""
         if self.path is None:
             return
-        self._settings = flat(asked) | flat(settings)
+        self._settings = {"device": self.device} | flat(asked) | flat(settings)
         if self._file is None:
             return
         other = differences(self._header["settings"], self._settings)
@@ -138,13 +137,17 @@ class Checkpoint:
         """Seconds until it is to be written."""
         return max(self._due - time.monotonic(), 0.01)
 
+    def is_due(self) -> bool:
+        """Whether it is to be written now."""
+        return time.monotonic() >= self._due
+
     def changed(self) -> None:
         """There is more than was written."""
         self._dirty = True
 
     def write_if_due(self) -> None:
         """Write it if the last time was long enough ago."""
-        if time.monotonic() < self._due:
+        if not self.is_due():
             return
         if self._dirty:
             self._write()

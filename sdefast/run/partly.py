@@ -10,7 +10,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from ..engine.tiles import BLOCK, Begun, Tile, TileResult
+from ..engine.tiles import Begun, Tile, TileResult
 from .archive import Archive
 from .compare import fingerprint
 from .where import Outcome, Progress
@@ -37,6 +37,10 @@ class Book(Protocol):
         """Seconds until it is to be written."""
         ...
 
+    def is_due(self) -> bool:
+        """Whether it is to be written now."""
+        ...
+
     def write_if_due(self) -> None:
         """Write it if the last time was long enough ago."""
         ...
@@ -54,7 +58,7 @@ class Part:
         self.finished: list[tuple[int, int]] = []  # ranges of chains (first, end), in order, that do not touch
         self.begun: dict[tuple[int, int], Begun] = {}
         self.lock = threading.Lock()
-        self.patience = checkpoint.patience
+        self.patience, self.is_due = checkpoint.patience, checkpoint.is_due
 
     @contextmanager
     def following(self, whole: Tile, outcome: Outcome, progress: Progress | None) -> Iterator[None]:
@@ -125,7 +129,7 @@ class Part:
             arrays[f"{self.name}.nodes{i}"] = np.array(list(nodes.values())).reshape(self._nodes_shape(i, len(nodes)))
         arrays |= dict(self._arrays(begun))
         keys = [list(map(list, nodes)) for nodes in self.outcome.nodes]
-        middle = [[*at, b.step, b.n_saves] for at, b in begun.items()]
+        middle = [[*at, b.step, b.n_saves, [len(s) for s in b.statistics], *b.state.shape] for at, b in begun.items()]
         return {"tile": self.identity, "finished": self.finished, "begun": middle, "nodes": keys}
 
     def _arrays(self, begun: dict[tuple[int, int], Begun]) -> Iterator[tuple[str, np.ndarray]]:
@@ -153,7 +157,7 @@ class Part:
     def unpack(self, record: dict[str, Any], file: Archive) -> None:
         """Take all that a file has."""
         self.finished = [(first, end) for first, end in record["finished"]]
-        self.begun = {(first, end): self._empty(end - first, *at) for first, end, *at in record["begun"]}
+        self.begun = {(first, end): self._empty(*at) for first, end, *at in record["begun"]}
         for i, (nodes, keys) in enumerate(zip(self.outcome.nodes, record["nodes"], strict=True)):
             stacked = np.empty(self._nodes_shape(i, len(keys)))
             file.into(f"{self.name}.nodes{i}", stacked)
@@ -161,9 +165,10 @@ class Part:
         for name, array in self._arrays(self.begun):
             file.into(name, array)
 
-    def _empty(self, n_chains: int, step: int, n_saves: int) -> Begun:
-        """A tile in the middle, with memory for what was gathered of it."""
-        tile, n_blocks = self.tile, -(-n_chains // BLOCK)
-        statistics = [np.empty((n_blocks, n_saves, g.layout.size)) for g in tile.gathered]
+    def _empty(self, step: int, n_saves: int, n_parts: list[int], *shape: int) -> Begun:
+        """A tile in the middle, with memory for its state and what was gathered of it, as who runs it has them."""
+        tile = self.tile
+        parts = zip(n_parts, tile.gathered, strict=True)
+        statistics = [np.empty((n, n_saves, g.layout.size)) for n, g in parts]
         counts = None if tile.histogram is None else tile.histogram.empty(n_saves, tile.n_kept)
-        return Begun(step, n_saves, np.empty((tile.dim, n_chains), tile.start.dtype), statistics, counts)
+        return Begun(step, n_saves, np.empty(shape, tile.start.dtype), statistics, counts)

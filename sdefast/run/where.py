@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Generator
 from concurrent.futures import Executor
 from contextlib import AbstractContextManager, closing, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import numpy as np
@@ -66,6 +66,10 @@ class Keeper(executors.Keeper, Protocol):
         """Add a result, if there is one, to the outcome."""
         ...
 
+    def is_due(self) -> bool:
+        """Whether it wants to know where tiles are that are in the middle; asked where it takes time to say so."""
+        ...
+
 
 class Where(NamedTuple):
     """A GPU, or threads or an executor."""
@@ -88,7 +92,7 @@ class Where(NamedTuple):
             with keeper.following(whole, outcome, progress), closing(results):
                 for result in results:
                     keeper.add(result)
-            return outcome
+            return self._as_without_keeper(outcome)
         with closing(results):  # also when Ctrl-C comes while they are merged
             for result in results:
                 if result is not None:
@@ -102,23 +106,30 @@ class Where(NamedTuple):
         if self.gpu is not None:
             from ..cuda import run
 
-            memory = run.allocate(whole, self.gpu)
-            return memory.states, run.run(whole, memory, self.gpu, progress)
+            memory = run.allocate(whole, self.gpu, on_host=keeper is not None)
+            return memory.states, run.run(whole, memory, self.gpu, progress, keeper)
         states = None
         if whole.keep_paths:
             states = empty_states(len(whole.saves), whole.n_kept, whole.n_chains, whole.start.dtype)
         return states, executors.run(whole, states, self.executor, self.threads, progress, keeper)
 
+    def _as_without_keeper(self, outcome: Outcome) -> Outcome:
+        """What was run for a keeper, who has it on the host, with its states where they are without one."""
+        if self.gpu is None or outcome.states is None:
+            return outcome
+        from ..cuda import run
+
+        return replace(outcome, states=run.onto_card(outcome.states, self.gpu))
+
     def cost(self, started: float, found: float = 0.0) -> Cost:
         """What a run took that began at that time of `time.perf_counter`, and of which ``found`` was done before."""
         seconds = time.perf_counter() - started
+        source = f", {100 * found:.3g} % from a checkpoint" if found else ""
         if self.gpu is not None:
-            return Cost(seconds, 1, self.gpu.architecture, self.gpu.name)
+            return Cost(seconds, 1, self.gpu.architecture, self.gpu.name + source, found)
         threads = f"{self.threads} thread{'s' * (self.threads > 1)}"
         name = threads if self.executor is None else type(self.executor).__name__
-        if found:
-            name += f", {100 * found:.3g} % from a checkpoint"
-        return Cost(seconds, self.threads, _core.isa, name, found)
+        return Cost(seconds, self.threads, _core.isa, name + source, found)
 
 
 def _workers(executor: Any, threads: Any) -> int:

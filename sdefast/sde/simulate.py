@@ -158,8 +158,8 @@ def simulate(
         A file in which to keep what is done, from time to time and at the end. Where there is one already the run goes
         on from it, to the same bits, or is there at once if it had come to its end; a line of `logging` on stderr
         (logger "sdefast", level WARNING) says so. It has to be of the same call: ValueError says what differs. A call
-        without a ``seed`` takes the file's. Threads and executor may differ; runs on other executors than threads are
-        kept tile by tile, those on a GPU not at all.
+        without a ``seed`` takes the file's. Threads and executor may differ, CPU and GPU may not; runs on executors
+        other than threads are kept tile by tile.
 
     Returns
     -------
