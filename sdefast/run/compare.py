@@ -27,13 +27,15 @@ def flat(value: Any, name: str = "") -> dict[str, Plain]:
     """
     if isinstance(value, Mapping):
         return _flat_parts(value, name)
+    if callable(value):
+        return {}
     if isinstance(value, np.ndarray) and value.size <= _FEW:
         return {name: value.tolist()}
     parts = _made_of(value)
     if parts is not None:
         kind = {} if isinstance(value, (list, tuple)) else {name or "kind": type(value).__name__}
         return kind | _flat_parts(parts, name)
-    return {} if callable(value) else {name: _plain(value)}
+    return {name: _plain(value)}
 
 
 def _flat_parts(parts: Mapping[str, Any], name: str) -> dict[str, Plain]:

@@ -44,6 +44,11 @@ class Extras(Recorded):
         return captured([self.stop_when, self.expectations, [f for _, f, _ in self.controls], others])
 
     @property
+    def has_functions_in_step(self) -> bool:
+        """Whether functions of the user decide what a step does."""
+        return self.stop_when is not None or any(callable(getattr(f, "of", None)) for _, f in self.functionals)
+
+    @property
     def change_step(self) -> bool:
         """Whether a step is more than the scheme's."""
         return bool(self.boundaries or self.functionals or self.stop_when or self.antithetic)

@@ -1,4 +1,4 @@
-"""Extras whose functions are known by what they compute, as files have them."""
+"""Extras whose functions are known by what they compute: as files have them, and runs those that step their chains."""
 
 from __future__ import annotations
 
@@ -24,13 +24,26 @@ def replayed(extras: Extras, dim: int, parameters: tuple[Any, ...], known: np.nd
     controls = zip(extras.controls, known.T, strict=True)
     return replace(
         extras,
-        functionals=tuple((name, calls.followed(name, functional)) for name, functional in extras.functionals),
+        functionals=tuple((name, calls.followed(f"functionals[{name!r}]", f)) for name, f in extras.functionals),
         stop_when=None if extras.stop_when is None else calls.replay("stop_when", extras.stop_when),
         expectations=tuple((name, calls.replay(f"expectations[{name!r}]", f)) for name, f in extras.expectations),
         controls=tuple(
             (name, calls.replay(f"controls[{name!r}]", f), tuple(values.tolist()) if callable(value) else value)
             for (name, f, value), values in controls
         ),
+    )
+
+
+def as_traced(extras: Extras, dim: int, parameters: tuple[Any, ...]) -> Extras:
+    """The same with functions in the step, of functionals and `stop_when`, that replay what these compute now.
+
+    A run that goes on then goes on with them, whatever has become of the numbers that they read.
+    """
+    calls = _Calls.of(dim, parameters, [name for name, _ in extras.functionals])
+    return replace(
+        extras,
+        functionals=tuple((name, calls.followed("of", functional)) for name, functional in extras.functionals),
+        stop_when=None if extras.stop_when is None else calls.replay("stop_when", extras.stop_when),
     )
 
 
@@ -52,10 +65,10 @@ class _Calls(NamedTuple):
         outputs = call_with(function, what, *self.args[:n_args])
         return Replayed(getattr(function, "__name__", type(function).__name__), self.inputs[:n_args], outputs)
 
-    def followed(self, name: str, functional: Functional) -> Functional:
+    def followed(self, what: str, functional: Functional) -> Functional:
         """A functional, of a component or of a function of (t, x, p)."""
         of = getattr(functional, "of", None)
         if not callable(of):
             return functional
-        changed: Functional = replace(functional, of=self.replay(f"functionals[{name!r}]", of, 3))  # type: ignore[call-arg]
+        changed: Functional = replace(functional, of=self.replay(what, of, 3))  # type: ignore[call-arg]
         return changed

@@ -20,7 +20,7 @@ from .chain import Chain
 from .extras import Extras
 from .models.base import Model
 from .models.linear import LinearSDE
-from .replayed import replayed
+from .replayed import as_traced, replayed
 from .schemes import SCHEMES
 from .schemes.base import Interval
 from .schemes.equation import Equation, Vector
@@ -179,6 +179,16 @@ def warn_of_flaw(chain: Chain, step_size: float, stacklevel: int) -> None:
             RuntimeWarning,
             stacklevel=stacklevel + 1,
         )
+
+
+def kept(model: Model, extras: Extras) -> Extras:
+    """Extras that a run keeps: functions that decide its steps stay what they are when it is made."""
+    return _kept(_sde(model), extras, extras.captured) if extras.has_functions_in_step else extras
+
+
+@lru_cache(maxsize=256)
+def _kept(sde: SDE, extras: Extras, captured: Any) -> Extras:
+    return as_traced(extras, sde.dim, sde.parameter_tuple())
 
 
 def chain_of(s: Settings) -> Chain | None:

@@ -28,7 +28,7 @@ from .models.base import Model
 from .result import Simulation
 from .rounding import warn_of_lost_steps
 from .schemes import SCHEMES
-from .settings import Settings, check_observed, start_rows
+from .settings import Settings, check_observed, kept, start_rows
 
 _FEW_TIMES = 16
 
@@ -153,7 +153,8 @@ def simulate(
     resume : Simulation
         Go on from the end of this run, which kept its final states, for ``n_steps`` more steps (or through more
         ``times``). Model, method, seed, paths, types, functionals, boundaries, ``stop_when`` and ``antithetic`` are the
-        run's; what to save and to gather (``save_at``, ``expectations``, ``histogram``, ...) is said anew.
+        run's, with the numbers that its functions read when it was made; what to save and to gather (``save_at``,
+        ``expectations``, ``histogram``, ...) is said anew.
     checkpoint : path
         A file in which to keep what is done, from time to time and at the end. Where there is one already the run goes
         on from it, to the same bits, or is there at once if it had come to its end; a line of `logging` on stderr
@@ -269,7 +270,7 @@ def _fresh(
         raise ValueError(f"{type(model).__name__} has no method {scheme!r}; it has {', '.join(model.methods)}")
     state_type, noise_type = checks.types(dtype, noise_dtype)
     n = options.many("n_paths", n_paths)
-    extras = checked_extras(model, chain, wanted.expectations, wanted.controls)
+    extras = kept(model, checked_extras(model, chain, wanted.expectations, wanted.controls))
     if extras.antithetic and n % 2:
         raise ValueError(f"n_paths must be even for antithetic pairs, got {n}")
     exact = plan.given_states(x0, model.dim, n)

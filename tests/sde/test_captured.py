@@ -1,10 +1,14 @@
 """Global numbers that a user's functions read: a function is taken as it is at the call, wherever it is given."""
 
+import pickle
+
+import numpy as np
 import pytest
 from sde.common import BM, LINE
 
 import sdefast as sf
 from sdefast.run.where import Where
+from sdefast.sde import settings
 from sdefast.sde.functionals import first_passage, running_max, time_average
 
 level = 0.0
@@ -95,3 +99,49 @@ def test_known_values_of_controls():
     for level in (0.0, 0.25):
         run = sf.simulate(BM, n_paths=100, **asked, **LINE)
         assert run.expectations["f"].value[-1] == pytest.approx(level, abs=1e-12)
+
+
+# Runs that go on ------------------------------------------------------------------------------------------------------
+
+#: the places of functions that decide what a step does
+IN_THE_STEP = ["running_max", "running_max, exact steps", "time_average", "first_passage", "stop_when"]
+
+
+def read_back(run, folder):
+    run.save(folder / "run.npz")
+    return sf.load(folder / "run.npz")
+
+
+#: how a run may come to the call that goes on with it
+WAYS = {
+    "as it is": lambda run, folder: run,
+    "pickled": lambda run, folder: pickle.loads(pickle.dumps(run)),
+    "saved": read_back,
+}
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("asked", [{}, {"expectations": {"f": over}}], ids=["nothing", "expectations"])
+@pytest.mark.parametrize("place", IN_THE_STEP)
+def test_a_run_goes_on_with_what_its_functions_were(place, asked, way, tmp_path):
+    """Whatever has become of the number since; what is asked of it anew is taken as it is then."""
+    global level
+    options = PLACES[place](over, beyond)
+    level = 0.0
+    whole = sf.simulate(BM, n_paths=100, **options, **LINE)
+    first = sf.simulate(BM, n_paths=100, **options, **(LINE | {"t1": 0.5, "n_steps": 10}))
+    level = 0.25
+    settings._chain.cache_clear()
+    settings._exact_chain.cache_clear()
+    rest = sf.simulate(BM, resume=WAYS[way](first, tmp_path), n_steps=10, **asked)
+    assert rest.x.tobytes() == whole.x.tobytes()
+    for name, functional in whole.functionals.items():
+        assert rest.functionals[name].values.tobytes() == functional.values.tobytes()
+    if "stop_when" in options:
+        times = whole.stop_time.values
+        assert rest.stop_time.values.tobytes() == times.tobytes()
+        assert 0 < np.isfinite(times).sum() < 100
+    if asked:
+        assert rest.expectations["f"].value[-1] == pytest.approx(whole.mean[-1, 0] - 0.25, abs=1e-12)
+    anew = sf.simulate(BM, n_paths=100, **options, **LINE)
+    assert anew._states.tobytes() != whole._states.tobytes()  # the number does matter
