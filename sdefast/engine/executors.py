@@ -6,7 +6,8 @@ import os
 import warnings
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
-from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Executor, Future, ThreadPoolExecutor, wait
+from concurrent.futures import BrokenExecutor, Executor, Future, ThreadPoolExecutor, wait
+from queue import Empty, SimpleQueue
 from typing import Any, Protocol
 
 import numpy as np
@@ -129,6 +130,9 @@ class _Workers:
 
     What was with a worker that is lost is run again: on the same executor where it goes on without that worker, on
     threads of this process where it does not. Whatever stops the loop over the results stops the workers too.
+
+    A future says itself that it has ended, since `concurrent.futures.wait` does not see those that are cancelled by an
+    executor's ``shutdown``.
     """
 
     def __init__(
@@ -142,6 +146,7 @@ class _Workers:
         self.pool, self.calls, self.window, self.abort, self.patience = pool, calls, window, abort, patience
         self.own: Executor | None = None  # the pool that took the place of a broken one
         self.pending: dict[Future[TileResult], tuple[int, tuple[Any, ...]]] = {}
+        self.ended: SimpleQueue[Future[TileResult]] = SimpleQueue()
         self.again: deque[tuple[int, tuple[Any, ...]]] = deque()
 
     def results(self) -> Iterator[TileResult | None]:
@@ -149,20 +154,20 @@ class _Workers:
         try:
             self._submit()
             while self.pending:
-                done = wait(self.pending, self.patience(), FIRST_COMPLETED).done
-                if not done:
+                try:
+                    future = self.ended.get(timeout=self.patience())
+                except Empty:
                     yield None
-                for future in done:
-                    result = self._result(future)
-                    if result is not None:
-                        yield result
+                    continue
+                result = self._result(future)
+                if result is not None:
+                    yield result
                 self._submit()
         finally:
             self.abort[0] = 1
-            for future in self.pending:
-                future.cancel()
-            if self.pending:
-                wait(self.pending, timeout=0.5)
+            running = [future for future in self.pending if not future.cancel()]
+            if running:
+                wait(running, timeout=0.5)
 
     def _submit(self) -> None:
         while len(self.pending) < self.window:
@@ -170,11 +175,20 @@ class _Workers:
             if call is None:
                 return
             try:
-                future = self.pool.submit(run_tile, *call)
+                future = self._submitted(call)
             except BrokenExecutor as error:
                 self._replace_pool(error)
-                future = self.pool.submit(run_tile, *call)
+                future = self._submitted(call)
             self.pending[future] = tries, call
+            future.add_done_callback(self.ended.put)
+
+    def _submitted(self, call: tuple[Any, ...]) -> Future[TileResult]:
+        try:
+            return self.pool.submit(run_tile, *call)
+        except BrokenExecutor:
+            raise
+        except RuntimeError as error:  # it was shut down, or there can be no more threads
+            raise RuntimeError(f"{type(self.pool).__name__} takes no more of the run's tiles: {error}") from error
 
     def _result(self, future: Future[TileResult]) -> TileResult | None:
         """The result of a tile; None if it is to be run again."""
