@@ -180,15 +180,15 @@ def sgd(
     if n_steps is None:
         raise TypeError("sgd needs n_steps")
     steps = checks.count("n_steps", n_steps)
-    keeping = Checkpoint.of(checkpoint, "sgd", where.gpu is not None)
-    if seed is None and resume is None:
-        fixed["seed"] = keeping.seed
-    if resume is None:
-        settings, start = _fresh(problem, step_size, steps, fixed, wanted, where.gpu is not None)
-        _warn_of_threshold(settings)
-    else:
-        settings, start = _continued(problem, resume, step_size, steps, fixed, wanted)
-    return run(settings, start, wanted, where, progress, keeping)
+    with Checkpoint.of(checkpoint, "sgd", where.gpu is not None) as keeping:
+        if seed is None and resume is None:
+            fixed["seed"] = keeping.seed
+        if resume is None:
+            settings, start = _fresh(problem, step_size, steps, fixed, wanted, where.gpu is not None)
+            _warn_of_threshold(settings)
+        else:
+            settings, start = _continued(problem, resume, step_size, steps, fixed, wanted)
+        return run(settings, start, wanted, where, progress, keeping)
 
 
 def noisy_gd(problem: LeastSquares, *, noise: str = "gaussian", **how: Any) -> Descent:

@@ -51,10 +51,11 @@ def write(path: str, header: Mapping[str, Any], arrays: Mapping[str, np.ndarray]
 
 def _writer() -> str:
     """This process, in the names of its temporary files."""
-    return f"{_host()}.{os.getpid()}"
+    return f"{host()}.{os.getpid()}"
 
 
-def _host() -> str:
+def host() -> str:
+    """This machine's name."""
     import socket
 
     return socket.gethostname()
@@ -63,7 +64,7 @@ def _host() -> str:
 def remove_unfinished(path: str) -> None:
     """Remove what processes of this machine that are no more have left of writing a file."""
     folder, name = os.path.split(path)
-    begins = f"{name}.{_host()}."
+    begins = f"{name}.{host()}."
     for entry in os.listdir(folder):
         pid, _, rest = entry.removeprefix(begins).partition(".")
         if entry.startswith(begins) and rest.endswith(".tmp") and pid.isdigit() and not _is_alive(int(pid)):

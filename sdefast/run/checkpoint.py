@@ -4,7 +4,8 @@ A call runs one or more tiles, its parts, each by `Where.run`. The file has of e
 counts and the ranges of chains that are finished, with their states where these are kept, and of tiles on threads of
 this process, or ranges on a GPU, that are in the middle what there is at the end of a chunk of steps. How a run is cut
 into tiles and who runs them decides no number, so the call may go on with other threads or another executor; between
-CPU and GPU the last bits of statistics differ, and those of built-in steps, so that it goes on where it began.
+CPU and GPU the last bits of statistics differ, and those of built-in steps, so that it goes on where it began. While
+the call is at work the file is its own, by a `Lock`.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ import numpy as np
 
 from .archive import Archive, remove_unfinished, write
 from .compare import differences, flat
+from .lock import Lock
 from .partly import Part
 
 #: Version of the files.
@@ -32,11 +34,12 @@ _log = logging.getLogger("sdefast")
 
 
 class Checkpoint:
-    """A call's checkpoint; with no path there is none, and nothing is done."""
+    """A call's checkpoint, its own until the end of the context; with no path there is none, and nothing is done."""
 
     def __init__(self, path: str | None, call: str, device: str = "cpu") -> None:
         self.path, self.call, self.device = path, call, device
         self._file: Archive | None = None
+        self._lock: Lock | None = None
         self._header: dict[str, Any] = {}
         self._settings: dict[str, Any] = {}
         self._parts: dict[str, Part] = {}
@@ -57,10 +60,23 @@ class Checkpoint:
         if os.path.isdir(where) or not os.path.isdir(folder) or not os.access(folder, os.W_OK):
             raise ValueError(f"checkpoint must be a file in a folder that exists and can be written to, got {path!r}")
         found = cls(where, call, "cuda" if on_gpu else "cpu")
-        remove_unfinished(where)
-        if os.path.lexists(where):
-            found._open()
+        found._lock = Lock(f"checkpoint {where}", where)
+        try:
+            remove_unfinished(where)
+            if os.path.lexists(where):
+                found._open()
+        except BaseException:
+            found.__exit__()
+            raise
         return found
+
+    def __enter__(self) -> Checkpoint:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._close()
+        if self._lock is not None:
+            self._lock.release()
 
     def _open(self) -> None:
         assert self.path is not None

@@ -170,14 +170,14 @@ def langevin(
     if n_steps is None:
         raise TypeError("langevin needs n_steps")
     steps = checks.count("n_steps", n_steps)
-    keeping = Checkpoint.of(checkpoint, "langevin", where.gpu is not None)
-    if seed is None and resume is None:
-        fixed["seed"] = keeping.seed
-    if resume is None:
-        settings, start = _fresh(target, step_size, steps, fixed, method_options, wanted)
-    else:
-        settings, start = _continued(target, resume, step_size, steps, fixed | method_options, wanted)
-    return _run(settings, start, wanted, where, progress, keeping)
+    with Checkpoint.of(checkpoint, "langevin", where.gpu is not None) as keeping:
+        if seed is None and resume is None:
+            fixed["seed"] = keeping.seed
+        if resume is None:
+            settings, start = _fresh(target, step_size, steps, fixed, method_options, wanted)
+        else:
+            settings, start = _continued(target, resume, step_size, steps, fixed | method_options, wanted)
+        return _run(settings, start, wanted, where, progress, keeping)
 
 
 @dataclass(frozen=True)

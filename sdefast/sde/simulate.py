@@ -158,9 +158,9 @@ def simulate(
     checkpoint : path
         A file in which to keep what is done, from time to time and at the end. Where there is one already the run goes
         on from it, to the same bits, or is there at once if it had come to its end; a line of `logging` on stderr
-        (logger "sdefast", level WARNING) says so. It has to be of the same call: ValueError says what differs. A call
-        without a ``seed`` takes the file's. Threads and executor may differ, CPU and GPU may not; runs on executors
-        other than threads are kept tile by tile.
+        (logger "sdefast", level WARNING) says so. It has to be of the same call: ValueError says what differs. No other
+        call may be at work on it: RuntimeError says which one is. A call without a ``seed`` takes the file's. Threads
+        and executor may differ, CPU and GPU may not; runs on executors other than threads are kept tile by tile.
 
     Returns
     -------
@@ -209,21 +209,22 @@ def simulate(
         "x0": x0, "n_paths": n_paths, "seed": seed, "dtype": dtype, "noise_dtype": noise_dtype,
         "first_chain": first_chain,
     }  # fmt: skip
-    keeping = Checkpoint.of(checkpoint, "simulate", where.gpu is not None)
-    if seed is None and resume is None:
-        numbers["seed"] = keeping.seed
-    if resume is None:
-        settings, start = _fresh(model, plan.time_grid(t0, t1, n_steps, times), numbers, chain, wanted)
-    else:
-        settings, start = _continued(model, resume, {**numbers, **chain, "t0": t0, "t1": t1}, n_steps, times, wanted)
-    draws = None if normals is None else _given(normals, settings)
-    settings = settings if draws is None else replace(settings, given_normals=True)
-    keeping.belongs_to(settings, n_paths=settings.n_paths)
-    result = _run(settings, start, draws, where, checks.flag("progress", progress), started, keeping)
-    _warn_of_nonfinite(result)
-    if settings.extras.expectations:
-        _warn_of_expectations(result)
-    return result
+    with Checkpoint.of(checkpoint, "simulate", where.gpu is not None) as keeping:
+        if seed is None and resume is None:
+            numbers["seed"] = keeping.seed
+        if resume is None:
+            settings, start = _fresh(model, plan.time_grid(t0, t1, n_steps, times), numbers, chain, wanted)
+        else:
+            fixed = {**numbers, **chain, "t0": t0, "t1": t1}
+            settings, start = _continued(model, resume, fixed, n_steps, times, wanted)
+        draws = None if normals is None else _given(normals, settings)
+        settings = settings if draws is None else replace(settings, given_normals=True)
+        keeping.belongs_to(settings, n_paths=settings.n_paths)
+        result = _run(settings, start, draws, where, checks.flag("progress", progress), started, keeping)
+        _warn_of_nonfinite(result)
+        if settings.extras.expectations:
+            _warn_of_expectations(result)
+        return result
 
 
 class _Wanted(NamedTuple):

@@ -6,6 +6,8 @@ import multiprocessing
 import os
 import random
 import signal
+import subprocess
+import sys
 import zipfile
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from functools import cache
@@ -20,7 +22,7 @@ import sdefast as sf
 from sdefast.engine import tiles
 from sdefast.engine.statistics import Layout
 from sdefast.engine.tiles import BLOCK
-from sdefast.run import archive, checkpoint
+from sdefast.run import archive, checkpoint, lock
 
 pytestmark = pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
 
@@ -95,6 +97,110 @@ def test_ctrl_c_leaves_a_checkpoint(file):
     resumed = many_paths(checkpoint=file)
     assert 0 < resumed.cost.found < 1
     assert digest(resumed) == expected("many_paths")
+
+
+# Two calls on one file ------------------------------------------------------------------------------------------------
+
+IN_USE = r"checkpoint .*run\.npz is in use by process {} of .*, which has not ended"
+
+
+def test_another_process_that_is_at_work_on_it(file):
+    """It is refused until that one is gone, also where it is killed."""
+    with process("many_paths", file, 1, "never") as run:
+        assert run.stdout.readline() == "begun\n"
+        for call in CALLS.values():
+            with pytest.raises(RuntimeError, match=IN_USE.format(run.pid)):
+                call(checkpoint=file)
+        run.kill()
+        run.wait()
+    assert os.path.exists(f"{file}.lock")
+    assert digest(few_paths(checkpoint=file)) == expected("few_paths")
+    assert os.listdir(file.parent) == [file.name]
+
+
+def test_another_call_of_this_process(file, monkeypatch):
+    """Within the first one; afterwards the file is free, also after an error."""
+    finish, errors = checkpoint.Checkpoint.finish, []
+
+    def finish_and_call(self):
+        monkeypatch.setattr(checkpoint.Checkpoint, "finish", finish)
+        with pytest.raises(RuntimeError, match=IN_USE.format(os.getpid())) as error:
+            simulate(checkpoint=file)
+        errors.append(error)
+        raise Stopped
+
+    monkeypatch.setattr(checkpoint.Checkpoint, "finish", finish_and_call)
+    with pytest.raises(Stopped):
+        simulate(checkpoint=file)
+    assert len(errors) == 1
+    simulate(checkpoint=file)
+    with pytest.raises(ValueError, match="is of another call") as other:
+        simulate(checkpoint=file, seed=99)
+    assert os.listdir(file.parent) == [file.name]
+    simulate(checkpoint=file)
+    assert other
+
+
+WITH_A_WORKER = """
+import multiprocessing, os, signal, sys
+from concurrent.futures import ProcessPoolExecutor
+from run.checkpointed import many_paths
+
+pool = ProcessPoolExecutor(1, multiprocessing.get_context("fork"))
+submit = pool.submit
+
+def die(*arguments):
+    worker = submit(os.getpid).result()  # forked while the file is locked
+    os.kill(worker, signal.SIGSTOP)  # it stays, whatever becomes of the call
+    print(worker, flush=True)
+    os.kill(os.getpid(), signal.SIGKILL)
+
+pool.submit = die
+many_paths(checkpoint=sys.argv[1], executor=pool)
+"""
+
+
+def test_a_worker_that_outlives_the_call(file):
+    """It was forked while the call had the file, and does not have it."""
+    code = [sys.executable, "-c", WITH_A_WORKER, str(file)]
+    folder = os.path.dirname(os.path.dirname(__file__))
+    with subprocess.Popen(code, stdout=subprocess.PIPE, text=True, env={**os.environ, "PYTHONPATH": folder}) as run:
+        worker = int(run.stdout.readline())
+        try:
+            assert run.wait() == -signal.SIGKILL
+            os.kill(worker, 0)  # it is there
+            few_paths(checkpoint=file)
+        finally:
+            os.kill(worker, signal.SIGKILL)
+
+
+def test_a_lock_that_is_removed_while_somebody_waits_for_it(file, monkeypatch):
+    """What was locked then is no longer what others find: it is tried again."""
+    first, opened, open_file = lock.Lock("file", str(file)), [], lock._open
+
+    def open_then_release(path):
+        opened.append(open_file(path))
+        if len(opened) == 1:
+            first.release()
+        return opened[-1]
+
+    monkeypatch.setattr(lock, "_open", open_then_release)
+    second = lock.Lock("file", str(file))
+    assert len(opened) == 2
+    monkeypatch.setattr(lock, "_open", open_file)
+    with pytest.raises(RuntimeError, match=f"file is in use by process {os.getpid()} of"):
+        lock.Lock("file", str(file))
+    second.release()
+    assert not os.listdir(file.parent)
+
+
+def test_where_there_are_no_locks(file, monkeypatch):
+    def refuse(*arguments):
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr("fcntl.flock", refuse)
+    assert digest(few_paths(checkpoint=file)) == expected("few_paths")
+    assert os.listdir(file.parent) == [file.name]
 
 
 # Within a tile, and between tiles -------------------------------------------------------------------------------------
@@ -538,7 +644,7 @@ def test_it_is_written_seldom(file, monkeypatch):
 
 
 def test_unfinished_files_of_processes_that_are_gone_are_removed(file):
-    mine, others = archive._writer(), f"{archive._host()}.{2**22 + 5}"
+    mine, others = archive._writer(), f"{archive.host()}.{2**22 + 5}"
     for name in (f"{mine}.00.tmp", f"{others}.00.tmp", "elsewhere.1.00.tmp", f"{others}.00.txt"):
         file.with_name(f"{file.name}.{name}").write_bytes(b"half")
     simulate(checkpoint=file)
