@@ -138,7 +138,9 @@ void set_observer(Job &job, const py::tuple &t, Precision precision, Layout layo
         job.observer = find_observer(t[0].cast<std::string>(), precision, layout);
     } else {
         const auto own = t[0].cast<py::tuple>();
-        require(layout_of(own[1].cast<std::string>()) == layout, "an observer must have the layout of the step");
+        const Layout reads = layout_of(own[1].cast<std::string>());
+        job.observes_rows = layout == Layout::chains && reads == Layout::narrow;
+        require(reads == layout || job.observes_rows, "an observer must have the layout of the step");
         job.observer = reinterpret_cast<Function>(own[0].cast<uintptr_t>());
     }
     job.observer_dim = t[1].cast<int>();

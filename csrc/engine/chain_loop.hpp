@@ -244,8 +244,9 @@ template <class T, class Z, Layout chain_layout> class ChainLoop {
     }
 
     void record(const Group &g, T *x, i64 save, i64 time) {
-        T *observed = observe(g, x, save);
+        T *const own = x;
         if constexpr (lies_in_chains) x = components(g);
+        T *observed = observe(g, job.observes_rows ? x : own, save);
         if (job.saved) {
             T *out = static_cast<T *>(job.saved) + save * job.saved_time_stride + g.chain;
             for (int i = 0; i < job.saved_dim; ++i)
@@ -306,7 +307,7 @@ template <class T, class Z, Layout chain_layout> class ChainLoop {
 
     // Chains that lie one after the other as rows of components, if somebody asks for those.
     T *components(const Group &g) const {
-        bool wanted = job.saved || job.histogram;
+        bool wanted = job.saved || job.histogram || job.observes_rows;
         for (int i = 0; i < job.n_gathers; ++i) wanted |= !job.gathers[i].observed;
         return wanted ? turn(g, at<T>(memory.path), state(g.index), false) : nullptr;
     }

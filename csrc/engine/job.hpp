@@ -82,9 +82,11 @@ struct Job {
     // Whether the stepper can leave the states of several steps behind it; whether it needs room for a state besides.
     bool writes_path, needs_room;
 
-    // A function of time and state, evaluated at every saved time: an Observer<T> with observer_dim results, or null.
+    // A function of time and state, evaluated at every saved time: an Observer<T> with observer_dim results, or null. It
+    // reads the state as the step has it or, where chains lie one after the other, in narrow rows if observes_rows.
     void (*observer)();
     int observer_dim;
+    bool observes_rows;
     const double *observer_parameters;
     const double *save_times;
 

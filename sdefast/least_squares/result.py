@@ -174,9 +174,15 @@ class Descent(Result):
         """How many runs are no longer finite at each saved iteration, of shape (n_times,)."""
         return self._errors[0].n_nonfinite
 
+    @property
+    def expectations(self) -> dict[str, Expectation]:
+        """Means of user functions with their standard errors, by the names given to `sgd`."""
+        n = self.settings.iteration.n_errors
+        return {name: self._expectation(n + i) for i, (name, _) in enumerate(self.settings.expectations)}
+
     @cached_property
     def _errors(self) -> list[Expectation]:
-        return [self._expectation(i) for i in range(len(self.settings.gathering.expectations))]
+        return [self._expectation(i) for i in range(self.settings.iteration.n_errors)]
 
     @property
     def _averaged(self) -> Expectation:
@@ -226,6 +232,7 @@ class Descent(Result):
             "sampling": "shuffle" if s.iteration.shuffled else "replacement",
             **super().describe(),
             "n_runs": s.n_runs,
+            **({"expectations": ", ".join(name for name, _ in s.expectations)} if s.expectations else {}),
         }
 
     def plot(self, ax: Axes | None = None) -> Axes:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 import warnings
+from collections.abc import Callable, Mapping
 from concurrent.futures import Executor
 from dataclasses import replace
 from os import PathLike
@@ -19,12 +20,13 @@ from ..engine.statistics import Histogram, Layout
 from ..engine.tiles import BLOCK
 from ..run import options
 from ..run.checkpoint import Checkpoint
+from ..run.expectations import Named, traced
 from ..run.schedule import iteration_grid, saved_iterations, step_sizes
 from ..run.where import Where, progress_bar
 from .problem import LeastSquares
 from .result import Descent, Kept, kept_runs, kept_theta
 from .steps import iterations
-from .steps.base import DescentStep, Settings
+from .steps.base import MOST_ROWS, DescentStep, Settings
 
 
 def sgd(
@@ -45,6 +47,7 @@ def sgd(
     moments: bool | None = None,
     covariance: bool = False,
     histogram: tuple[float, float, int] | None = None,
+    expectations: Mapping[str, Callable[..., Any]] | None = None,
     final_states: bool = True,
     seed: int | None = None,
     dtype: DTypeLike | None = None,
@@ -109,6 +112,9 @@ def sgd(
     histogram : (float, float, int)
         ``(low, high, bins)``: count theta - theta* of every parameter in equal bins, for ``fit.histogram`` and
         ``fit.quantile``.
+    expectations : mapping of str to callable
+        Functions ``f(k, theta)`` of the iteration and the parameters, up to 512, in scalar Python code as for
+        `simulate`; their means over the runs with standard errors are ``fit.expectations``.
     final_states : bool, default True
         Keep all runs at the last iteration, which ``resume`` goes on from.
     seed : int
@@ -168,7 +174,7 @@ def sgd(
     wanted = _Wanted(
         save_at, runs, coordinates, None if moments is None else checks.flag("moments", moments),
         checks.flag("covariance", covariance), options.histogram(histogram),
-        checks.flag("final_states", final_states),
+        checks.flag("final_states", final_states), expectations,
     )  # fmt: skip
     fixed = {
         "n_runs": n_runs, "batch_size": batch_size, "theta0": theta0, "sampling": sampling, "noise": noise,
@@ -254,6 +260,20 @@ class _Wanted(NamedTuple):
     covariance: bool
     histogram: Histogram | None
     final_states: bool
+    expectations: Any
+
+    def asked(self, iteration: DescentStep) -> Named:
+        """The functions of parameters, traced."""
+        if not self.expectations:
+            return traced(self.expectations, ())
+        if iteration.is_error:
+            raise ValueError("reduced=True runs the error alone: there are no parameters for expectations=")
+        if iteration.dim > MOST_ROWS:
+            raise ValueError(
+                f"expectations are of up to {MOST_ROWS} parameters, got {iteration.dim}: keep some with runs="
+            )
+        names = tuple(f"theta{i}" for i in range(iteration.dim))
+        return traced(self.expectations, (("k", "t"), ("theta", names)))
 
 
 def _fresh(
@@ -273,6 +293,7 @@ def _fresh(
         iteration=iteration, rates=rates, theta0=theta0, gathers_moments=gathers, seed=options.seed(fixed["seed"]),
         dtype=dtype, noise_dtype=noise_dtype, first_chain=options.first_chain(fixed["first_chain"]), n_chains=n_runs,
         grid=grid, saves=saves, layout=layout, keeps_states=False, histogram=wanted.histogram,
+        expectations=wanted.asked(iteration),
     )  # fmt: skip
     return settings, start_rows(settings)
 
@@ -302,7 +323,7 @@ def _continued(
     saves, layout, gathers = _gathering(old.iteration, grid, wanted)
     settings = replace(
         old, rates=rates, theta0=None, grid=grid, saves=saves, layout=layout, gathers_moments=gathers,
-        histogram=wanted.histogram,
+        histogram=wanted.histogram, expectations=wanted.asked(old.iteration),
     )  # fmt: skip
     return settings, start
 

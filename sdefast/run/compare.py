@@ -49,7 +49,7 @@ def _made_of(value: Any) -> dict[str, Any] | None:
     """Parts of data classes, tuples and lists."""
     if hasattr(value, "_asdict"):  # a named tuple
         return dict(value._asdict())
-    if is_dataclass(value) and not isinstance(value, type):
+    if is_dataclass(value) and not isinstance(value, type) and not callable(value):
         return {field.name: getattr(value, field.name) for field in fields(value)}
     if isinstance(value, (list, tuple)):
         return {"length": len(value), **{str(i): item for i, item in enumerate(value)}}

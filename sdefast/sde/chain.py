@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from ..jit.emit import Step
+from ..run.expectations import as_number
 from ..run.step import Settings, TracedStepping, short_steps_at_once
 from ..trace import Expr, as_expr, constant, evaluate, select, substitute, symbol
 from .extras import Extras
-from .functionals import Functional, Move, as_number, call_with
+from .functionals import Functional, Move, call_with
 from .schemes.base import Interval, Scheme
 from .schemes.clipping import Flaw, flaw
 from .schemes.equation import Equation, Vector, parameter_symbol

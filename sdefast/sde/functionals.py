@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, NamedTuple
 
 from .. import checks
+from ..run.expectations import as_number
 from ..run.records import Recorded
 from ..trace import Expr, as_expr, constant, make, select, trace
 from .boundaries import Boundary
@@ -236,15 +237,6 @@ def call_with(function: Callable[..., Any], what: str, *args: Any) -> Any:
     # Arguments with defaults are the caller's own: lambda t, x, strike=100: ...
     n = min(max(len(required), 2), len(args))
     return trace(function, *args[:n], what=what)
-
-
-def as_number(what: str, value: Any) -> Expr:
-    """A traced result that must be one number."""
-    if isinstance(value, tuple) and len(value) == 1:
-        value = value[0]
-    if not isinstance(value, Expr):
-        raise ValueError(f"{what} must return one number, got {len(value)}")
-    return select(value, 1.0, 0.0) if value.is_boolean else value
 
 
 def running_max(of: Of = 0, *, bridge: bool = True) -> Functional:

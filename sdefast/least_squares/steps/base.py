@@ -16,9 +16,12 @@ import numpy as np
 
 from ...engine.gathering import ONE, Gathering
 from ...engine.tiles import Gathered
+from ...jit.compile import Program
+from ...jit.emit import observer_source
 from ...run import step
+from ...run.expectations import Named
 from ...run.step import Observing, TracedStepping
-from ...trace import Expr
+from ...trace import Expr, as_expr, symbol
 from ...trace.vectors import symbols, total
 from ..laws import epochs, thresholds
 from ..problem import LeastSquares
@@ -33,13 +36,15 @@ class Settings(step.Settings):
     """Everything that decides a fit's numbers.
 
     ``rates`` are the step sizes, of shape (1 or n_steps, 1 or d); ``theta0`` the common start, of shape (d,), or None
-    where runs have their own; ``gathers_moments`` says whether mean and variance of the iterates are gathered.
+    where runs have their own; ``gathers_moments`` says whether mean and variance of the iterates are gathered;
+    ``expectations`` are functions of the iteration and the parameters by name.
     """
 
     iteration: DescentStep
     rates: np.ndarray
     theta0: np.ndarray | None
     gathers_moments: bool = False
+    expectations: Named = ()
 
     @property
     def n_runs(self) -> int:
@@ -53,18 +58,20 @@ class Settings(step.Settings):
 
     @cached_property
     def gathering(self) -> Gathering:
-        """Where in the gathered statistics is what: errors, then moments of theta - theta*."""
+        """Where in the gathered statistics is what: errors, moments of theta - theta*, expectations."""
         errors = self.iteration.gathered_errors
         n, rotated = len(errors), self.iteration.coordinates.basis is not None
         state = (Gathered(self.layout, n if rotated else 0, rotated),) * self.gathers_moments
-        end = n + len(state)
-        return Gathering((*errors, *state), range(n, end), [], range(n), range(end, end))
+        first = n + self.layout.dim * (rotated and self.gathers_moments)
+        asked = tuple(Gathered(ONE, first + i, True) for i in range(len(self.expectations)))
+        end = n + len(asked)
+        return Gathering((*errors, *asked, *state), range(end, end + len(state)), [], range(end), range(0))
 
     def identity(self) -> tuple[Any, ...]:
         """Equal for shards of one run."""
         start = None if self.theta0 is None or self.theta0.ndim > 1 else self.theta0.tobytes()
         own = (self.iteration.identity(), self.rates.tobytes(), self.rates.shape, start, self.gathers_moments)
-        return (*super().identity(), *own)
+        return (*super().identity(), *own, self.expectations)
 
     def merged(self, shards: Sequence[Any]) -> Settings:
         """Those of shards put together."""
@@ -214,11 +221,36 @@ class DescentStep(TracedStepping):
         if self.is_error:
             return None
         basis = self.coordinates.basis if run.gathers_moments else None
+        if run.expectations:
+            return self.asked_observer(run.expectations, basis, run.dtype.name, device, layout)
         return self.error_observer(basis, run.dtype.name, device, layout)
+
+    def asked_observer(
+        self, asked: Named, basis: np.ndarray | None, dtype: str, device: Any, layout: str
+    ) -> Observing:  # fmt: skip
+        """What computes the errors and, with a basis Q, Q times the first rows, then functions of the parameters."""
+        theta = self.theta()
+        outputs = (*self.errors, *self._turned(basis), *(as_expr(f(symbol("t"), theta)) for _, f in asked))
+        if device is not None:
+            from ...cuda import kernels
+
+            return Observing(kernels.observer(outputs, (), self.n_rows, dtype), len(outputs), np.zeros(1))
+        rows = "narrow" if layout == "chains" else layout
+        source = observer_source(outputs, (), self.n_rows, rows)
+        return Observing(Program("observer", source, dtype, dtype, rows), len(outputs), np.zeros(1))
+
+    def theta(self) -> tuple[Expr, ...]:
+        """The parameters, of the first rows."""
+        rows, star = symbols("x", self.dim), self.coordinates.star.tolist()
+        delta = rows if self.coordinates.basis is None else self._turned(self.coordinates.basis)
+        return tuple(as_expr(s + d) for s, d in zip(star, delta, strict=True))
 
     def error_observer(self, basis: np.ndarray | None, dtype: str, device: Any, layout: str) -> Observing:
         """What computes the errors and, with a basis Q, Q times the first rows."""
+        return self.observer((*self.errors, *self._turned(basis)), dtype, device, layout)
+
+    def _turned(self, basis: np.ndarray | None) -> list[Expr]:
+        """Q times the first rows."""
         rows = symbols("x", self.dim)
         vectors = [] if basis is None else basis.tolist()
-        turned = [total([q * row for q, row in zip(own, rows, strict=True)]) for own in vectors]
-        return self.observer((*self.errors, *turned), dtype, device, layout)
+        return [total([q * row for q, row in zip(own, rows, strict=True)]) for own in vectors]
