@@ -169,6 +169,11 @@ def dtype(name: str, value: DTypeLike) -> np.dtype:
     return _DTYPES[result.name]
 
 
+def type_name(dtype: np.dtype) -> str:
+    """What ``dtype.name`` is of the types of states and noise, which numpy takes long to say."""
+    return "float32" if dtype.itemsize == 4 else "float64"
+
+
 def types(dtype_given: Any, noise_dtype: Any) -> tuple[np.dtype, np.dtype]:
     """Types of state and noise: float64 by default, and the noise's like the state's; never a wider one."""
     state = dtype("dtype", "float64" if dtype_given is None else dtype_given)

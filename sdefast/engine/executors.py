@@ -58,6 +58,11 @@ def default_pool(threads: int) -> ThreadPoolExecutor:
     return _pools[threads]
 
 
+def is_inline(whole: Tile, executor: Executor | None) -> bool:
+    """Whether a run is so small that the caller's thread runs it."""
+    return executor is None and whole.work < tiles.CALL // 16
+
+
 def run(
     whole: Tile,
     saved: np.ndarray | None,
@@ -70,13 +75,10 @@ def run(
 
     States go to ``saved`` (n_saves, dim, n_chains). With a keeper None comes besides, for it to do its work.
     """
-    if keeper is None and executor is None and whole.work < tiles.CALL // 16:
-        yield run_tile(whole, saved, progress=progress)
-        return
     left = [(0, whole.n_chains, None)] if keeper is None else keeper.left()
     keep = None if keeper is None else keeper.reached
     patience = _forever if keeper is None else keeper.patience
-    if executor is None and whole.work < tiles.CALL // 16:
+    if is_inline(whole, executor):
         for tile, begun in _pieces(whole, left, tiles.CALL):
             yield run_tile(tile, _view(whole, tile, saved), progress=progress, begun=begun)
         return

@@ -11,10 +11,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any
 
 import numpy as np
+
+from ..lazy import cached_property
 
 Nodes = dict[tuple[int, int], np.ndarray]
 

@@ -28,13 +28,16 @@ class Program:
 
     def address(self) -> int:
         """Address of the compiled kernel in this process."""
-        with compiling:
-            if self not in _compiled:
-                from . import cache
+        compiled = _compiled.get(self)
+        if compiled is None:
+            with compiling:
+                if self not in _compiled:
+                    from . import cache
 
-                _compiled[self] = cache.load(self) or _compile(self)
-            address: int = _compiled[self].address
-            return address
+                    _compiled[self] = cache.load(self) or _compile(self)
+                compiled = _compiled[self]
+        address: int = compiled.address
+        return address
 
 
 #: what was compiled, kept alive as long as the process

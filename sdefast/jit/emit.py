@@ -74,6 +74,7 @@ class Step:
 # Kernels -------------------------------------------------------------------------------------------------------------
 
 
+@lru_cache(maxsize=64)
 def stepper_source(step: Step, at_once: int = 1) -> str:
     """The source of a stepper (see csrc/engine/step.hpp): ``at_once`` steps where there are enough, else one."""
     if sums_in(step.outputs).turns:

@@ -13,7 +13,6 @@ import os
 import sys
 import threading
 from collections.abc import Iterator
-from functools import cached_property
 from typing import Any
 
 from ..trace import expression, tracing
@@ -49,18 +48,8 @@ def _after() -> None:
 
 def _in_child() -> None:
     _after()
-    # Nothing is left half done under these: a new lock is enough.
+    # Nothing is left half done under it: a new lock is enough.
     expression._adding = threading.Lock()
-    if sys.version_info < (3, 12):  # later there is none
-        for properties in _cached_properties():
-            properties.lock = threading.RLock()
-
-
-def _cached_properties() -> Iterator[Any]:
-    modules = [module for name, module in list(sys.modules.items()) if name.startswith("sdefast")]
-    classes = {found for module in modules for found in vars(module).values() if isinstance(found, type)}
-    for found in classes:
-        yield from (value for value in vars(found).values() if isinstance(value, cached_property))
 
 
 if hasattr(os, "register_at_fork"):

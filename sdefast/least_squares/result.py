@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 import numpy as np
 
 from .. import checks, plots, resources
+from ..engine.gathering import ONE
+from ..lazy import cached_property
 from ..run.checkpoint import Checkpoint
 from ..run.records import register
 from ..run.result import Expectation, Result
@@ -172,7 +173,8 @@ class Descent(Result):
     @property
     def n_nonfinite(self) -> np.ndarray:
         """How many runs are no longer finite at each saved iteration, of shape (n_times,)."""
-        return self._errors[0].n_nonfinite
+        total = self._merged(self.settings.gathering.expectations[:1], ONE)
+        return self.n_runs - total[:, 0].astype(np.int64)
 
     @property
     def expectations(self) -> dict[str, Expectation]:

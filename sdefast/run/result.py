@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 import numpy as np
@@ -16,6 +15,7 @@ from .. import checks, noise
 from ..engine.gathering import ONE
 from ..engine.statistics import Layout, Nodes
 from ..engine.tiles import BLOCK
+from ..lazy import cached_property
 from .records import register
 from .saving import Savable
 from .step import Settings

@@ -6,15 +6,15 @@ kernels for the CPU and the GPU are made. `Settings` hold everything else, and m
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
-from functools import cached_property
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from .. import _core, noise, resources
+from .. import _core, checks, noise, resources
 from ..engine.gathering import ONE, Gathering, gathering_of
 from ..engine.grid import TimeGrid
 from ..engine.statistics import Histogram, Layout
@@ -22,7 +22,8 @@ from ..engine.tiles import Compiled, Data, Draws, Gathered, Observer, Tile, layo
 from ..jit.compile import Program
 from ..jit.emit import CLOCK, Step, observer_source, stepper_source
 from ..jit.sums import sums_in
-from ..trace import Expr, all_parts, work
+from ..lazy import cached_property
+from ..trace import Expr, all_parts, symbols_in, work
 from . import options, records
 
 #: Operations of a step that is compiled at most: so many take minutes, and twice as many more than twice as long.
@@ -135,10 +136,13 @@ class TracedStepping(Stepping):
     @property
     def cost(self) -> float:
         """Work of a step, in steps of a scalar model: normals are most of a short one's, signs take almost nothing."""
-        n = work(self.step.outputs)
         if self.step.signs:
-            return max(n / 32, 0.2)
-        return max(n / 16, self.step.n_draws, self.step.n_uniforms, 1)
+            return max(self._work / 32, 0.2)
+        return max(self._work / 16, self.step.n_draws, self.step.n_uniforms, 1)
+
+    @cached_property
+    def _work(self) -> int:
+        return work(self.step.outputs)
 
     @property
     def steps_at_once(self) -> int:
@@ -158,16 +162,14 @@ class TracedStepping(Stepping):
     def kernel(self, run: Settings, device: Any) -> Kernel:
         """The kernel of the run's steps."""
         self._refuse_too_long()
-        coefficients = self.coefficients(run)
+        coefficients, dtypes = self.coefficients(run), (checks.type_name(run.dtype), checks.type_name(run.noise_dtype))
         if device is None:
-            return Kernel(self.program(run.dtype.name, run.noise_dtype.name), coefficients, self.cost)
+            return Kernel(self.program(*dtypes), coefficients, self.cost)
         if self.step.picks:
             raise ValueError("steps that draw rows of data run on the CPU: leave out device=")
         from ..cuda import kernels
 
-        program = kernels.paths(
-            self.step, run.dtype.name, run.noise_dtype.name, len(coefficients) == 1, run.given_normals
-        )
+        program = kernels.paths(self.step, *dtypes, len(coefficients) == 1, run.given_normals)
         return Kernel(program, coefficients, self.cost)
 
     def _refuse_too_long(self) -> None:
@@ -185,17 +187,20 @@ class TracedStepping(Stepping):
 
     def coefficients(self, run: Settings) -> np.ndarray:
         """Rows of coefficients, one for all steps or one a step."""
-        constants, clock, values = self.constants(run), clock_rows(run.grid), self.values_in(run)
-        n = max(len(constants), len(clock))
-        refuse_rows(n, clock.shape[1] + len(values) + constants.shape[1])
-        columns = (clock, np.array([values], float), constants)
-        return np.ascontiguousarray(np.hstack([np.broadcast_to(part, (n, part.shape[1])) for part in columns]))
+        parts = clock_rows(run.grid), np.array([self.values_in(run)], float), self.constants(run)
+        n, width = max(map(len, parts)), sum(part.shape[1] for part in parts)
+        refuse_rows(n, width)
+        rows, first = np.empty((n, width)), 0
+        for part in parts:  # those with one row are the same for all steps
+            rows[:, first : first + part.shape[1]] = part
+            first += part.shape[1]
+        return rows
 
     def observing(self, run: Settings, device: Any, layout: str) -> Observing | None:
         """What computes `observed`."""
         if not self.observed:
             return None
-        return self.observer(self.observed, run.dtype.name, device, layout, self.values_in(run))
+        return self.observer(self.observed, checks.type_name(run.dtype), device, layout, self.values_in(run))
 
     def table(self, run: Settings) -> np.ndarray | None:
         """What sums over rows in the step read, then those in what is observed."""
@@ -212,7 +217,7 @@ class TracedStepping(Stepping):
     ) -> Observing:  # fmt: skip
         """What computes functions of ``t``, the rows and the parameters."""
         outputs = tuple(outputs)
-        used = {part.value for part in all_parts(outputs) if part.op == "symbol"}
+        used = symbols_in(outputs)
         pairs = zip(self.step.parameters, self.parameter_values if values is None else values, strict=True)
         chosen = [(name, value) for name, value in pairs if name in used]
         names, taken = tuple(name for name, _ in chosen), np.array([value for _, value in chosen] or [0.0])
@@ -238,13 +243,12 @@ def short_steps_at_once(n_operations: int) -> int:
 
 def clock_rows(grid: TimeGrid) -> np.ndarray:
     """What rows of coefficients begin with, `CLOCK` in jit/emit.py."""
+    if grid.h is not None:
+        return np.array([[grid.t0, grid.h, grid.h, math.sqrt(grid.h), grid.t0]])
+    assert grid.times is not None
     h = grid.step_sizes()
     clock = np.empty((len(h), len(CLOCK)))
-    if grid.is_uniform:
-        clock[:, 0], clock[:, 1] = grid.t0, h
-    else:
-        assert grid.times is not None
-        clock[:, 0], clock[:, 1] = grid.times[:-1], 0.0
+    clock[:, 0], clock[:, 1] = grid.times[:-1], 0.0
     clock[:, 2], clock[:, 3], clock[:, 4] = h, np.sqrt(h), grid.t0
     return clock
 

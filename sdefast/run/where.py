@@ -14,7 +14,7 @@ import numpy as np
 from .. import _core, checks, resources
 from ..engine import executors
 from ..engine.statistics import Nodes
-from ..engine.tiles import Tile, TileResult, empty_states
+from ..engine.tiles import Tile, TileResult, empty_states, run_tile
 from .result import Cost
 
 if TYPE_CHECKING:
@@ -41,6 +41,11 @@ class Outcome:
         counts = None if whole.histogram is None else whole.histogram.empty(len(whole.saves), whole.n_kept)
         final = np.empty((whole.dim, whole.n_chains), whole.start.dtype) if whole.keep_final else None
         return cls(states, tuple({} for _ in whole.gathered), counts, final)
+
+    @classmethod
+    def of(cls, result: TileResult) -> Outcome:
+        """That of a run which is one tile."""
+        return cls(result.saved, result.nodes, result.counts, result.final)
 
     def add(self, whole: Tile, result: TileResult) -> None:
         """Put in what a tile of the run gave."""
@@ -85,6 +90,8 @@ class Where(NamedTuple):
 
     def run(self, whole: Tile, progress: Progress | None, keeper: Keeper | None = None) -> Outcome:
         """Run a tile, cut into as many as it takes; what a ``keeper`` has of it is not run again."""
+        if keeper is None and self.gpu is None and executors.is_inline(whole, self.executor):
+            return Outcome.of(run_tile(whole, progress=progress))
         states, results = self._begin(whole, progress, keeper)
         outcome = Outcome.empty(whole, states)
         if keeper is not None:

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections import namedtuple
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
 from ..jit.emit import Step
+from ..lazy import cached_property
 from ..run.expectations import as_number
 from ..run.step import Settings, TracedStepping, short_steps_at_once
 from ..trace import Expr, as_expr, constant, evaluate, select, substitute, symbol

@@ -5,11 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
 
 import numpy as np
 
 from ..jit.emit import Step
+from ..lazy import cached_property
 from ..run.step import Settings
 from ..trace import Expr, as_expr, make, substitute, symbol
 from .chain import Chain

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields, replace
-from functools import cached_property
 from typing import Any
 
 from .. import checks
 from ..engine.gathering import MOST
+from ..lazy import cached_property
 from ..run import options
 from ..run.records import Recorded
 from ..trace import captured

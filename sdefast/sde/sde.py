@@ -7,12 +7,12 @@ import math
 from collections import namedtuple
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
-from functools import cached_property
 from typing import Any, ClassVar
 
 import numpy as np
 
 from .. import _core, checks
+from ..lazy import cached_property
 from ..run import options
 from ..trace import Expr, Replayed, TraceError, as_function, constant, depends_on, trace
 from .models.base import Model
@@ -140,7 +140,7 @@ class SDE(Model):
         e = self.equation
         linear = None if self.linear is None else (self.linear.shape, self.linear.tobytes())
         values = tuple((self.params or {}).items())
-        return (e.identity(), self.noise, self.calculus, values, linear)
+        return (e.identity, self.noise, self.calculus, values, linear)
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Functions travel by value: lambdas too reach another process."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from functools import cached_property, lru_cache
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -13,6 +13,7 @@ import numpy as np
 from .. import checks
 from ..engine.gathering import Gathering, gathering_of
 from ..engine.tiles import Draws
+from ..lazy import cached_property
 from ..run import step
 from ..run.step import Kernel, Observing, Stepping, clock_rows, refuse_rows
 from ..trace import trace
@@ -57,7 +58,7 @@ class Settings(step.Settings):
     @cached_property
     def stepping(self) -> Stepping:
         """The step: the model's own compiled one, or a chain."""
-        return chain_of(self) or BuiltIn(self.model, self.method)
+        return chain_of(self) or _built_in(self.model, self.method)
 
     def identity(self) -> tuple[Any, ...]:
         """Equal for shards of one run, whichever functions say what they compute."""
@@ -99,12 +100,17 @@ class BuiltIn(Stepping):
 
     def kernel(self, run: step.Settings, device: Any) -> Kernel:
         """The kernel of the run's steps; on a GPU models run by their equation in Python code."""
-        sizes = run.grid.step_sizes()
         if device is not None:
             return self._on_gpu(run, device)
-        if len(sizes) > 1:
-            refuse_rows(len(sizes), self.model.step(self.method, sizes[:1]).coefficients.shape[1])
-        kernel, coefficients = self.model.step(self.method, sizes)
+        if run.grid.h is not None:
+            return _built_in_kernel(self, run.grid.h)
+        sizes = run.grid.step_sizes()
+        refuse_rows(len(sizes), self.model.step(self.method, sizes[:1]).coefficients.shape[1])
+        return self.kernel_of(sizes)
+
+    def kernel_of(self, step_sizes: np.ndarray) -> Kernel:
+        """The CPU's kernel of steps of these sizes: one for all of them, or one a step."""
+        kernel, coefficients = self.model.step(self.method, step_sizes)
         dim, n_draws = self.model.dim, self.model.noise_dim_of(self.method)
         return Kernel(kernel, np.ascontiguousarray(coefficients, np.float64), max(dim * (dim + n_draws) // 4, 1))
 
@@ -128,6 +134,16 @@ class BuiltIn(Stepping):
         """What sums over rows in the expectations read."""
         assert isinstance(run, Settings)
         return _observing(run).table(run) if run.extras.expectations else None
+
+
+_built_in = lru_cache(maxsize=256)(BuiltIn)
+
+
+@lru_cache(maxsize=256)
+def _built_in_kernel(step: BuiltIn, h: float) -> Kernel:
+    kernel = step.kernel_of(np.array([h]))
+    kernel.coefficients.setflags(write=False)  # those of all such runs
+    return kernel
 
 
 # Which chain ---------------------------------------------------------------------------------------------------------
@@ -200,8 +216,9 @@ def chain_of(s: Settings) -> Chain | None:
 
 def compiled_chain(model: Model, method: str, extras: Extras) -> Chain:
     """The chain of a model under a scheme written in Python, also where the model has a compiled step of its own."""
-    captured = extras.captured
-    extras = replace(extras, boundaries=(*model.boundaries(), *extras.boundaries))
+    captured, own = extras.captured, model.boundaries()
+    if own:
+        extras = replace(extras, boundaries=(*own, *extras.boundaries))
     if SCHEMES[method].step is None and model.exact_step is not None:
         return _exact_chain(model, method, extras, captured)
     return _chain(_sde(model), method, extras, captured)
@@ -229,7 +246,7 @@ class _LogarithmicChain(Chain):
 def start_rows(s: Settings, start: np.ndarray) -> np.ndarray:
     """Start states with the rows that the chain carries besides; errors in the user's functions are raised here."""
     check_observed(s)
-    chain = chain_of(s)
+    chain = s.stepping if isinstance(s.stepping, Chain) else None
     if chain is not None and chain.flaw is not None:
         warn_of_flaw(chain, float(s.grid.step_sizes().max()), stacklevel=4)
     for boundary in s.extras.boundaries:

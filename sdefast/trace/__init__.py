@@ -18,6 +18,7 @@ from .expression import (
     raised,
     select,
     symbol,
+    symbols_in,
 )
 from .records import Names, Replayed
 from .sums import Rows, rows_in, sum_over, work
@@ -50,6 +51,7 @@ __all__ = [
     "substitute",
     "sum_over",
     "symbol",
+    "symbols_in",
     "trace",
     "work",
 ]

@@ -11,6 +11,7 @@ import math
 import operator
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import lru_cache
 from typing import Any, ClassVar
 from weakref import WeakValueDictionary
 
@@ -549,6 +550,12 @@ def all_parts(outputs: Iterable[Expr]) -> list[Expr]:
         for part in inside_out(output, seen):
             seen[part] = True
     return list(seen)
+
+
+@lru_cache(maxsize=256)
+def symbols_in(outputs: tuple[Expr, ...]) -> frozenset[str]:
+    """Names of the symbols in expressions."""
+    return frozenset(part.value for part in all_parts(outputs) if part.op == "symbol")
 
 
 # Derivatives ---------------------------------------------------------------------------------------------------------

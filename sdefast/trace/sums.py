@@ -15,13 +15,13 @@ import threading
 from collections import namedtuple
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any
 from weakref import WeakValueDictionary
 
 import numpy as np
 
 from .. import checks
+from ..lazy import cached_property
 from .evaluate import EVALUATED, evaluate, substitute
 from .expression import (
     OTHERWISE,

@@ -1,8 +1,10 @@
 """SGD as it runs, against exact recursions, against plain numpy on the same noise, and against itself cut otherwise."""
 
+import gc
 import math
 import sys
 import warnings
+import weakref
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -14,6 +16,7 @@ import sdefast as sf
 from sdefast import noise
 from sdefast.least_squares.laws.thresholds import surely_stable
 from sdefast.least_squares.steps.iteration import Iteration
+from sdefast.trace import expression
 
 #: standard errors by which a mean may be off; the seeds are fixed
 MOST_Z = 5.0
@@ -137,6 +140,25 @@ def test_numbers_depend_on_the_settings_alone():
             assert other.theta.tobytes() == one.theta.tobytes()
     alone = sf.sgd(THESIS, **{**settings, "n_runs": 1, "runs": 1}, first_chain=2)
     assert np.array_equal(alone.theta[:, 0], one.theta[:, 2])
+
+
+@pytest.mark.parametrize("options", [{}, {"averaging": "polyak-ruppert"}, {"reduced": True}, {"noise": "gaussian"}])
+def test_the_same_call_again_makes_no_expression(options, monkeypatch):
+    settings = {"step_size": 0.05, "n_steps": 20, "n_runs": 30, "seed": 5, **options}
+    first = sf.sgd(sf.LeastSquares(theta_star=STAR, noise_std=0.1), **settings)
+    monkeypatch.setattr(expression, "Expr", None)  # of which there can be no more
+    again = sf.sgd(sf.LeastSquares(theta_star=STAR, noise_std=0.1), **settings)
+    assert again.error.tobytes() == first.error.tobytes()
+
+
+@pytest.mark.parametrize("large", [{"data": (np.ones((3, 1)), np.arange(3.0))}, {"theta_star": [1.0] * 65}])
+def test_what_is_large_is_not_kept_alive(large):
+    problem = sf.LeastSquares(**large, noise_std=None if "data" in large else 0.1)
+    sf.sgd(problem, step_size=0.005, n_steps=2, n_runs=3, seed=0)
+    gone = weakref.ref(problem)
+    del problem
+    gc.collect()
+    assert gone() is None
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])

@@ -3,7 +3,6 @@
 import dataclasses
 import re
 import warnings
-from functools import cached_property
 
 import numpy as np
 import pytest
@@ -12,6 +11,7 @@ from run.saved import BRANCHES, DESCENTS, SIMULATIONS
 
 import sdefast as sf
 from sdefast.engine.tiles import BLOCK
+from sdefast.lazy import cached_property
 from sdefast.run import files
 
 ALL = [("simulate", name) for name in SIMULATIONS] + [("sgd", name) for name in DESCENTS]

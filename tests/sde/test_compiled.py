@@ -17,7 +17,7 @@ from sdefast.jit import compile as compiler
 from sdefast.sde import settings as sde_settings
 from sdefast.sde.schemes.equation import parameter_symbol
 from sdefast.sde.sde import sde_of
-from sdefast.trace import evaluate, symbol
+from sdefast.trace import evaluate, expression, symbol
 
 # Python 3.12 and later warn of every fork of a process with threads, which is what is tested here.
 pytestmark = [
@@ -590,6 +590,31 @@ def test_other_parameters_are_not_compiled_again():
     assert len(compiler._compiled) == compiled
     assert len(results) == 5
     assert run(1.0, 0.5) == first
+
+
+@pytest.mark.parametrize("method", ["euler-maruyama", "heun", "srk1"])
+def test_the_same_call_again_makes_no_expression(method, monkeypatch):
+    sde, square = decaying(1.0, 0.5), lambda t, x, p: p.rate * x[0] ** 2
+
+    def run(**changes):
+        settings = {"x0": 1.0, "t1": 1.0, "n_steps": 8, "n_paths": 40, "seed": 1, "method": method}
+        return sf.simulate(sde, expectations={"square": square}, **settings | changes)
+
+    first = run()
+    monkeypatch.setattr(expression, "Expr", None)  # of which there can be no more
+    again = run()
+    assert again.x.tobytes() == first.x.tobytes()
+    assert again.expectations["square"].value == first.expectations["square"].value
+    assert run(t1=2.0, n_steps=5, seed=2).x.shape == (1, 40, 1)
+
+
+def test_parameters_that_are_changed_in_place_count():
+    sde = decaying(1.0, 0.5)
+    settings = {"x0": 1.0, "t1": 1.0, "n_steps": 8, "n_paths": 4, "seed": 1}
+    before = sf.simulate(sde, **settings).x
+    sde.params["rate"] = 2.0
+    assert sf.simulate(sde, **settings).x.tobytes() == sf.simulate(decaying(2.0, 0.5), **settings).x.tobytes()
+    assert sf.simulate(decaying(1.0, 0.5), **settings).x.tobytes() == before.tobytes()
 
 
 def test_a_program_travels_as_text():

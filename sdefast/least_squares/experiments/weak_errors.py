@@ -32,7 +32,6 @@ import warnings
 from collections.abc import Mapping
 from concurrent.futures import Executor
 from dataclasses import dataclass, field
-from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -41,6 +40,7 @@ from ... import checks
 from ...engine.gathering import ONE
 from ...engine.statistics import Layout
 from ...jit.emit import Step
+from ...lazy import cached_property
 from ...run.schedule import iteration_grid
 from ...run.where import Where
 from ...sde.functionals import Functional, Move

@@ -26,12 +26,13 @@ import itertools
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from ... import checks, resources
+from ...lazy import cached_property
 from .expectations import Independent, infinite_from_overflow
 from .moments import EmpiricalMoments, Moments
 

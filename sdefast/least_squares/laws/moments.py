@@ -17,12 +17,12 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any
 
 import numpy as np
 
 from ... import checks
+from ...lazy import cached_property
 from ..inputs import InputLaw
 
 _TENSOR_DIM = 24  # the fourth-moment tensor of data in up to so many dimensions is small

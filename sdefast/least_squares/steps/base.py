@@ -9,7 +9,6 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
-from functools import cached_property
 from typing import Any, ClassVar
 
 import numpy as np
@@ -18,6 +17,7 @@ from ...engine.gathering import ONE, Gathering
 from ...engine.tiles import Gathered
 from ...jit.compile import Program
 from ...jit.emit import observer_source
+from ...lazy import cached_property
 from ...run import step
 from ...run.expectations import Named
 from ...run.step import Observing, TracedStepping
@@ -194,7 +194,7 @@ class DescentStep(TracedStepping):
 
     # What is observed -------------------------------------------------------------------------------------------
 
-    @property
+    @cached_property
     def errors(self) -> tuple[Expr, ...]:
         """First of all |theta - theta*|^2."""
         return (self.squared_norm(0),)
@@ -230,7 +230,8 @@ class DescentStep(TracedStepping):
     ) -> Observing:  # fmt: skip
         """What computes the errors and, with a basis Q, Q times the first rows, then functions of the parameters."""
         theta = self.theta()
-        outputs = (*self.errors, *self._turned(basis), *(as_expr(f(symbol("t"), theta)) for _, f in asked))
+        turned = () if basis is None else self._turned
+        outputs = (*self.errors, *turned, *(as_expr(f(symbol("t"), theta)) for _, f in asked))
         if device is not None:
             from ...cuda import kernels
 
@@ -242,15 +243,18 @@ class DescentStep(TracedStepping):
     def theta(self) -> tuple[Expr, ...]:
         """The parameters, of the first rows."""
         rows, star = symbols("x", self.dim), self.coordinates.star.tolist()
-        delta = rows if self.coordinates.basis is None else self._turned(self.coordinates.basis)
+        delta = rows if self.coordinates.basis is None else self._turned
         return tuple(as_expr(s + d) for s, d in zip(star, delta, strict=True))
 
     def error_observer(self, basis: np.ndarray | None, dtype: str, device: Any, layout: str) -> Observing:
         """What computes the errors and, with a basis Q, Q times the first rows."""
-        return self.observer((*self.errors, *self._turned(basis)), dtype, device, layout)
+        turned = () if basis is None else self._turned
+        return self.observer((*self.errors, *turned), dtype, device, layout)
 
-    def _turned(self, basis: np.ndarray | None) -> list[Expr]:
-        """Q times the first rows."""
+    @cached_property
+    def _turned(self) -> tuple[Expr, ...]:
+        """theta - theta* where the rows are its coordinates in an eigenbasis."""
+        assert self.coordinates.basis is not None
         rows = symbols("x", self.dim)
-        vectors = [] if basis is None else basis.tolist()
-        return [total([q * row for q, row in zip(own, rows, strict=True)]) for own in vectors]
+        vectors = self.coordinates.basis.tolist()
+        return tuple(total([q * row for q, row in zip(own, rows, strict=True)]) for own in vectors)

@@ -11,13 +11,13 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any
 
 import numpy as np
 
 from ...engine.tiles import Data, Draws
 from ...jit.emit import Step
+from ...lazy import cached_property
 from ...run.step import Kernel, Observing, refuse_rows
 from ...run.step import Settings as RunSettings
 from ...trace import Expr, as_expr, make, select, symbol
@@ -62,7 +62,7 @@ class Iteration(DescentStep):
         """Errors: of theta, and of the average."""
         return self.n_parts
 
-    @property
+    @cached_property
     def errors(self) -> tuple[Expr, ...]:
         """|theta - theta*|^2, of the average too where there is one."""
         return tuple(self.squared_norm(self.dim * part) for part in range(self.n_parts))

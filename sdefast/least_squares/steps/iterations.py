@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from collections.abc import Callable
+from functools import lru_cache
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -17,6 +19,10 @@ from .reduced import ReducedIteration
 
 #: Where the noise of the gradients comes from.
 NOISES = ("sampled", "gaussian", "isotropic")
+
+#: Parameters of streams up to which iterations are kept for the next call, with the expressions and the source of
+#: their kernels: these take longer to make than a small call runs. Data and large matrices are not kept alive.
+_KEPT_PARAMETERS = 64
 
 #: Entries of matrices at most that are written out in a compiled iteration: more would take too long.
 _MOST_ENTRIES = 1024
@@ -39,8 +45,24 @@ def of(problem: LeastSquares, per_parameter: bool, asked: dict[str, Any], on_gpu
     if reduced:
         if sampling == "shuffle":
             raise ValueError("sampling='shuffle' needs a problem on data, of which reduced=True knows no chain")
-        return ReducedIteration(problem, checks.count("batch_size", batch), per_parameter, averaged)
+        return _made(ReducedIteration, problem, checks.count("batch_size", batch), per_parameter, averaged)
     return _sampled(problem, batch, per_parameter, averaged, sampling == "shuffle", on_gpu)
+
+
+_Kind = TypeVar("_Kind", bound=DescentStep)
+
+
+def _made(kind: Callable[..., _Kind], problem: LeastSquares, *how: Any) -> _Kind:
+    """An iteration on a problem, the one of the last such call if it was kept."""
+    if problem.is_finite or problem.dim > _KEPT_PARAMETERS:
+        return kind(problem, *how)
+    kept: _Kind = _kept(kind, problem, *how)
+    return kept
+
+
+@lru_cache(maxsize=64)
+def _kept(kind: Callable[..., Any], *how: Any) -> Any:
+    return kind(*how)
 
 
 def _sampled(
@@ -53,7 +75,7 @@ def _sampled(
         raise ValueError(f"batch_size must be at most the {problem.n_data} rows of the data, got {batch}")
     if shuffled and on_gpu:
         raise ValueError("sampling='shuffle' needs device='cpu': an epoch's order is too much memory for a card's runs")
-    iteration, d = Iteration(problem, batch, per_parameter, averaged, shuffled), problem.dim
+    iteration, d = _made(Iteration, problem, batch, per_parameter, averaged, shuffled), problem.dim
     if iteration.is_built_in:
         if d > MOST_PARAMETERS:
             raise ValueError(f"sgd takes up to {MOST_PARAMETERS} parameters, got {d}")
@@ -86,7 +108,7 @@ def _noisy(problem: LeastSquares, batch_size: Any, per_parameter: bool, covarian
         raise ValueError(f"noise={noise!r} needs Gaussian inputs, not {problem!r}; 'isotropic' takes any")
     if problem.dim > MOST_ROWS:
         raise ValueError(f"noise={noise!r} takes up to {MOST_ROWS} parameters, got {problem.dim}")
-    iteration = NoisyIteration(problem, checks.count("batch_size", batch_size), per_parameter, covariance)
+    iteration = _made(NoisyIteration, problem, checks.count("batch_size", batch_size), per_parameter, covariance)
     entries = np.count_nonzero(iteration.hessian) + np.count_nonzero(iteration.root)
     if entries > _MOST_ENTRIES:
         why = "step sizes per parameter" if per_parameter else "noise that does not commute with the Hessian"

@@ -19,12 +19,12 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cached_property
 from typing import ClassVar
 
 import numpy as np
 
 from ...jit.emit import Step
+from ...lazy import cached_property
 from ...trace import make, symbol
 from ...trace.vectors import entries, symbols, times, total
 from ..laws.modified import symmetric_root

@@ -24,12 +24,12 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cached_property
 
 import numpy as np
 
 from ... import checks
 from ...jit.emit import Step
+from ...lazy import cached_property
 from ...trace import Expr, as_expr, make, symbol
 from ...trace.vectors import symbols
 from ..problem import LeastSquares

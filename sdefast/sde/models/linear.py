@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from ... import _core, checks
+from ...lazy import cached_property
 from ..linear_moments import linear_moments
 from . import laws
 from .base import Model, Step

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import cached_property
 from typing import Any
 
 import numpy as np
 
+from ...lazy import cached_property
 from ...trace import Expr, Names, constant, depends_on, derivative, evaluate, substitute, symbol
 
 Vector = tuple[Expr, ...]
@@ -37,6 +37,7 @@ class Equation:
         self.noise, self.calculus, self.known_slope = noise, calculus, known_slope
         self.dim, self.noise_dim = len(x), len(b[0])
 
+    @cached_property
     def identity(self) -> tuple[int, ...]:
         """Equal for equations with the same coefficients: equal expressions are one object."""
         slope = self.known_slope or ()
