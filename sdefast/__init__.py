@@ -6,13 +6,8 @@ from typing import Any as _Any
 
 from . import math, noise
 from .config import show_config
-from .least_squares import LeastSquares, inputs
-from .least_squares.laws import gibbs
-from .least_squares.result import Descent
-from .least_squares.sgd import noisy_gd, sgd
 from .run.result import merge
-from .run.saving import load
-from .sde import boundaries, functionals, quasi, wiener
+from .sde import boundaries, functionals
 from .sde.models import (
     CEV,
     CIR,
@@ -25,7 +20,6 @@ from .sde.models import (
     Model,
     OrnsteinUhlenbeck,
 )
-from .sde.multilevel import Multilevel, multilevel
 from .sde.result import Simulation
 from .sde.schemes import SCHEMES
 from .sde.sde import SDE
@@ -34,21 +28,34 @@ from .trace import TraceError
 
 if _TYPE_CHECKING:
     __version__: str
+    from .least_squares import LeastSquares, inputs
     from .least_squares.experiments import presets as sgd_presets
     from .least_squares.experiments.comparison import Comparison, compare
     from .least_squares.gradient_descent import GradientDescent, gd
+    from .least_squares.laws import gibbs
+    from .least_squares.result import Descent
+    from .least_squares.sgd import noisy_gd, sgd
+    from .run.saving import load
     from .sampling import targets
     from .sampling.langevin import langevin
     from .sampling.methods import METHODS
     from .sampling.result import Chains
+    from .sde import quasi, wiener
+    from .sde.multilevel import Multilevel, multilevel
 
-#: Names that are imported when they are first used, and the modules that have them; modules themselves end in a dot.
-_LATER = {
-    "Chains": "sampling.result", "Comparison": "least_squares.experiments.comparison",
-    "GradientDescent": "least_squares.gradient_descent", "METHODS": "sampling.methods",
-    "compare": "least_squares.experiments.comparison", "gd": "least_squares.gradient_descent",
-    "langevin": "sampling.langevin", "sgd_presets": "least_squares.experiments.presets.",
-    "targets": "sampling.targets.",
+#: Modules, and names in modules, that are imported when they are first used: nobody waits for what a script has not.
+_MODULES = {
+    "gibbs": "least_squares.laws.gibbs", "inputs": "least_squares.inputs", "least_squares": "least_squares",
+    "quasi": "sde.quasi", "sgd_presets": "least_squares.experiments.presets",
+    "targets": "sampling.targets", "wiener": "sde.wiener",
+}  # fmt: skip
+_FAMILIES = ("least_squares.sgd", "sampling.langevin", "sampling.targets")
+_NAMES = {
+    "Chains": "sampling.result", "METHODS": "sampling.methods", "langevin": "sampling.langevin",
+    "Comparison": "least_squares.experiments.comparison", "compare": "least_squares.experiments.comparison",
+    "Descent": "least_squares.result", "GradientDescent": "least_squares.gradient_descent",
+    "LeastSquares": "least_squares.problem", "Multilevel": "sde.multilevel", "gd": "least_squares.gradient_descent",
+    "load": "run.saving", "multilevel": "sde.multilevel", "noisy_gd": "least_squares.sgd", "sgd": "least_squares.sgd",
 }  # fmt: skip
 
 
@@ -56,18 +63,22 @@ def __getattr__(name: str) -> _Any:
     if name == "__version__":
         from importlib.metadata import version
 
-        globals()[name] = found = version("sdefast")
-        return found
-    if name not in _LATER:
+        value: _Any = version("sdefast")
+    elif name in _MODULES:
+        value = _import_module(f".{_MODULES[name]}", __name__)
+    elif name in _NAMES:
+        if name == "load":
+            for family in _FAMILIES:  # files hold results of any
+                _import_module(f".{family}", __name__)
+        value = getattr(_import_module(f".{_NAMES[name]}", __name__), name)
+    else:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    path = _LATER[name]
-    module = _import_module(f".{path.rstrip('.')}", __name__)
-    value = globals()[name] = module if path.endswith(".") else getattr(module, name)
+    globals()[name] = value
     return value
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *_LATER, "__version__"})
+    return sorted({*globals(), *_MODULES, *_NAMES, "__version__"})
 
 
 __all__ = [

@@ -28,6 +28,26 @@ def test_import_loads_nothing_heavy() -> None:
     loaded = json.loads(python("import json, sys, sdefast; print(json.dumps(sorted(sys.modules)))"))
     heavy = {"numba", "scipy", "torch", "matplotlib", "tqdm", "xarray", "dask"}
     assert heavy.isdisjoint(loaded)
+    assert not [name for name in loaded if name.startswith("sdefast.least_squares")]
+
+
+EACH = """
+import os, sdefast as sf
+for name in sf.__all__:
+    if not os.fork():  # a process in which no other has been used
+        os._exit(name not in dir(sf) or getattr(sf, name) is None)
+    print(name, os.wait()[1])
+"""
+
+
+def test_every_name_is_there_at_first_use() -> None:
+    assert python(EACH) == "".join(f"{name} 0\n" for name in sf.__all__)
+
+
+def test_all_names_are_there_at_once() -> None:
+    assert python("from sdefast import *; print(sgd.__module__, quasi.__name__)") == (
+        "sdefast.least_squares.sgd sdefast.sde.quasi\n"
+    )
 
 
 def test_stubs_name_what_the_extension_holds() -> None:

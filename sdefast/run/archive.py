@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 import os
-import secrets
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
@@ -31,7 +30,7 @@ def write(path: str, header: Mapping[str, Any], arrays: Mapping[str, np.ndarray]
     import json
     from zipfile import ZipFile
 
-    temporary = f"{path}.{_writer()}.{secrets.token_hex(4)}.tmp"
+    temporary = f"{path}.{_writer()}.{os.urandom(4).hex()}.tmp"
     flags = os.O_CREAT | os.O_EXCL | os.O_WRONLY | getattr(os, "O_BINARY", 0)
     try:
         with open(os.open(temporary, flags, 0o666), "wb") as file:

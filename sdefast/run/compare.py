@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import math
 from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
@@ -75,6 +74,8 @@ def fingerprint(tile: Tile) -> dict[str, str]:
 
 
 def _digest(value: Any) -> str:
+    import hashlib
+
     digest = hashlib.sha256()
     _add(digest, value)
     return digest.hexdigest()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import secrets
+import os
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -17,7 +17,7 @@ _DRAW_BITS = 40
 
 def seed(value: Any) -> int:
     """A seed in [0, 2**64); a random one for None."""
-    return secrets.randbits(64) if value is None else checks.seed("seed", value)
+    return int.from_bytes(os.urandom(8), "little") if value is None else checks.seed("seed", value)
 
 
 def first_chain(value: Any) -> int:

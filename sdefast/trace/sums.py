@@ -8,7 +8,6 @@ and parts is one operation of the body, ``dot``, which is a loop too.
 
 from __future__ import annotations
 
-import hashlib
 import math
 import re
 import threading
@@ -58,6 +57,8 @@ class Table:
     @classmethod
     def of(cls, values: np.ndarray) -> Table:
         """A table that keeps a copy of the numbers."""
+        import hashlib
+
         values = np.array(values, float, order="C")
         values.setflags(write=False)
         digest = hashlib.blake2b(values.tobytes(), digest_size=16, person=b"table").hexdigest() + str(values.shape)

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import builtins
 import functools
-import hashlib
 import linecache
 import math
 import sys
@@ -341,6 +340,8 @@ def captured(value: Any, seen: dict[int, tuple[int, Any]] | None = None) -> Any:
         return "object", id(value)
     seen[id(value)] = len(seen), value
     if isinstance(value, np.ndarray) and value.dtype != object:
+        import hashlib
+
         data = value.tobytes()
         short = data if len(data) <= _MOST_BYTES else hashlib.blake2b(data, digest_size=16).digest()
         return value.shape, value.dtype.str, short
