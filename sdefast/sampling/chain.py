@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
 from typing import Any
 
 import numpy as np
 
 from ..engine.tiles import Data
 from ..jit.emit import Step
+from ..lazy import cached_property
 from ..run.step import TracedStepping, short_steps_at_once
 from ..trace import Expr, as_expr, evaluate, select, symbol
 from ..trace.vectors import symbols

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any
 
 import numpy as np
 
 from .. import checks
+from ..lazy import cached_property
 from ..run.records import Recorded
 from ..trace import Expr
 from ..trace.vectors import entries, times

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any, ClassVar
 
 import numpy as np
 
 from ..engine.gathering import ONE
 from ..engine.statistics import Layout
+from ..lazy import cached_property
 from ..run.result import Result, mean_error
 from . import diagnostics, laws
 from .diagnostics import Summary

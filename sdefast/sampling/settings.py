@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property, lru_cache
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -12,6 +12,7 @@ import numpy as np
 from ..engine.gathering import ONE, Gathering
 from ..engine.statistics import Layout
 from ..engine.tiles import Gathered
+from ..lazy import cached_property
 from ..run import step
 from ..trace.vectors import numbered
 from .chain import Chain

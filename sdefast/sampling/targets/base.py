@@ -5,13 +5,13 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import fields, is_dataclass
-from functools import cached_property
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from ... import checks
+from ...lazy import cached_property
 from ...run.records import Recorded
 from ...trace import Expr, evaluate, symbol
 from .density import Density, Vector, state_symbols

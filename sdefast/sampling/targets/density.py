@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from functools import cached_property
 
+from ...lazy import cached_property
 from ...trace import Expr, Rows, derivative, rows_in, substitute, symbol
 
 Vector = tuple[Expr, ...]

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any
 
 import numpy as np
 
 from ... import checks, noise
+from ...lazy import cached_property
 from ...math import dot, sum
 from ...trace.vectors import entries, numbered, symbols, times, total
 from .base import FIRST_START_DRAW, BaseTarget, positive_definite, put, vector

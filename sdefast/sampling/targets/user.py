@@ -5,10 +5,10 @@ from __future__ import annotations
 import inspect
 from collections import namedtuple
 from collections.abc import Callable, Mapping
-from functools import cached_property
 from typing import Any
 
 from ... import _core, checks
+from ...lazy import cached_property
 from ...run import options
 from ...trace import Replayed, symbol, trace
 from .base import BaseTarget, as_vector
