@@ -16,5 +16,6 @@ const Kernels &active();
 void bind_config(py::module_ &m);
 void bind_noise(py::module_ &m);
 void bind_run(py::module_ &m);
+void bind_sampling(py::module_ &m);
 
 }  // namespace sdefast

@@ -6,4 +6,5 @@ PYBIND11_MODULE(_core, m) {
     sdefast::bind_config(m);
     sdefast::bind_noise(m);
     sdefast::bind_run(m);
+    sdefast::bind_sampling(m);
 }

@@ -3,6 +3,7 @@
 #include "../engine/chain_loop.hpp"
 #include "../families.hpp"
 #include "../noise/vector_math.hpp"
+#include "../sampling/score_step.hpp"
 #include "table.hpp"
 
 namespace sdefast {
@@ -106,6 +107,7 @@ const Kernels kernels = {
     {{noise<Normals, float>, noise<Normals, double>}, {noise<Uniforms, float>, noise<Uniforms, double>}},
     words,
     {elementary<float>, elementary<double>},
+    {score_entry<float, float>, score_entry<double, double>, score_entry<double, float>},
 };
 
 }  // namespace SDEFAST_LEVEL

@@ -69,6 +69,24 @@ struct NoiseJob {
     int64_t row;
 };
 
+// A step of samples that lie row by row, see sampling/score_step.hpp: of x and score, both (n_chains, dim), with step size
+// h, noise times `noise`. `kept` is aligned to 64 bytes and lasts from step to step; `opening` also readies what is in it.
+struct ScoreJob {
+    uint64_t seed;
+    int64_t first_chain, n_chains, dim, step;
+    double h, noise;
+    void *x;
+    const void *score;
+    void *kept;
+    bool opening;
+};
+
+// For one type of state and noise.
+struct ScoreEntry {
+    int64_t (*step[2])(const ScoreJob &);  // [score float32, float64]
+    int64_t (*bytes)(int64_t n_chains);
+};
+
 struct Kernels {
     const char *level;
     const StepEntry *steps;
@@ -79,6 +97,7 @@ struct Kernels {
     void (*noise[2][2])(const NoiseJob &);  // [NoiseKind][float32, float64]
     void (*words)(const NoiseJob &, uint32_t stream);
     void (*elementary[2])(int function, const void *in, const void *power, void *out, int64_t n);  // vector math
+    ScoreEntry scores[3];  // [Precision, of normals]
 };
 
 // The levels this extension holds, narrowest first.
