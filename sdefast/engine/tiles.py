@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
@@ -39,6 +39,38 @@ class Compiled(Protocol):
     def address(self) -> int:
         """Address of the compiled function."""
         ...
+
+
+class SteppedOutside(Protocol):
+    """Steps that are taken outside the kernels, by functions of many chains at once."""
+
+    @property
+    def layout(self) -> str:
+        """How the states lie when they are looked at."""
+        ...
+
+    def opened(self, tile: Tile) -> OpenSteps:
+        """What steps a tile, in the process where that is done."""
+        ...
+
+
+class OpenSteps(Protocol):
+    """What steps a tile outside the kernels."""
+
+    layout: str
+
+    def advance(self, state: np.ndarray, first: int, n_steps: int, abort: np.ndarray) -> None:
+        """Take the states, (dim, n_chains), through ``n_steps`` from number ``first`` on, in place."""
+        ...
+
+
+class _Still(NamedTuple):
+    """A kernel that takes no step."""
+
+    layout: str
+
+    def address(self) -> int:
+        return 0
 
 
 @dataclass(frozen=True)
@@ -102,7 +134,7 @@ class Tile:
     by default all.
     """
 
-    kernel: str | Compiled
+    kernel: str | Compiled | SteppedOutside
     coefficients: np.ndarray
     draws: Draws
     seed: int
@@ -211,10 +243,14 @@ def run_tile(
     counts = None if tile.histogram is None else tile.histogram.empty(n_saves, tile.n_kept)
     if begun is not None:
         _restore(begun, state, statistics, counts)
+    outside = tile.kernel.opened(tile) if hasattr(tile.kernel, "opened") else None
     for chunk in _chunks(tile, None if begun is None else begun.step):
         if abort[0]:
             break
-        _run_chunk(tile, chunk, state, saved, statistics, counts, abort)
+        if outside is None:
+            _run_chunk(tile, chunk, state, saved, statistics, counts, abort)
+        else:
+            _step_outside(tile, outside, chunk, state, saved, statistics, counts, abort)
         if progress is not None:
             progress(tile.n_chains * (chunk.end - chunk.start))
         if keep is not None and not abort[0] and chunk.end < tile.first_step + tile.n_steps:
@@ -310,12 +346,35 @@ def _run_chunk(
             all_times[:, saves] = part
 
 
-def layout_of(kernel: str | Compiled) -> str:
+def _step_outside(
+    tile: Tile,
+    steps: OpenSteps,
+    chunk: _Chunk,
+    state: np.ndarray,
+    saved: np.ndarray | None,
+    statistics: list[np.ndarray],
+    counts: np.ndarray | None,
+    abort: np.ndarray,
+) -> None:
+    """Steps outside the kernels, and at every save a kernel that records without taking one."""
+    still = replace(tile, kernel=_Still(steps.layout), draws=Draws(0), coefficients=tile.coefficients[:1])
+    at = chunk.start
+    for i in range(chunk.saves.start, chunk.saves.stop):
+        save = int(tile.saves[i])
+        steps.advance(state, at, save - at, abort)
+        if abort[0]:
+            return
+        _run_chunk(still, _Chunk(save, save, slice(i, i + 1)), state, saved, statistics, counts, abort)
+        at = save
+    steps.advance(state, at, chunk.end - at, abort)
+
+
+def layout_of(kernel: str | Compiled | SteppedOutside) -> str:
     """How the chains of a step lie, which what observes it must know."""
     return _core.steps[kernel] if isinstance(kernel, str) else kernel.layout
 
 
-def _named(kernel: str | Compiled) -> str | tuple[int, str]:
+def _named(kernel: Any) -> str | tuple[int, str]:
     return kernel if isinstance(kernel, str) else (kernel.address(), kernel.layout)
 
 
