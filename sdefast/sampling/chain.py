@@ -138,11 +138,15 @@ class Chain(TracedStepping):
         if self.diagnoses:
             outputs += diagnostics.follow(rows[self.diagnosed : self.sized], move.position, draw)
         outputs += rows[self.sized :]
-        constants = () if self.own_step_size else ("step_size", *(f"k{i}" for i in range(self.n_constants)))
         return Step(
-            tuple(map(as_expr, outputs)), self.parameters, constants, len(point.z), len(point.u), picks=self.n_picks,
-            columns=self.n_columns,
+            tuple(map(as_expr, outputs)), self.parameters, self.constant_names, len(point.z), len(point.u),
+            picks=self.n_picks, columns=self.n_columns,
         )  # fmt: skip
+
+    @property
+    def constant_names(self) -> tuple[str, ...]:
+        """Symbols of the step that may differ from step to step, whose values `constants` has."""
+        return () if self.own_step_size else ("step_size", *(f"k{i}" for i in range(self.n_constants)))
 
     @cached_property
     def parameters(self) -> tuple[str, ...]:

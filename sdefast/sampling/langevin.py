@@ -28,6 +28,7 @@ from .metric import Metric
 from .result import Chains
 from .settings import Settings
 from .targets.base import FIRST_START_DRAW, BaseTarget
+from .targets.batch import BatchTarget
 
 #: Diagnostics are gathered without being asked for of so many components at most; in so many batches.
 _FEW_COMPONENTS, _BATCHES = 16, 16
@@ -154,10 +155,12 @@ def langevin(
     >>> bool((abs(chains.mean[-1] - target.mean) < 5 * chains.standard_error[-1]).all())
     True
     """
-    where = Where.of(device, threads, executor)
     checks.flag("progress", progress)
     if not isinstance(target, BaseTarget):
         raise TypeError(f"target must be one of sdefast.targets, got {target!r}")
+    if isinstance(target, BatchTarget):
+        target, threads = target.taking(x0), 1 if threads is None and executor is None else threads
+    where = Where.of(device, threads, executor)
     wanted = _Wanted(
         save_at, thin, checks.flag("paths", paths), options.moments(moments), checks.flag("extremes", extremes),
         checks.flag("covariance", covariance), options.histogram(histogram), _asked_batches(diagnostics),
@@ -227,9 +230,15 @@ class _Wanted:
         resources.refuse_too_large(8 * (kept // every), f"{kept // every} saved iterations", ["thin= saves fewer"])
         return first + every * np.arange(1, kept // every + 1)
 
-    def cut(self, dim: int, n_draws: int) -> Batches | None:
+    def cut(self, target: BaseTarget, n_draws: int) -> Batches | None:
         """The batches of diagnostics, if there are any."""
-        if self.batches == 0 or (self.batches is None and dim > _FEW_COMPONENTS):
+        if isinstance(target, BatchTarget):
+            if self.batches:
+                raise ValueError(
+                    f"diagnostics are gathered by kernels, and the score of {target!r} is computed outside"
+                )
+            return None
+        if self.batches == 0 or (self.batches is None and target.dim > _FEW_COMPONENTS):
             return None
         number = _BATCHES if self.batches is None or self.batches == 1 else self.batches
         if n_draws < 2 * number:
@@ -275,6 +284,8 @@ def _fresh(
     sizes = _sizes(step_size, n_steps, n)
     burn_in = 0 if fixed["burn_in"] is None else checks.count("burn_in", fixed["burn_in"], least=0, most=n_steps - 1)
     dtype, noise_dtype = checks.types(fixed["dtype"], fixed["noise_dtype"])
+    if isinstance(target, BatchTarget) and (fixed["metric"] is not None or sizes.ndim > 1):
+        raise ValueError(f"on {target!r} steps have no metric, and are alike for all chains: give one step_size")
     temperature = (
         1.0 if fixed["temperature"] is None else checks.real("temperature", fixed["temperature"], positive=True)
     )
@@ -288,7 +299,7 @@ def _fresh(
         target=target, method=name, options=chosen, metric=metric, temperature=temperature,
         step_sizes=sizes, burn_in=burn_in, x0=x0[:, 0].copy() if x0.shape[1] == 1 else None,
         sampled=isinstance(fixed["x0"], str),
-        batches=wanted.cut(dim, n_steps - burn_in), center=_center(target, x0), seed=seed, dtype=dtype,
+        batches=wanted.cut(target, n_steps - burn_in), center=_center(target, x0), seed=seed, dtype=dtype,
         noise_dtype=noise_dtype, first_chain=first, n_chains=n, grid=grid, saves=saves, layout=layout,
         keeps_states=wanted.paths, histogram=wanted.histogram,
     )  # fmt: skip
@@ -330,7 +341,7 @@ def _continued(
     saves, layout = _saves(wanted, grid, burn_in, target.dim)
     settings = replace(
         old, step_sizes=sizes, x0=None, sampled=False, burn_in=burn_in,
-        batches=wanted.cut(target.dim, grid.last_step - burn_in),
+        batches=wanted.cut(target, grid.last_step - burn_in),
         grid=grid, saves=saves, layout=layout, keeps_states=wanted.paths, histogram=wanted.histogram,
     )  # fmt: skip
     rows = np.zeros((settings.stepping.n_rows, old.n_chains), old.dtype)
@@ -362,6 +373,12 @@ def _metric(value: Any, method: Method, target: BaseTarget) -> Metric:
 
 
 def _check_needs(method: Method, target: BaseTarget) -> None:
+    if isinstance(target, BatchTarget):
+        if method.name != "ula":
+            raise ValueError(
+                f"method {method.name!r} needs a target in scalar code; on {target!r}, whose score is not, 'ula' works"
+            )
+        return
     missing = [what for what in method.needs if not target.density.has(what)]
     if missing:
         fit = ", ".join(m.name for m in METHODS.values() if all(map(target.density.has, m.needs)))
@@ -437,7 +454,10 @@ def _warn_of_step(s: Settings) -> None:
         )
 
 
-def _run(s: Settings, start: np.ndarray, wanted: _Wanted, where: Where, progress: bool, keeping: Checkpoint) -> Chains:
+def _run(
+    s: Settings, start: np.ndarray, wanted: _Wanted, where: Where, progress: bool, keeping: Checkpoint,
+    kind: type[Chains] = Chains,
+) -> Chains:  # fmt: skip
     _refuse_too_large(s, wanted)
     keeping.belongs_to(s, n_chains=s.n_chains, final_states=wanted.final_states, adapt=wanted.acceptance)
     started = time.perf_counter()
@@ -449,7 +469,7 @@ def _run(s: Settings, start: np.ndarray, wanted: _Wanted, where: Where, progress
         whole = own.tile(start, device=where.gpu, keep_final=wanted.final_states)
         outcome = where.run(whole, told, keeping.part("run"))
     keeping.finish()
-    chains = Chains(s, where.cost(started, keeping.found), outcome.states, outcome.nodes, outcome.counts, outcome.final)
+    chains = kind(s, where.cost(started, keeping.found), outcome.states, outcome.nodes, outcome.counts, outcome.final)
     gone = int(chains.n_nonfinite[-1])
     if gone:
         warnings.warn(

@@ -6,7 +6,7 @@ the step's own expressions. So the law is that of the discrete chain, with its b
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -34,11 +34,16 @@ class LinearStep:
 
     @classmethod
     def of(cls, s: Settings, step_size: float) -> LinearStep:
-        """That of a run; ValueError where the step is not linear."""
+        """That of a run with this step size; ValueError where the step is not linear."""
+        return cls.with_constants(s, s.stepping.constants(replace(s, step_sizes=np.array([step_size])))[0])
+
+    @classmethod
+    def with_constants(cls, s: Settings, constants: np.ndarray) -> LinearStep:
+        """That of a run in a step with these constants; ValueError where the step is not linear."""
         chain = s.stepping
         rows, normals = symbols("x", chain.counted), symbols("z", chain.step.n_draws)
         outputs = chain.step.outputs[: chain.counted]
-        return cls(*_linear(outputs, rows, normals, s, step_size))
+        return cls(*_linear(outputs, rows, normals, s, constants))
 
     def moments(self, mean: np.ndarray, covariance: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Mean and covariance of the rows after a step."""
@@ -47,12 +52,11 @@ class LinearStep:
 
 
 def _linear(
-    outputs: Any, rows: list[Expr], normals: list[Expr], s: Settings, step_size: float
+    outputs: Any, rows: list[Expr], normals: list[Expr], s: Settings, constants: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Derivatives by rows and by normals, and the value at zero, of outputs that are linear in both."""
     values: dict[Expr, Any] = {symbol(name): value for name, value in s.stepping.values(s.numbers).items()}
-    constants = s.how.constants(np.array([step_size]), s.options, s.temperature)
-    values |= {symbol("step_size"): step_size, **{symbol(f"k{i}"): float(c[0]) for i, c in enumerate(constants)}}
+    values |= {symbol(name): float(c) for name, c in zip(s.stepping.constant_names, constants, strict=True)}
     free = set(rows) | set(normals) | {symbol(f"u{i}") for i in range(s.stepping.step.n_uniforms)}
     known: dict[Expr, Any] = {}
 
@@ -77,30 +81,31 @@ def moments(s: Settings) -> Moments:
 
     Velocities start from their law. ValueError where steps are not linear or the start is not known.
     """
-    if (s.x0 is None and not s.sampled) or s.step_sizes.ndim > 1:
+    if s.start_law is None or s.step_sizes.ndim > 1:
         raise ValueError("the law is that of chains with a common start, or sampled ones, and common step sizes")
-    mean, covariance = _start(s)
-    known: dict[float, LinearStep] = {}
-    found, dim, sizes = [], s.layout.dim, np.broadcast_to(s.step_sizes, (s.n_steps,))
+    constants = s.stepping.constants(s)
+    mean, covariance = _start(s, constants[0])
+    known: dict[bytes, LinearStep] = {}
+    found, dim, rows = [], s.layout.dim, np.broadcast_to(constants, (s.n_steps, constants.shape[1]))
     at = 0
     for saved in s.saves - s.grid.first_step:
-        for size in sizes[at:saved].tolist():
-            if size not in known:
-                known[size] = LinearStep.of(s, size)
-            mean, covariance = known[size].moments(mean, covariance)
+        for row in rows[at:saved]:
+            key = row.tobytes()
+            if key not in known:
+                known[key] = LinearStep.with_constants(s, row)
+            mean, covariance = known[key].moments(mean, covariance)
         at = saved
         found.append((mean[:dim], covariance[:dim, :dim]))
     return Moments(*(np.stack(part) for part in zip(*found, strict=True)))
 
 
-def _start(s: Settings) -> tuple[np.ndarray, np.ndarray]:
+def _start(s: Settings, constants: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Mean and covariance of the rows at the start."""
-    x0, spread = s.x0, np.zeros((s.layout.dim,) * 2)
-    if s.sampled:
-        x0, spread = s.target.mean, s.target.covariance  # type: ignore[assignment]
+    assert s.start_law is not None
+    x0, spread = s.start_law
     chain, x = s.stepping, state_symbols(s.layout.dim)
     point = chain.point(x, ())
     normals = list(point.z)[: s.how.start_normals * chain.dim]
     outputs = (*x, *s.how.start_rows(point))
-    a, b, constant = _linear(outputs, list(x), normals, s, float(s.step_sizes[0]))
-    return a @ np.asarray(x0) + constant, a @ spread @ a.T + b @ b.T
+    a, b, constant = _linear(outputs, list(x), normals, s, constants)
+    return a @ x0 + constant, a @ spread @ a.T + b @ b.T

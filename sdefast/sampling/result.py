@@ -15,6 +15,7 @@ from . import diagnostics, laws
 from .diagnostics import Summary
 from .settings import Settings
 from .targets.base import BaseTarget
+from .targets.batch import BatchTarget
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -61,6 +62,15 @@ class Chains(Result):
         """
         sizes = self.settings.step_sizes
         return float(sizes[0]) if sizes.shape == (1,) else sizes
+
+    @property
+    def x(self) -> Any:
+        """Saved states, a view of shape (n_times, n_chains, dim) in whose memory the chains are contiguous.
+
+        A numpy array; of a run on a GPU a `DeviceArray` there, on a target of tensors one of those.
+        """
+        states = super().x
+        return self.target.shown(states) if isinstance(self.target, BatchTarget) else states
 
     # Velocities and acceptance ------------------------------------------------------------------------------------
 

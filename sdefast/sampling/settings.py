@@ -15,11 +15,13 @@ from ..engine.tiles import Gathered
 from ..lazy import cached_property
 from ..run import step
 from ..trace.vectors import numbered
+from .batch import BatchChain
 from .chain import Chain
 from .diagnostics import Batches
 from .methods import METHODS, Method
 from .metric import Metric
 from .targets.base import BaseTarget
+from .targets.batch import BatchTarget
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -51,9 +53,19 @@ class Settings(step.Settings):
     @cached_property
     def stepping(self) -> Chain:
         """A step."""
+        if isinstance(self.target, BatchTarget):
+            return BatchChain(self.target, self.method)
         structure = tuple((name, int(self.options[name])) for name in self.how.structural)
         own = self.step_sizes.ndim > 1
         return _chain(self.target, self.method, structure, self.metric, self.batches is not None, own)
+
+    @property
+    def start_law(self) -> tuple[np.ndarray, np.ndarray] | None:
+        """Mean and covariance of the positions at the start, where they are known and alike for all chains."""
+        if self.sampled:
+            mean, covariance = self.target.mean, self.target.covariance
+            return None if mean is None or covariance is None else (mean, covariance)
+        return None if self.x0 is None else (self.x0, np.zeros((self.layout.dim,) * 2))
 
     @property
     def numbers(self) -> dict[str, float]:
