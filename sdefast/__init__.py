@@ -37,7 +37,9 @@ if _TYPE_CHECKING:
     from .least_squares.sgd import noisy_gd, sgd
     from .run.saving import load
     from .sampling import targets
+    from .sampling.annealed import AnnealedChains, annealed_langevin
     from .sampling.langevin import langevin
+    from .sampling.levels import geometric_sigmas
     from .sampling.methods import METHODS
     from .sampling.result import Chains
     from .sde import quasi, wiener
@@ -49,9 +51,10 @@ _MODULES = {
     "quasi": "sde.quasi", "sgd_presets": "least_squares.experiments.presets",
     "targets": "sampling.targets", "wiener": "sde.wiener",
 }  # fmt: skip
-_FAMILIES = ("least_squares.sgd", "sampling.langevin", "sampling.targets")
+_FAMILIES = ("least_squares.sgd", "sampling.langevin", "sampling.annealed", "sampling.targets")
 _NAMES = {
-    "Chains": "sampling.result", "METHODS": "sampling.methods", "langevin": "sampling.langevin",
+    "AnnealedChains": "sampling.annealed", "Chains": "sampling.result", "METHODS": "sampling.methods",
+    "annealed_langevin": "sampling.annealed", "geometric_sigmas": "sampling.levels", "langevin": "sampling.langevin",
     "Comparison": "least_squares.experiments.comparison", "compare": "least_squares.experiments.comparison",
     "Descent": "least_squares.result", "GradientDescent": "least_squares.gradient_descent",
     "LeastSquares": "least_squares.problem", "Multilevel": "sde.multilevel", "gd": "least_squares.gradient_descent",
@@ -87,6 +90,7 @@ __all__ = [
     "METHODS",
     "SCHEMES",
     "SDE",
+    "AnnealedChains",
     "BlackScholes",
     "BrownianMotion",
     "Chains",
@@ -103,10 +107,12 @@ __all__ = [
     "OrnsteinUhlenbeck",
     "Simulation",
     "TraceError",
+    "annealed_langevin",
     "boundaries",
     "compare",
     "functionals",
     "gd",
+    "geometric_sigmas",
     "gibbs",
     "inputs",
     "langevin",

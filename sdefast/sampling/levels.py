@@ -1,0 +1,173 @@
+"""The levels of noise that annealed chains go through: their step sizes, their chain, what decides a run's numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+from typing import Any
+
+import numpy as np
+
+from .. import checks
+from ..run.records import register
+from .batch import BatchChain
+from .chain import Chain
+from .settings import Settings
+from .smoothed import VARIANCE, Smoothed
+from .targets import BatchTarget
+
+
+def geometric_sigmas(first: float, last: float, n: int) -> np.ndarray:
+    """Scales of noise from ``first`` down to ``last``, each the same part of the one before.
+
+    Parameters
+    ----------
+    first, last : float
+        The largest and the smallest, positive.
+    n : int
+        How many.
+
+    Returns
+    -------
+    ndarray of shape (n,)
+
+    Raises
+    ------
+    TypeError, ValueError
+        If ``last`` is not smaller than ``first``, or a number is out of range.
+
+    Examples
+    --------
+    >>> import sdefast as sf
+    >>> sf.geometric_sigmas(10.0, 0.1, 3)
+    array([10. ,  1. ,  0.1])
+    """
+    n = checks.count("n", n)
+    start, end = checks.real("first", first, positive=True), checks.real("last", last, positive=True)
+    if not end < start and n > 1:
+        raise ValueError(f"sigmas come largest first: last must be smaller than first, got {first} and {last}")
+    return np.geomspace(start, end, n) if n > 1 else np.array([start])
+
+
+def checked_sigmas(value: Any) -> np.ndarray:
+    """Scales of noise that are positive and strictly decreasing."""
+    sigmas = checks.array("sigmas", value, shape=(None,))
+    if not len(sigmas) or (sigmas <= 0).any():
+        raise ValueError(f"sigmas must be positive numbers, got {value!r}")
+    rising = np.flatnonzero(np.diff(sigmas) >= 0)
+    if len(rising):
+        i = int(rising[0])
+        raise ValueError(
+            f"sigmas must decrease strictly, largest first, got {sigmas[i]:g} before {sigmas[i + 1]:g} at index {i}"
+        )
+    return sigmas
+
+
+@register
+@dataclass(frozen=True, eq=False)
+class Levels:
+    """Scales of noise, largest first, and ``n_steps`` at each, of size ``ratio`` times its square.
+
+    ``denoise`` has one step more, of size the last scale's square, without noise.
+    """
+
+    sigmas: np.ndarray
+    ratio: float
+    n_steps: int
+    denoise: bool
+
+    @property
+    def length(self) -> int:
+        """Steps of all levels."""
+        return len(self.sigmas) * self.n_steps + self.denoise
+
+    def ends(self, first: int) -> np.ndarray:
+        """The iterations at the levels' ends, and that of the denoised states, if they begin after ``first``."""
+        ends = first + self.n_steps * np.arange(1, len(self.sigmas) + 1)
+        return np.append(ends, ends[-1] + 1) if self.denoise else ends
+
+    def sigma_at(self, iterations: np.ndarray, first: int) -> np.ndarray:
+        """The scale of the level that an iteration belongs to: that of the step before it; of the start the first."""
+        level = np.clip((iterations - first - 1) // self.n_steps, 0, len(self.sigmas) - 1)
+        return np.asarray(self.sigmas[level])
+
+    @property
+    def step_sizes(self) -> np.ndarray:
+        """Of every step."""
+        sizes = np.repeat(self.ratio * self.sigmas**2, self.n_steps)
+        return np.append(sizes, self.sigmas[-1] ** 2) if self.denoise else sizes
+
+    def constants(self) -> np.ndarray:
+        """Step size, temperature, which is 0 for the step without noise, and variance of the noise, of every step."""
+        rows = np.ones((self.length, 3))
+        rows[:, 0] = self.step_sizes
+        rows[len(rows) - self.denoise :, 1] = 0
+        variances = np.repeat(self.sigmas**2, self.n_steps)
+        rows[:, 2] = np.append(variances, self.sigmas[-1] ** 2) if self.denoise else variances
+        return rows
+
+    def key(self) -> tuple[Any, ...]:
+        """Equal for equal ones."""
+        return self.sigmas.tobytes(), self.ratio, self.n_steps, self.denoise
+
+
+@dataclass(frozen=True)
+class AnnealedChain(Chain):
+    """The unadjusted Langevin algorithm on a smoothed target, whose noise is another one at every level."""
+
+    @property
+    def constant_names(self) -> tuple[str, ...]:
+        """Symbols that differ from level to level."""
+        return "step_size", "temperature", VARIANCE.value
+
+    @cached_property
+    def parameters(self) -> tuple[str, ...]:
+        """Symbols that are numbers of the run."""
+        return tuple(self.target.parameters)
+
+    def constants(self, run: Any) -> np.ndarray:
+        """Their values in every step."""
+        found: np.ndarray = run.levels.constants()
+        return found
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class AnnealedSettings(Settings):
+    """Everything that decides an annealed run's numbers.
+
+    ``start_sigma`` is the standard deviation of starts that were drawn, around ``center``; 0 where they were given.
+    """
+
+    levels: Levels
+    start_sigma: float
+
+    @cached_property
+    def stepping(self) -> Chain:
+        """A step."""
+        if isinstance(self.target, BatchTarget):
+            return BatchChain(self.target, self.method, levels=True)
+        return _chain(Smoothed(self.target))  # type: ignore[arg-type]
+
+    @property
+    def start_law(self) -> tuple[np.ndarray, np.ndarray] | None:
+        """Mean and covariance of the positions at the start."""
+        if not self.start_sigma:
+            return super().start_law
+        return self.center, self.start_sigma**2 * np.eye(self.layout.dim)
+
+    def identity(self) -> tuple[Any, ...]:
+        """Equal for shards of one run."""
+        return (*super().identity(), *self.levels.key(), self.start_sigma)
+
+    def merged(self, shards: Sequence[Any]) -> AnnealedSettings:
+        """Those of shards put together."""
+        merged = super().merged(shards)
+        assert isinstance(merged, AnnealedSettings)
+        return merged
+
+
+@lru_cache(maxsize=64)
+def _chain(target: Smoothed) -> AnnealedChain:
+    """The chain on this target, whose step is then known."""
+    return AnnealedChain(target, "ula")
