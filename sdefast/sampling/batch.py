@@ -51,6 +51,11 @@ class BatchChain(Chain):
         assert isinstance(self.target, BatchTarget)
         return Kernel(BatchSteps(self.target), self._rows(run), _COST)
 
+    @property
+    def constant_names(self) -> tuple[str, ...]:
+        """What `constants` has."""
+        return "step_size", "temperature", "noise_variance"
+
     def _rows(self, run: Any) -> np.ndarray:
         """Step size, scale of the noise and sigma of every step."""
         h, temperature, variance = self.constants(run).T
