@@ -172,7 +172,6 @@ def annealed_langevin(
         checks.flag("covariance", covariance), options.histogram(histogram), 0,
         checks.flag("final_states", final_states), None,
     )  # fmt: skip
-    keeping = Checkpoint.of(checkpoint, "annealed_langevin", where.gpu is not None)
     if sigmas is None or steps_per_level is None:
         raise TypeError("annealed_langevin needs sigmas and steps_per_level")
     scales, n_steps = checked_sigmas(sigmas), checks.count("steps_per_level", steps_per_level)
@@ -182,14 +181,15 @@ def annealed_langevin(
         "noise_dtype": noise_dtype, "first_chain": first_chain,
     }  # fmt: skip
     part = checks.choice("convention", convention, CONVENTIONS)
-    if resume is not None:
-        settings, start = _continued(target, resume, scales, n_steps, denoise, fixed, wanted)
-    else:
-        if seed is None:
-            fixed["seed"] = keeping.seed
-        settings, start = _fresh(target, scales, n_steps, denoise, CONVENTIONS[part], fixed, wanted)
-    _warn_of_step(settings)
-    chains = _run(settings, start, wanted, where, progress, keeping, AnnealedChains)
+    with Checkpoint.of(checkpoint, "annealed_langevin", where.gpu is not None) as keeping:
+        if resume is not None:
+            settings, start = _continued(target, resume, scales, n_steps, denoise, fixed, wanted)
+        else:
+            if seed is None:
+                fixed["seed"] = keeping.seed
+            settings, start = _fresh(target, scales, n_steps, denoise, CONVENTIONS[part], fixed, wanted)
+        _warn_of_step(settings)
+        chains = _run(settings, start, wanted, where, progress, keeping, AnnealedChains)
     assert isinstance(chains, AnnealedChains)
     return chains
 
