@@ -16,7 +16,7 @@ from ..trace import Expr, as_expr, evaluate, select, symbol
 from ..trace.vectors import symbols
 from . import diagnostics
 from .diagnostics import N_ROWS
-from .methods import METHODS, Method
+from .methods import STEPS, Method
 from .methods.base import Point
 from .metric import IDENTITY, Metric
 from .targets.base import BaseTarget
@@ -42,7 +42,7 @@ class Chain(TracedStepping):
     @property
     def method(self) -> Method:
         """The method."""
-        return METHODS[self.name]
+        return STEPS[self.name]
 
     @property
     def dim(self) -> int:

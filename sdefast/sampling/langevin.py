@@ -270,14 +270,15 @@ def _asked_acceptance(value: Any) -> bool | float | None:
 
 
 def _fresh(
-    target: BaseTarget, step_size: Any, n_steps: int, fixed: dict[str, Any], given: Mapping[str, Any], wanted: _Wanted
-) -> tuple[Settings, np.ndarray]:
-    """Check everything that a new run needs."""
+    target: BaseTarget, step_size: Any, n_steps: int, fixed: dict[str, Any], given: Mapping[str, Any], wanted: _Wanted,
+    methods: Mapping[str, Method] = METHODS,
+) -> tuple[Settings, np.ndarray]:  # fmt: skip
+    """Check everything that a new run needs, of one of ``methods``."""
     if (step_size is None and not wanted.acceptance) or fixed["n_chains"] is None:
         raise TypeError("langevin needs step_size and n_chains")
-    name = "ula" if fixed["method"] is None else checks.choice("method", fixed["method"], METHODS)
-    method, n, dim = METHODS[name], options.many("n_chains", fixed["n_chains"]), target.dim
-    _check_needs(method, target)
+    name = "ula" if fixed["method"] is None else checks.choice("method", fixed["method"], methods)
+    method, n, dim = methods[name], options.many("n_chains", fixed["n_chains"]), target.dim
+    _check_needs(method, target, methods)
     chosen = _method_options(method, given)
     if step_size is None:
         step_size = 0.1 if target.curvature is None else 1 / target.curvature
@@ -314,11 +315,13 @@ def _fresh(
 
 
 def _continued(
-    target: BaseTarget, before: Any, step_size: Any, n_steps: int, fixed: dict[str, Any], wanted: _Wanted
-) -> tuple[Settings, np.ndarray]:
+    target: BaseTarget, before: Any, step_size: Any, n_steps: int, fixed: dict[str, Any], wanted: _Wanted,
+    methods: Mapping[str, Method] = METHODS,
+) -> tuple[Settings, np.ndarray]:  # fmt: skip
     """Check everything that going on needs: what decides the numbers is the earlier run's."""
-    if not isinstance(before, Chains):
-        raise TypeError(f"resume must be the result of an earlier langevin, got {before!r}")
+    if not isinstance(before, Chains) or before.settings.method not in methods:
+        call = "langevin" if methods is METHODS else "gradient_descent"
+        raise TypeError(f"resume must be the result of an earlier {call}, got {before!r}")
     given = [name for name, value in (fixed | {"adapt": wanted.acceptance}).items() if value is not None]
     if given:
         raise TypeError(f"a resumed run goes on with the earlier run's settings: leave out {', '.join(given)}")
@@ -372,7 +375,7 @@ def _metric(value: Any, method: Method, target: BaseTarget) -> Metric:
     return metric
 
 
-def _check_needs(method: Method, target: BaseTarget) -> None:
+def _check_needs(method: Method, target: BaseTarget, methods: Mapping[str, Method]) -> None:
     if isinstance(target, BatchTarget):
         if method.name != "ula":
             raise ValueError(
@@ -381,7 +384,7 @@ def _check_needs(method: Method, target: BaseTarget) -> None:
         return
     missing = [what for what in method.needs if not target.density.has(what)]
     if missing:
-        fit = ", ".join(m.name for m in METHODS.values() if all(map(target.density.has, m.needs)))
+        fit = ", ".join(m.name for m in methods.values() if all(map(target.density.has, m.needs)))
         raise ValueError(
             f"method {method.name!r} needs {' and '.join(missing)} of the target, which {target!r} lacks; {fit} work"
         )

@@ -18,7 +18,7 @@ from ..trace.vectors import numbered
 from .batch import BatchChain
 from .chain import Chain
 from .diagnostics import Batches
-from .methods import METHODS, Method
+from .methods import STEPS, Method
 from .metric import Metric
 from .targets.base import BaseTarget
 from .targets.batch import BatchTarget
@@ -48,7 +48,7 @@ class Settings(step.Settings):
     @property
     def how(self) -> Method:
         """The method."""
-        return METHODS[self.method]
+        return STEPS[self.method]
 
     @cached_property
     def stepping(self) -> Chain:

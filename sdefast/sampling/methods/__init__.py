@@ -1,13 +1,16 @@
-"""Sampling methods, one file each."""
+"""Sampling methods, and descents, which are such methods without noise: one file each."""
 
 from .baoab import BAOAB
 from .barker import BARKER
 from .base import Method
+from .gd import GD
+from .heavy_ball import HEAVY_BALL
 from .mala import MALA
 from .mirror import MIRROR, MIRROR_SIMPLEX
 from .myula import MYULA
 from .preconditioned import PRECONDITIONED
 from .proximal import PROXIMAL
+from .proximal_gradient import PROXIMAL_GRADIENT
 from .proximal_outside import PROXIMAL_OUTSIDE
 from .sgld import SGLD, SGLD_CV
 from .skrock import SK_ROCK
@@ -38,4 +41,9 @@ METHODS = {
     )
 }
 
-__all__ = ["METHODS", "Method"]
+DESCENTS = {method.name: method for method in (GD, HEAVY_BALL, PROXIMAL_GRADIENT)}
+
+#: All of them, by name.
+STEPS = METHODS | DESCENTS
+
+__all__ = ["DESCENTS", "METHODS", "STEPS", "Method"]

@@ -78,7 +78,8 @@ class Method:
     needs : tuple of str
         What a target must have: "log_density", "score", "hessian", "smooth_score", "prox", "data".
     bias_order : float
-        Power of the step size with which the stationary law approaches the target; ``inf`` where it is the target.
+        Power of the step size with which the stationary law approaches the target; ``inf`` where it is the target, 0
+        where it does not, as of descents.
     reference : str
         Where it was published.
     begin : callable
