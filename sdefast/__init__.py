@@ -38,6 +38,7 @@ if _TYPE_CHECKING:
     from .run.saving import load
     from .sampling import targets
     from .sampling.annealed import AnnealedChains, annealed_langevin
+    from .sampling.descent import gradient_descent
     from .sampling.langevin import langevin
     from .sampling.levels import geometric_sigmas
     from .sampling.methods import METHODS
@@ -54,7 +55,8 @@ _MODULES = {
 _FAMILIES = ("least_squares.sgd", "sampling.langevin", "sampling.annealed", "sampling.targets")
 _NAMES = {
     "AnnealedChains": "sampling.annealed", "Chains": "sampling.result", "METHODS": "sampling.methods",
-    "annealed_langevin": "sampling.annealed", "geometric_sigmas": "sampling.levels", "langevin": "sampling.langevin",
+    "annealed_langevin": "sampling.annealed", "geometric_sigmas": "sampling.levels",
+    "gradient_descent": "sampling.descent", "langevin": "sampling.langevin",
     "Comparison": "least_squares.experiments.comparison", "compare": "least_squares.experiments.comparison",
     "Descent": "least_squares.result", "GradientDescent": "least_squares.gradient_descent",
     "LeastSquares": "least_squares.problem", "Multilevel": "sde.multilevel", "gd": "least_squares.gradient_descent",
@@ -114,6 +116,7 @@ __all__ = [
     "gd",
     "geometric_sigmas",
     "gibbs",
+    "gradient_descent",
     "inputs",
     "langevin",
     "load",
