@@ -188,13 +188,8 @@ class TracedStepping(Stepping):
     def coefficients(self, run: Settings) -> np.ndarray:
         """Rows of coefficients, one for all steps or one a step."""
         parts = clock_rows(run.grid), np.array([self.values_in(run)], float), self.constants(run)
-        n, width = max(map(len, parts)), sum(part.shape[1] for part in parts)
-        refuse_rows(n, width)
-        rows, first = np.empty((n, width)), 0
-        for part in parts:  # those with one row are the same for all steps
-            rows[:, first : first + part.shape[1]] = part
-            first += part.shape[1]
-        return rows
+        refuse_rows(max(map(len, parts)), sum(part.shape[1] for part in parts))
+        return side_by_side(*parts)
 
     def observing(self, run: Settings, device: Any, layout: str) -> Observing | None:
         """What computes `observed`."""
@@ -251,6 +246,15 @@ def clock_rows(grid: TimeGrid) -> np.ndarray:
     clock[:, 0], clock[:, 1] = grid.times[:-1], 0.0
     clock[:, 2], clock[:, 3], clock[:, 4] = h, np.sqrt(h), grid.t0
     return clock
+
+
+def side_by_side(*parts: np.ndarray) -> np.ndarray:
+    """Rows of coefficients from parts of them, of which those with one row are the same for all steps."""
+    rows, first = np.empty((max(map(len, parts)), sum(part.shape[1] for part in parts))), 0
+    for part in parts:
+        rows[:, first : first + part.shape[1]] = part
+        first += part.shape[1]
+    return rows
 
 
 def refuse_rows(n: int, width: int) -> None:

@@ -54,11 +54,6 @@ def hessian_and_noise(H: Any, Sigma: Any) -> tuple[np.ndarray, np.ndarray]:
     return H, Sigma
 
 
-def largest_row(matrix: np.ndarray) -> float:
-    """The largest sum of absolute values in a row, no eigenvalue being larger."""
-    return float(np.abs(matrix).sum(axis=1).max())
-
-
 class Moments(ABC):
     """What a law of (x, y) tells the recursions."""
 
@@ -69,6 +64,11 @@ class Moments(ABC):
     def dim(self) -> int:
         """Number of parameters, d."""
         return len(self.hessian)
+
+    @cached_property
+    def largest_eigenvalue_bound(self) -> float:
+        """The largest sum of absolute values in a row of H, no eigenvalue being larger."""
+        return float(np.abs(self.hessian).sum(axis=1).max())
 
     @abstractmethod
     def fourth(self, M: np.ndarray) -> np.ndarray:
@@ -82,7 +82,7 @@ class Moments(ABC):
         """E (grad l)(grad l)' of one sample over delta with this mean (..., d) and covariance (..., d, d)."""
         return np.asarray(self.fourth(mean[..., :, None] * mean[..., None, :] + covariance) + self.noise)
 
-    @property
+    @cached_property
     def length_bound(self) -> float:
         """A number R^2 with E[|x|^2 xx'] <= R^2 H, found with little work; infinite where there is none at hand."""
         return math.inf
@@ -131,10 +131,10 @@ class GaussianMoments(Moments):
         trace = np.trace(HM, axis1=-2, axis2=-1)[..., None, None]
         return np.asarray(2 * self.times_hessian(np.swapaxes(HM, -1, -2)) + trace * self.hessian)
 
-    @property
+    @cached_property
     def length_bound(self) -> float:
         """From E[|x|^2 xx'] = tr(H) H + 2 H^2."""
-        return float(np.trace(self.hessian)) + 2 * largest_row(self.hessian)
+        return float(np.trace(self.hessian)) + 2 * self.largest_eigenvalue_bound
 
     def spectrum(self) -> Spectrum:
         """Mode by mode in the eigenbasis of H; a single mode where H is a multiple of the identity."""

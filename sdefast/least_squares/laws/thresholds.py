@@ -35,7 +35,7 @@ from numpy.typing import ArrayLike
 
 from ... import checks
 from ...run.schedule import constant_steps
-from .moments import Moments, Spectrum, hessian_and_noise, largest_row
+from .moments import Moments, Spectrum, hessian_and_noise
 
 _Map = Callable[[np.ndarray], np.ndarray]
 
@@ -45,7 +45,7 @@ def surely_stable(moments: Moments, step_size: float, batch_size: float) -> bool
 
     E|delta|^2 changes by -g delta' (2 H - g (E[|x|^2 xx'] / B + (1 - 1/B) H^2)) delta, but for the noise.
     """
-    length = moments.length_bound / batch_size + (1 - 1 / batch_size) * largest_row(moments.hessian)
+    length = moments.length_bound / batch_size + (1 - 1 / batch_size) * moments.largest_eigenvalue_bound
     return step_size * length < 2
 
 

@@ -13,6 +13,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from ... import checks
 from ...engine.gathering import ONE, Gathering
 from ...engine.tiles import Gathered
 from ...jit.compile import Program
@@ -222,8 +223,8 @@ class DescentStep(TracedStepping):
             return None
         basis = self.coordinates.basis if run.gathers_moments else None
         if run.expectations:
-            return self.asked_observer(run.expectations, basis, run.dtype.name, device, layout)
-        return self.error_observer(basis, run.dtype.name, device, layout)
+            return self.asked_observer(run.expectations, basis, checks.type_name(run.dtype), device, layout)
+        return self.error_observer(basis, checks.type_name(run.dtype), device, layout)
 
     def asked_observer(
         self, asked: Named, basis: np.ndarray | None, dtype: str, device: Any, layout: str

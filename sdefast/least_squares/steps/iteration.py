@@ -18,7 +18,7 @@ import numpy as np
 from ...engine.tiles import Data, Draws
 from ...jit.emit import Step
 from ...lazy import cached_property
-from ...run.step import Kernel, Observing, refuse_rows
+from ...run.step import Kernel, Observing, refuse_rows, side_by_side
 from ...run.step import Settings as RunSettings
 from ...trace import Expr, as_expr, make, select, symbol
 from ...trace.vectors import entries, numbered, symbols, times
@@ -69,7 +69,8 @@ class Iteration(DescentStep):
 
     def start(self, theta0: np.ndarray) -> np.ndarray:
         """Rows (n_rows, n) from parameters (n, d)."""
-        return np.concatenate([self.coordinates.rows(theta0)] * self.n_parts)
+        rows = self.coordinates.rows(theta0)
+        return np.concatenate([rows, rows]) if self.averaged else rows
 
     @cached_property
     def n_noises(self) -> int:
@@ -108,12 +109,12 @@ class Iteration(DescentStep):
         low, high = law.parameters if isinstance(law, Uniform) else (0.0, 0.0)
         noise = 1.0 if law is None else self.problem.noise_std
         kind = 0 if law is None else _LAWS[law.kind]
-        scaled = np.zeros(0) if scales is None else scales
-        n, n_rates = len(constants), self.dim if self.per_parameter else 1
-        weights = constants[:, n_rates:] if self.averaged else np.zeros((n, 1))
-        fixed = [noise, self.batch_size, self.dim, kind, low, high - low]
-        sizes = np.tile([len(scaled), n_rates, *scaled], (n, 1))
-        return np.ascontiguousarray(np.hstack([np.tile(fixed, (n, 1)), weights, sizes, constants[:, :n_rates]]))
+        scaled = () if scales is None else scales
+        n_rates = self.dim if self.per_parameter else 1
+        weights = constants[:, n_rates:] if self.averaged else np.zeros((1, 1))
+        fixed = np.array([[noise, self.batch_size, self.dim, kind, low, high - low]])
+        sizes = np.array([[len(scaled), n_rates, *scaled]])
+        return side_by_side(fixed, weights, sizes, constants[:, :n_rates])
 
     def data(self, dtype: np.dtype, noise_dtype: np.dtype) -> Data | None:
         """The rows that are picked: x, e = y - <theta*, x>, and zeros up to whole vectors of the state's type."""
