@@ -35,7 +35,8 @@ def in_sdefast(dtype: str) -> Workload:
             paths=False, final_states=False, denoise=False, seed=1, threads=1,
         )  # fmt: skip
 
-    return Workload(f"annealed Langevin, 25 modes, {dtype}", f"annealed, {dtype}", call, CHAINS * LEVELS * STEPS_PER_LEVEL)
+    steps = CHAINS * LEVELS * STEPS_PER_LEVEL
+    return Workload(f"annealed Langevin, 25 modes, {dtype}", f"annealed, {dtype}", call, steps)
 
 
 def numpy_annealed(dtype: str, block: int = NUMPY_BLOCK) -> tuple[np.ndarray, np.ndarray]:

@@ -118,24 +118,24 @@ def gradient_descent(
     if n_steps is None:
         raise TypeError("gradient_descent needs n_steps")
     steps = checks.count("n_steps", n_steps)
-    keeping = Checkpoint.of(checkpoint, "gradient_descent", where.gpu is not None)
     fixed = {
         "n_chains": n_chains, "method": method, "x0": x0, "burn_in": None, "temperature": None, "metric": None,
         "seed": seed, "dtype": dtype, "noise_dtype": None, "first_chain": first_chain,
     }  # fmt: skip
     given = {} if momentum is None else {"momentum": _momentum(momentum)}
-    if resume is not None:
-        settings, start = _continued(target, resume, step_size, steps, fixed | given, wanted, DESCENTS)
-        return _run(settings, start, wanted, where, progress, keeping)
-    if step_size is None:
-        raise TypeError("gradient_descent needs step_size")
-    fixed |= {"n_chains": _number(n_chains, x0), "method": _method(method, target)}
-    if given and fixed["method"] != "heavy-ball":
-        raise TypeError(f"momentum is for method='heavy-ball', not for {fixed['method']!r}")
-    if seed is None:
-        fixed["seed"] = keeping.seed if isinstance(x0, str) else 0
-    settings, start = _fresh(target, step_size, steps, fixed, given, wanted, DESCENTS)
-    return _run(replace(settings, temperature=0.0), start, wanted, where, progress, keeping)
+    with Checkpoint.of(checkpoint, "gradient_descent", where.gpu is not None) as keeping:
+        if resume is not None:
+            settings, start = _continued(target, resume, step_size, steps, fixed | given, wanted, DESCENTS)
+            return _run(settings, start, wanted, where, progress, keeping)
+        if step_size is None:
+            raise TypeError("gradient_descent needs step_size")
+        fixed |= {"n_chains": _number(n_chains, x0), "method": _method(method, target)}
+        if given and fixed["method"] != "heavy-ball":
+            raise TypeError(f"momentum is for method='heavy-ball', not for {fixed['method']!r}")
+        if seed is None:
+            fixed["seed"] = keeping.seed if isinstance(x0, str) else 0
+        settings, start = _fresh(target, step_size, steps, fixed, given, wanted, DESCENTS)
+        return _run(replace(settings, temperature=0.0), start, wanted, where, progress, keeping)
 
 
 def _momentum(value: Any) -> float:
