@@ -9,11 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any
 
 import numpy as np
 
+from ..lazy import cached_property
 from ..math import _weights, dot, logsumexp, sum
 from ..trace import Expr, as_expr, make, symbol
 from ..trace.vectors import entries, numbered, symbols, total

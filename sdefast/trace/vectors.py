@@ -1,4 +1,4 @@
-"""Vectors and matrices of expressions: numbered symbols, sums, products with matrices of numbers that have names."""
+"""Vectors and matrices of expressions: numbered symbols, sums, products with matrices of named numbers, solving."""
 
 from __future__ import annotations
 
@@ -7,7 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from .expression import Expr, as_expr, symbol
+from .expression import Expr, as_expr, make, symbol
+
+#: a lower triangular matrix, row by row
+Rows = list[list[Any]]
 
 
 def symbols(name: str, n: int, first: int = 0) -> list[Expr]:
@@ -39,3 +42,35 @@ def total(terms: Sequence[Any]) -> Expr:
     for term in terms:
         result = as_expr(result + term)
     return result
+
+
+def cholesky(matrix: Sequence[Sequence[Expr]]) -> Rows:
+    """The lower triangular L with L L' = matrix."""
+    root: Rows = []
+    for i, row in enumerate(matrix):
+        root.append([])
+        for j in range(i + 1):
+            left = row[j] - total([root[i][k] * root[j][k] for k in range(j)])
+            root[i].append(make("sqrt", as_expr(left)) if i == j else as_expr(left / root[j][j]))
+    return root
+
+
+def forward(root: Rows, b: Sequence[Any]) -> list[Any]:
+    """y with L y = b."""
+    y: list[Any] = []
+    for i, bi in enumerate(b):
+        y.append(as_expr((bi - total([root[i][k] * y[k] for k in range(i)])) / root[i][i]))
+    return y
+
+
+def backward(root: Rows, b: Sequence[Any]) -> list[Any]:
+    """w with L' w = b."""
+    d, w = len(b), {}  # type: ignore[var-annotated]
+    for i in reversed(range(d)):
+        w[i] = as_expr((b[i] - total([root[k][i] * w[k] for k in range(i + 1, d)])) / root[i][i])
+    return [w[i] for i in range(d)]
+
+
+def solve(root: Rows, b: Sequence[Any]) -> list[Any]:
+    """x with L L' x = b."""
+    return backward(root, forward(root, b))

@@ -9,6 +9,7 @@ from .mala import MALA
 from .mirror import MIRROR, MIRROR_SIMPLEX
 from .myula import MYULA
 from .preconditioned import PRECONDITIONED
+from .primal_dual import PRIMAL_DUAL, PRIMAL_DUAL_GRADIENT
 from .proximal import PROXIMAL
 from .proximal_gradient import PROXIMAL_GRADIENT
 from .proximal_outside import PROXIMAL_OUTSIDE
@@ -36,6 +37,8 @@ METHODS = {
         PROXIMAL_OUTSIDE,
         MIRROR,
         MIRROR_SIMPLEX,
+        PRIMAL_DUAL,
+        PRIMAL_DUAL_GRADIENT,
         SGLD,
         SGLD_CV,
     )

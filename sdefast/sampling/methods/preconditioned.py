@@ -10,15 +10,10 @@ lost where it is not); on a Gaussian the stationary covariance is then :math:`C 
 :math:`\Gamma = -G m`, :math:`m_k = \sum_{lj} \partial_j (L L^T)_{kl} G_{lj}`.
 """
 
-from collections.abc import Sequence
-from typing import Any
-
-from ...trace import Expr, as_expr, derivative, make
-from ...trace.vectors import total
+from ...trace import as_expr, derivative
+from ...trace.vectors import backward, cholesky, solve, total
 from . import ula
 from .base import Method, Move, Point
-
-Rows = list[list[Any]]
 
 
 def step(at: Point) -> Move:
@@ -40,38 +35,6 @@ def _hessian_step(at: Point) -> Move:
     ]  # fmt: skip
     noise = backward(root, at.z)
     return Move(tuple(as_expr(x + at.h * a + at.noise * w) for x, a, w in zip(at.x, drift, noise, strict=True)))
-
-
-def cholesky(matrix: Sequence[Sequence[Expr]]) -> Rows:
-    """The lower triangular L with L L' = matrix."""
-    root: Rows = []
-    for i, row in enumerate(matrix):
-        root.append([])
-        for j in range(i + 1):
-            left = row[j] - total([root[i][k] * root[j][k] for k in range(j)])
-            root[i].append(make("sqrt", as_expr(left)) if i == j else as_expr(left / root[j][j]))
-    return root
-
-
-def forward(root: Rows, b: Sequence[Any]) -> list[Any]:
-    """y with L y = b."""
-    y: list[Any] = []
-    for i, bi in enumerate(b):
-        y.append(as_expr((bi - total([root[i][k] * y[k] for k in range(i)])) / root[i][i]))
-    return y
-
-
-def backward(root: Rows, b: Sequence[Any]) -> list[Any]:
-    """w with L' w = b."""
-    d, w = len(b), {}  # type: ignore[var-annotated]
-    for i in reversed(range(d)):
-        w[i] = as_expr((b[i] - total([root[k][i] * w[k] for k in range(i + 1, d)])) / root[i][i])
-    return [w[i] for i in range(d)]
-
-
-def solve(root: Rows, b: Sequence[Any]) -> list[Any]:
-    """x with L L' x = b."""
-    return backward(root, forward(root, b))
 
 
 PRECONDITIONED = Method(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import fields, is_dataclass
 from typing import Any
 
@@ -20,7 +20,32 @@ from .density import Density, Vector, state_symbols
 FIRST_START_DRAW = 2**39
 
 
-class BaseTarget(Recorded, ABC):
+class Compared(Recorded):
+    """Data classes that are equal where their fields are; what they derive from these is made again elsewhere."""
+
+    def __repr__(self) -> str:
+        assert is_dataclass(self)
+        values = ", ".join(f"{field.name}={_shown(getattr(self, field.name))}" for field in fields(self))
+        return f"{type(self).__name__}({values})"
+
+    def _key(self) -> tuple[Any, ...]:
+        """Equal for those that are the same."""
+        assert is_dataclass(self)
+        return tuple(comparable(getattr(self, field.name)) for field in fields(self))
+
+    def __eq__(self, other: object) -> bool:
+        return type(other) is type(self) and other._key() == self._key()
+
+    def __hash__(self) -> int:
+        return hash((type(self), self._key()))
+
+    def __getstate__(self) -> dict[str, Any]:
+        """What was given, without the expressions, which are made again."""
+        assert is_dataclass(self)
+        return {field.name: getattr(self, field.name) for field in fields(self)}
+
+
+class BaseTarget(Compared, ABC):
     """Base class of targets, frozen data classes whose fields are the parameters, checked in ``__post_init__``.
 
     They are made with ``eq=False, repr=False``. A target gives ``dim``, `parameters` and `log_density_of`, or its own
@@ -47,6 +72,11 @@ class BaseTarget(Recorded, ABC):
         from ...trace import as_expr
 
         return Density(self.dim, as_expr(self.log_density_of(state_symbols(self.dim))))
+
+    @property
+    def own_prox(self) -> Callable[[Vector, Expr], Sequence[Expr]] | None:
+        """``own_prox(v, scale)``: the proximal map of -log p in scalar code, where it is known."""
+        return None
 
     # What may be known --------------------------------------------------------------------------------------------
 
@@ -83,26 +113,61 @@ class BaseTarget(Recorded, ABC):
         """Exact draws, of shape (n, dim), where there is a way: draw i depends on ``seed`` and ``first_chain + i``."""
         raise ValueError(f"{type(self).__name__} cannot be sampled exactly: give x0= as a point, or one a chain")
 
+    def convolved(self, sigma: float) -> BaseTarget:
+        """The law with noise N(0, sigma^2) added, where it is known."""
+        raise ValueError(f"{type(self).__name__} with noise added is no law that is known in closed form")
+
     # Values -------------------------------------------------------------------------------------------------------
 
     def log_density(self, x: ArrayLike) -> Any:
         """Log density up to a constant at points of shape (..., dim), of shape (...)."""
-        if not self.density.has("log_density"):
-            raise AttributeError(f"{self!r} was given by its score alone: its log density is not known")
-        return self._values((self.density.log_density(state_symbols(self.dim)),), x)[..., 0]
+        self._refuse_missing("log_density", "log density")
+        symbols = state_symbols(self.dim)
+        return self._values((self.density.log_density(symbols),), symbols, x)[..., 0][()]
 
     def score(self, x: ArrayLike) -> np.ndarray:
         """Gradient of the log density at points of shape (..., dim), of that shape."""
-        return self._values(self.density.score(state_symbols(self.dim)), x)
+        self._refuse_missing("score", "score")
+        symbols = state_symbols(self.dim)
+        return self._values(self.density.score(symbols), symbols, x)
 
-    def _values(self, outputs: Vector, x: ArrayLike) -> np.ndarray:
-        points = checks.array("x", x)
-        if points.ndim == 0 and self.dim == 1:
+    # Of -log p(x) = f(x) + g(D x) ---------------------------------------------------------------------------------
+
+    def smooth_score(self, x: ArrayLike) -> np.ndarray:
+        """-grad f at points of shape (..., dim), of that shape, of a target in two parts, f(x) + g(D x)."""
+        self._refuse_missing("smooth_score", "smooth part")
+        symbols = state_symbols(self.dim)
+        return self._values(self.density.smooth_score(symbols), symbols, x)
+
+    def prox(self, v: ArrayLike, scale: float) -> np.ndarray:
+        """The u that makes g(u) + |u - v|^2 / (2 scale) least, for v of shape (..., dim), where D is the identity."""
+        self._refuse_missing("prox", "proximal map")
+        symbols = state_symbols(self.dim)
+        return self._values(self.density.prox(symbols, symbol("scale")), symbols, v, "v", scale)
+
+    def dual_prox(self, v: ArrayLike, scale: float) -> np.ndarray:
+        """The u that makes g*(u) + |u - v|^2 / (2 scale) least, for v of shape (..., dual_dim), g* the conjugate."""
+        self._refuse_missing("dual_prox", "proximal map")
+        symbols = state_symbols(self.density.dual_dim)
+        return self._values(self.density.dual_prox(symbols, symbol("scale")), symbols, v, "v", scale)
+
+    def _refuse_missing(self, what: str, called: str) -> None:
+        if not self.density.has(what):
+            raise AttributeError(f"{self!r} has no {called} that is known")
+
+    def _values(
+        self, outputs: Vector, symbols: Vector, x: ArrayLike, name: str = "x", scale: float | None = None
+    ) -> np.ndarray:
+        """Expressions in symbols, and in the scale of a proximal map, at points."""
+        points, n = checks.array(name, x), len(symbols)
+        if points.ndim == 0 and n == 1:
             points = points.reshape(1)
-        if points.ndim == 0 or points.shape[-1] != self.dim:
-            raise ValueError(f"x must have shape (..., {self.dim}), got {points.shape}")
+        if points.ndim == 0 or points.shape[-1] != n:
+            raise ValueError(f"{name} must have shape (..., {n}), got {points.shape}")
         values: dict[Expr, Any] = {symbol(name): value for name, value in self.parameters.items()}
-        values |= {s: points[..., i] for i, s in enumerate(state_symbols(self.dim))}
+        values |= {s: points[..., i] for i, s in enumerate(symbols)}
+        if scale is not None:
+            values[symbol("scale")] = checks.real("scale", scale, positive=True)
         known: dict[Expr, Any] = {}
         found = [np.broadcast_to(evaluate(e, values, known), points.shape[:-1]) for e in outputs]
         return np.stack(found, axis=-1).astype(float)
@@ -118,29 +183,6 @@ class BaseTarget(Recorded, ABC):
             which = f" of chain {i}" if len(x0) > 1 else ""
             what = "undefined" if np.isnan(value[i]) else "0"
             raise ValueError(f"x0{which} is {x0[i].tolist()}, where the density is {what}")
-
-    # Comparison ---------------------------------------------------------------------------------------------------
-
-    def _key(self) -> tuple[Any, ...]:
-        """Equal for targets that are the same."""
-        assert is_dataclass(self)
-        return tuple(comparable(getattr(self, field.name)) for field in fields(self))
-
-    def __eq__(self, other: object) -> bool:
-        return type(other) is type(self) and other._key() == self._key()
-
-    def __hash__(self) -> int:
-        return hash((type(self), self._key()))
-
-    def __repr__(self) -> str:
-        assert is_dataclass(self)
-        values = ", ".join(f"{field.name}={_shown(getattr(self, field.name))}" for field in fields(self))
-        return f"{type(self).__name__}({values})"
-
-    def __getstate__(self) -> dict[str, Any]:
-        """What was given, without the expressions, which are made again."""
-        assert is_dataclass(self)
-        return {field.name: getattr(self, field.name) for field in fields(self)}
 
 
 def _shown(value: Any) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,9 +11,13 @@ import numpy as np
 from ... import checks, noise
 from ...lazy import cached_property
 from ...math import dot, sum
-from ...trace.vectors import entries, numbered, symbols, times, total
+from ...trace import Expr, as_expr, constant, symbol
+from ...trace.vectors import cholesky, entries, numbered, solve, symbols, times, total
 from .base import FIRST_START_DRAW, BaseTarget, positive_definite, put, vector
-from .density import Vector
+from .density import Density, Vector, state_symbols
+
+#: Equations of a proximal map are solved in so many dimensions at most, if components depend on each other.
+MOST_SOLVED = 16
 
 #: Products of a precision matrix that are written out; more become a loop over its rows.
 MOST_WRITTEN = 128
@@ -57,26 +62,50 @@ class Gaussian(BaseTarget):
     @cached_property
     def precision(self) -> np.ndarray:
         """The inverse of the covariance."""
-        inverse = np.linalg.inv(self.covariance)
-        return np.asarray((inverse + inverse.T) / 2 * (np.abs(inverse) > 1e-15 * np.abs(inverse).max()))
-
-    @property
-    def _is_written(self) -> bool:
-        return int(np.count_nonzero(self.precision)) <= MOST_WRITTEN
+        return inverse(self.covariance)
 
     @property
     def parameters(self) -> dict[str, float]:
         """The mean and, where it is written out, the precision."""
-        written = entries("precision", self.precision) if self._is_written else {}
-        return numbered("mean", self.mean) | written
+        return numbered("mean", self.mean) | written("precision", self.precision)
 
     def log_density_of(self, x: Vector) -> Any:
         """-(x - m)' P (x - m) / 2."""
         away = [xi - mi for xi, mi in zip(x, symbols("mean", self.dim), strict=True)]
-        if self._is_written:
-            return -0.5 * total([d * pd for d, pd in zip(away, times("precision", self.precision, away), strict=True)])
-        root = np.linalg.cholesky(self.precision).T  # rows r with sum (r . d)^2 = d' P d
-        return -0.5 * sum(lambda row: dot(row, away) ** 2, root)
+        return -0.5 * square("precision", self.precision, away)
+
+    @cached_property
+    def density(self) -> Density:
+        """What methods see: a score that is written out, if the precision is, else the derivative of the sum."""
+        x = state_symbols(self.dim)
+        log_density = as_expr(self.log_density_of(x))
+        if not is_written(self.precision):
+            return Density(self.dim, log_density)
+        toward = [mi - xi for xi, mi in zip(x, symbols("mean", self.dim), strict=True)]
+        return Density(self.dim, log_density, tuple(map(as_expr, times("precision", self.precision, toward))))
+
+    @property
+    def own_prox(self) -> Callable[[Vector, Expr], Sequence[Expr]] | None:
+        """(I + scale P)^-1 (v + scale P m), of independent components or in few dimensions."""
+        if np.array_equal(self.precision, np.diag(np.diag(self.precision))):
+            return self._prox_of_each
+        return self._prox_of_all if self.dim <= MOST_SOLVED else None
+
+    def _entry(self, i: int, j: int) -> Expr:
+        value = self.precision[i, j]
+        return constant(value) if value in (0, 1) else symbol(f"precision{i}_{j}")
+
+    def _prox_of_each(self, v: Vector, scale: Expr) -> list[Expr]:
+        weights = [as_expr(scale * self._entry(i, i)) for i in range(self.dim)]
+        return [
+            as_expr((vi + w * symbol(f"mean{i}")) / (1 + w)) for i, (vi, w) in enumerate(zip(v, weights, strict=True))
+        ]
+
+    def _prox_of_all(self, v: Vector, scale: Expr) -> list[Expr]:
+        d, mean = self.dim, symbols("mean", self.dim)
+        matrix = [[as_expr(scale * self._entry(i, j) + float(i == j)) for j in range(d)] for i in range(d)]
+        away = solve(cholesky(matrix), [vi - m for vi, m in zip(v, mean, strict=True)])
+        return [as_expr(m + a) for m, a in zip(mean, away, strict=True)]
 
     @cached_property
     def curvature(self) -> float:
@@ -92,3 +121,27 @@ class Gaussian(BaseTarget):
     def convolved(self, sigma: float) -> Gaussian:
         """The law with noise N(0, sigma^2) added."""
         return Gaussian(self.mean, self.covariance + checks.real("sigma", sigma, least=0) ** 2 * np.eye(self.dim))
+
+
+def is_written(precision: np.ndarray) -> bool:
+    """Whether products with a precision matrix are written out."""
+    return int(np.count_nonzero(precision)) <= max(MOST_WRITTEN, len(precision))
+
+
+def written(name: str, precision: np.ndarray) -> dict[str, float]:
+    """The entries of a precision matrix by the names of their symbols, where it is written out."""
+    return entries(name, precision) if is_written(precision) else {}
+
+
+def square(name: str, precision: np.ndarray, away: list[Any]) -> Any:
+    """d' P d for a precision matrix whose entries, where it is `written` out, have that name."""
+    if is_written(precision):
+        return total([d * pd for d, pd in zip(away, times(name, precision, away), strict=True)])
+    root = np.linalg.cholesky(precision).T  # rows r with sum (r . d)^2 = d' P d
+    return sum(lambda row: dot(row, away) ** 2, root)
+
+
+def inverse(matrix: np.ndarray) -> np.ndarray:
+    """That of a positive definite matrix, without entries that only rounding has made."""
+    found = np.linalg.inv(matrix)
+    return np.asarray((found + found.T) / 2 * (np.abs(found) > 1e-15 * np.abs(found).max()))

@@ -122,6 +122,11 @@ class GaussianMixture(BaseTarget):
             square = total([d * t for d, t in zip(away, turned, strict=True)])
         return symbol(f"height{k}") - 0.5 * square
 
+    @cached_property
+    def curvature(self) -> float:
+        """The largest eigenvalue of all precisions: between components the density is less curved."""
+        return float(1 / np.linalg.eigvalsh(self._matrices).min())
+
     @property
     def mean(self) -> np.ndarray:
         """Its mean, of shape (dim,)."""
