@@ -50,7 +50,7 @@ def gamma(shape: float, n: int, seed: int, first_chain: int) -> np.ndarray:
 
     def propose(z: np.ndarray, u: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         root = 1 + c * z[0]
-        v = np.maximum(root, 1e-300) ** 3
+        v = np.maximum(root, 1e-90) ** 3
         return d * v, (root > 0) & (np.log(u[0]) < z[0] ** 2 / 2 + d * (1 - v + np.log(v)))
 
     found = accepted(propose, 1, 1, n, seed, first_chain)
