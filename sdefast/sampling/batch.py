@@ -129,14 +129,15 @@ class OpenBatchSteps:
             generators = _core.ScoreSteps(tile.seed, chain, n, dim, doubles, tile.draws.float32)
             self._generators[start] = generators
         rows, same = tile.coefficients, len(tile.coefficients) == 1
-        for k in steps:
-            if abort[0]:
-                return
-            h, noise, sigma = rows[0 if same else k - tile.first_step].tolist()
-            score = self.target.at(x, None if sigma != sigma else sigma, k, chain)
-            wrong = generators.step(x, score, h, noise, k)
-            if wrong >= 0:
-                raise ValueError(
-                    f"score must be finite, got {score[wrong].tolist()} at step {k} of chain {chain + wrong}, where "
-                    f"x is {x[wrong].tolist()}"
-                )
+        with self.target.calls(x, chain) as score_at:
+            for k in steps:
+                if abort[0]:
+                    return
+                h, noise, sigma = rows[0 if same else k - tile.first_step].tolist()
+                score = score_at(sigma, k)
+                wrong = generators.step(x, score, h, noise, k)
+                if wrong >= 0:
+                    raise ValueError(
+                        f"score must be finite, got {score[wrong].tolist()} at step {k} of chain {chain + wrong}, "
+                        f"where x is {x[wrong].tolist()}"
+                    )

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import sys
-from collections.abc import Callable
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
@@ -110,19 +113,19 @@ class BatchTarget(BaseTarget):
             i = int(np.argmax(wrong))
             raise ValueError(f"x0 of chain {i} is {x0[i].tolist()}, where log_density is {value[i]}")
 
-    # Calling the score ------------------------------------------------------------------------------------------------
+    # Calling the score -----------------------------------------------------------------------------------------------
 
-    def at(self, x: np.ndarray, sigma: float | None, step: int, chain: int) -> np.ndarray:
-        """The score of samples (n, dim), contiguous, where chains begin with number ``chain`` before that step."""
-        given = () if sigma is None else (self._sigma(sigma, x),)
-        if self.arrays == "torch":
-            import torch
+    @contextmanager
+    def calls(self, x: np.ndarray, chain: int) -> Iterator[Calls]:
+        """Calls of the score of samples (n, dim), contiguous, of chains from number ``chain`` on."""
+        given = self._handed(x)
+        if self.arrays != "torch":
+            yield ArrayCalls(self, x, given, chain)
+            return
+        import torch
 
-            with torch.no_grad():
-                score = self.score(self._handed(x), *given)
-        else:
-            score = self.score(self._handed(x), *given)
-        return self._checked(score, x, f"at step {step}, of chains from {chain} on")
+        with torch.no_grad():
+            yield TensorCalls(self, x, given, chain)
 
     def _handed(self, x: np.ndarray) -> Any:
         """Samples as the score takes them, in the same memory."""
@@ -133,35 +136,6 @@ class BatchTarget(BaseTarget):
         view = x.view()
         view.flags.writeable = False
         return view
-
-    def _sigma(self, sigma: float, x: np.ndarray) -> Any:
-        if self.sigma_as == "number":
-            return sigma
-        vector = np.full(len(x), sigma, x.dtype)
-        if self.arrays != "torch":
-            return vector
-        import torch
-
-        return torch.from_numpy(vector)
-
-    def _checked(self, score: Any, x: np.ndarray, when: str) -> np.ndarray:
-        """The score as a contiguous array that shares no memory with x."""
-        if self.arrays == "torch":
-            if not _is_tensor(score):
-                raise TypeError(f"score must return a tensor of torch, got {type(score).__name__} {when}")
-            _refuse_gpu(f"score {when}", score)
-            kind = str(score.dtype).removeprefix("torch.")
-            if kind not in ("float32", "float64"):
-                raise TypeError(f"score must return float32 or float64, got {kind} {when}")
-            score = score.detach().resolve_neg().numpy()
-        if not isinstance(score, np.ndarray):
-            raise TypeError(f"score must return an array of numpy, got {type(score).__name__} {when}")
-        if score.dtype not in _TYPES:
-            raise TypeError(f"score must return float32 or float64, got {score.dtype} {when}")
-        if score.shape != x.shape:
-            raise ValueError(f"score must return shape {x.shape}, as x has, got {score.shape} {when}")
-        checked: np.ndarray = np.ascontiguousarray(score)
-        return checked.copy() if np.may_share_memory(checked, x) else checked
 
     def shown(self, states: Any) -> Any:
         """States as the kind of arrays that came in."""
@@ -187,6 +161,79 @@ class BatchTarget(BaseTarget):
 
     def __repr__(self) -> str:
         return f"BatchTarget({getattr(self.score, '__name__', type(self.score).__name__)}, dim={self.dim})"
+
+
+class Calls(ABC):
+    """Calls of a score of the same samples ``x``, as they are ``given`` to it: what changes is what x holds."""
+
+    def __init__(self, target: BatchTarget, x: np.ndarray, given: Any, chain: int) -> None:
+        self.target, self.x, self.given, self.chain = target, x, given, chain
+        self._sigma, self._shown_sigma = math.nan, None
+
+    def __call__(self, sigma: float, step: int) -> np.ndarray:
+        """The score before a step, contiguous and in other memory than x; without sigma, where that is NaN."""
+        if sigma == self._sigma:
+            score = self.target.score(self.given, self._shown_sigma)
+        elif sigma != sigma:
+            score = self.target.score(self.given)
+        else:
+            self._sigma, self._shown_sigma = sigma, self.sigma_of(sigma)
+            score = self.target.score(self.given, self._shown_sigma)
+        array = self.array_of(score, step)
+        if array.shape != self.x.shape:
+            raise ValueError(
+                f"score must return shape {self.x.shape}, as x has, got {array.shape} {self._when(step)}"
+            )  # fmt: skip
+        array = np.ascontiguousarray(array)
+        return array.copy() if np.may_share_memory(array, self.x) else array
+
+    def sigma_of(self, sigma: float) -> Any:
+        """Sigma as the score takes it."""
+        return sigma if self.target.sigma_as == "number" else np.full(len(self.x), sigma, self.x.dtype)
+
+    @abstractmethod
+    def array_of(self, score: Any, step: int) -> np.ndarray:
+        """What the score gave, if it is of the right kind and type."""
+
+    def _when(self, step: int) -> str:
+        return f"at step {step}, of chains from {self.chain} on"
+
+    def _refusal(self, what: str, got: Any, step: int) -> TypeError:
+        return TypeError(f"score must return {what}, got {got} {self._when(step)}")
+
+
+class ArrayCalls(Calls):
+    """Those on arrays of numpy."""
+
+    def array_of(self, score: Any, step: int) -> np.ndarray:
+        """The array."""
+        if not isinstance(score, np.ndarray):
+            raise self._refusal("an array of numpy", type(score).__name__, step)
+        if score.dtype not in _TYPES:
+            raise self._refusal("float32 or float64", score.dtype, step)
+        return score
+
+
+class TensorCalls(Calls):
+    """Those on tensors of torch."""
+
+    def sigma_of(self, sigma: float) -> Any:
+        """Sigma as the score takes it."""
+        import torch
+
+        given = super().sigma_of(sigma)
+        return torch.from_numpy(given) if isinstance(given, np.ndarray) else given
+
+    def array_of(self, score: Any, step: int) -> np.ndarray:
+        """The tensor's memory."""
+        if not _is_tensor(score):
+            raise self._refusal("a tensor of torch", type(score).__name__, step)
+        if not score.is_cpu:
+            _refuse_gpu(f"score {self._when(step)}", score)
+        if not score.is_floating_point() or score.element_size() not in (4, 8):
+            raise self._refusal("float32 or float64", str(score.dtype).removeprefix("torch."), step)
+        found: np.ndarray = score.numpy(force=score.requires_grad or score.is_neg())
+        return found
 
 
 def _unpickle(data: bytes) -> BatchTarget:
