@@ -11,6 +11,7 @@ from statistics import median
 
 import numpy as np
 from workloads import OU, PAIRS, SELF_PAIRS, Workload
+from workloads_sampling import SAMPLING_PAIRS
 from workloads_sde import SDE_PAIRS, compile_seconds
 from workloads_sgd import SGD_PAIRS
 
@@ -58,7 +59,7 @@ def main() -> None:
     print(f"sdefast {about['sdefast']}, {about['instruction set']}, numpy {np.__version__} (SFC64)\n")
     print(f"{'workload':46} {'M path-steps/s':>15} {'against':>26} {'ratio':>7} {'wanted':>7}")
     rows = []
-    for a, b, wanted in PAIRS + SELF_PAIRS + SDE_PAIRS + SGD_PAIRS:
+    for a, b, wanted in PAIRS + SELF_PAIRS + SDE_PAIRS + SGD_PAIRS + SAMPLING_PAIRS:
         fast, slow, ratio = compare(a, b)
         rows.append(
             {"workload": a.name, "against": b.name, "rate": fast, "other": slow, "ratio": ratio, "wanted": wanted}
