@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
+from .. import checks
 from ..engine.gathering import ONE
 from ..engine.statistics import Layout
 from ..lazy import cached_property
 from ..run.result import Result, mean_error
-from . import diagnostics, laws
+from . import arviz_data, diagnostics, figures, laws
 from .diagnostics import Summary
 from .settings import Settings
 from .targets.base import BaseTarget
 from .targets.batch import BatchTarget
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -24,6 +28,14 @@ class Chains(Result):
 
     ``x`` has shape (n_times, n_chains, dim), ``mean`` and ``variance`` (n_times, dim). Of all draws after burn-in, also
     those that are not kept, ``pooled_mean``, ``pooled_variance``, ``ess`` and ``rhat`` tell, of shape (dim,).
+
+    Examples
+    --------
+    >>> import sdefast as sf
+    >>> target = sf.targets.Gaussian([1.0, 0.0], 0.5)
+    >>> chains = sf.langevin(target, method="mala", step_size=0.3, n_steps=100, n_chains=1000, thin=20, seed=0)
+    >>> chains.iterations, chains.x.shape, bool((chains.rhat < 1.05).all())
+    (array([ 20,  40,  60,  80, 100]), (5, 1000, 2), True)
     """
 
     settings: Settings
@@ -179,7 +191,78 @@ class Chains(Result):
         """The exact variance at the saved iterations, of shape (n_times, dim): as `exact_mean`."""
         return np.diagonal(self._law.covariance, axis1=1, axis2=2)
 
+    # Figures ------------------------------------------------------------------------------------------------------
+
+    def plot(
+        self, ax: Axes | None = None, *, components: Any = None, n_chains: int | None = None, pooled: bool = False
+    ) -> Axes:
+        """Draw the last states over the target's density: a histogram of one component, or points of two.
+
+        The density is normalised numerically. That of some of a target's components is drawn where it is known, of
+        Gaussians and their mixtures.
+
+        Parameters
+        ----------
+        ax : matplotlib.axes.Axes, optional
+            Where to draw; a new figure by default.
+        components : int or (int, int), optional
+            One or two components of the state; by default the first two, or the only one.
+        n_chains : int, optional
+            Draw trajectories of so many chains through the saved iterations instead.
+        pooled : bool, default False
+            Draw the states at all saved iterations.
+
+        Raises
+        ------
+        AttributeError
+            If no states were kept and, of one component, no histogram was counted.
+        ImportError
+            If matplotlib is not installed.
+        ValueError
+            If components are out of range, or trajectories are asked for of one component or of one saved iteration.
+        """
+        return figures.draw(self, ax, components, n_chains, checks.flag("pooled", pooled))
+
+    def plot_trace(self, ax: Axes | None = None, *, component: int = 0, n_chains: int = 5) -> Axes:
+        """Draw traces of some chains, and mean and two-standard-deviation band of all, beside the target's.
+
+        Parameters
+        ----------
+        ax : matplotlib.axes.Axes, optional
+            Where to draw; a new figure by default.
+        component : int
+            Which component of the state.
+        n_chains : int
+            How many traces, if states were kept.
+
+        Raises
+        ------
+        ImportError
+            If matplotlib is not installed.
+        ValueError
+            If a single iteration was saved, or the component is out of range.
+        """
+        return figures.trace(self, ax, component, n_chains)
+
     # Going elsewhere ----------------------------------------------------------------------------------------------
+
+    def to_arviz(self) -> Any:
+        """The saved states for ArviZ: an `arviz.InferenceData`, or, of ArviZ 1, an `xarray.DataTree`.
+
+        The group ``posterior`` has ``x`` over chain, draw and component, with the numbers of the chains and of the
+        saved iterations; of methods that accept or reject ``sample_stats`` has ``acceptance_rate``, each chain's mean
+        after burn-in, the same for all its draws. Attributes are those of `describe`.
+
+        Raises
+        ------
+        AttributeError
+            If no states were kept.
+        ImportError
+            If ArviZ is not installed.
+        ValueError
+            If fewer than four iterations were saved: ``langevin(thin=)`` saves more.
+        """
+        return arviz_data.converted(self)
 
     def describe(self) -> dict[str, Any]:
         """The settings as plain numbers and strings."""
