@@ -85,7 +85,6 @@ def test_every_public_name_has_a_docstring_with_an_example() -> None:
         "Simulation",
         "TraceError",
         "SCHEMES",
-        "METHODS",
         "targets",
         "noise",
         "math",

@@ -5,14 +5,14 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 
-from . import info, sgd, simulate
+from . import info, langevin, sgd, simulate
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command; returns the exit status, 2 for input that is refused."""
     parser = argparse.ArgumentParser(prog="python -m sdefast", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    for command in (simulate, sgd, info):
+    for command in (simulate, sgd, langevin, info):
         command.register(commands)
     options = parser.parse_args(arguments)
     try:

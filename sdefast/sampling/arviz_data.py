@@ -4,18 +4,15 @@ from __future__ import annotations
 
 import inspect
 import warnings
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
-
-if TYPE_CHECKING:
-    from .result import Chains
 
 #: Fewer draws of a chain say nothing of it: ArviZ' diagnostics ask for so many.
 _FEWEST_DRAWS = 4
 
 
-def converted(chains: Chains) -> Any:
+def converted(chains: Any) -> Any:
     """An InferenceData or a DataTree, whichever the ArviZ that is installed works with: see `Chains.to_arviz`."""
     if len(chains.iterations) < _FEWEST_DRAWS:
         raise ValueError(
@@ -56,7 +53,7 @@ def _arviz() -> Any:
         raise ImportError("to_arviz needs ArviZ: pip install arviz") from None
 
 
-def _groups(chains: Chains) -> dict[str, dict[str, np.ndarray]]:
+def _groups(chains: Any) -> dict[str, dict[str, np.ndarray]]:
     """Arrays whose first axes are chain and draw, in ArviZ' groups."""
     x = np.asarray(chains.x).transpose(1, 0, 2)
     groups = {"posterior": {"x": x}}

@@ -15,7 +15,6 @@ from .targets.mixture import GaussianMixture
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-    from .result import Chains
 
 _BINS, _MOST_POINTS, _GRID, _LEVELS = 80, 2000, 160, 8
 
@@ -157,7 +156,7 @@ def trajectories(ax: Axes, x: np.ndarray, y: np.ndarray) -> None:
 # What is drawn of a run ----------------------------------------------------------------------------------------------
 
 
-def draw(chains: Chains, ax: Axes | None, components: Any, n_chains: Any, pooled: bool) -> Axes:
+def draw(chains: Any, ax: Axes | None, components: Any, n_chains: Any, pooled: bool) -> Axes:
     """States or trajectories over the density: see `Chains.plot`."""
     which = chosen(components, chains.dim)
     if n_chains is not None and (len(which) < 2 or len(chains.iterations) < 2):
@@ -168,7 +167,7 @@ def draw(chains: Chains, ax: Axes | None, components: Any, n_chains: Any, pooled
     return ax
 
 
-def _one(chains: Chains, ax: Axes, which: tuple[int, ...], n_chains: Any, pooled: bool) -> None:
+def _one(chains: Any, ax: Axes, which: tuple[int, ...], n_chains: Any, pooled: bool) -> None:
     law, temperature, (c,) = _law(chains, which), chains.settings.temperature or 1.0, which
     if chains.settings.keeps_states:
         values = _states(chains, pooled)[:, :, c].ravel()
@@ -184,7 +183,7 @@ def _one(chains: Chains, ax: Axes, which: tuple[int, ...], n_chains: Any, pooled
     plots.legend(ax)
 
 
-def _two(chains: Chains, ax: Axes, which: tuple[int, ...], n_chains: Any, pooled: bool) -> None:
+def _two(chains: Any, ax: Axes, which: tuple[int, ...], n_chains: Any, pooled: bool) -> None:
     law = _law(chains, which)
     if n_chains is None:
         states = _states(chains, pooled).reshape(-1, chains.dim)[:, which]
@@ -201,23 +200,23 @@ def _two(chains: Chains, ax: Axes, which: tuple[int, ...], n_chains: Any, pooled
     ax.set(xlabel=_name(chains, which[0]), ylabel=_name(chains, which[1]))
 
 
-def _law(chains: Chains, which: tuple[int, ...]) -> BaseTarget | None:
+def _law(chains: Any, which: tuple[int, ...]) -> BaseTarget | None:
     """That of the components, if it is known."""
     return marginal(chains.target, which, chains.settings.temperature or 1.0)
 
 
-def _states(chains: Chains, pooled: bool) -> np.ndarray:
+def _states(chains: Any, pooled: bool) -> np.ndarray:
     """States of all saved iterations, or of the last."""
     return np.asarray(chains.x if pooled else chains.x[-1:])
 
 
-def _label(chains: Chains, n: int, pooled: bool) -> str:
+def _label(chains: Any, n: int, pooled: bool) -> str:
     if pooled:
         return f"{n:,} states at {len(chains.iterations):,} iterations"
     return f"{n:,} states at iteration {chains.iterations[-1]:,}"
 
 
-def trace(chains: Chains, ax: Axes | None, component: Any, n_chains: Any) -> Axes:
+def trace(chains: Any, ax: Axes | None, component: Any, n_chains: Any) -> Axes:
     """Traces of some chains, mean and band of all: see `Chains.plot_trace`."""
     c = checks.count("component", component, least=0, most=chains.dim - 1)
     n, t = checks.count("n_chains", n_chains, least=0), chains.iterations
@@ -236,7 +235,7 @@ def trace(chains: Chains, ax: Axes | None, component: Any, n_chains: Any) -> Axe
     return ax
 
 
-def _exact(ax: Axes, chains: Chains, c: int) -> None:
+def _exact(ax: Axes, chains: Any, c: int) -> None:
     """The target's mean and two deviations, where they are known, as horizontal lines."""
     mean, covariance = chains.target.mean, chains.target.covariance
     if chains.settings.temperature != 1 or mean is None or covariance is None:
@@ -249,10 +248,10 @@ def _exact(ax: Axes, chains: Chains, c: int) -> None:
         ax.axhline(float(mean[c]) + sign * deviation, color="k", linestyle=":", linewidth=1)
 
 
-def _name(chains: Chains, c: int) -> str:
+def _name(chains: Any, c: int) -> str:
     return "x" if chains.dim == 1 else f"x[{c}]"
 
 
-def _title(chains: Chains) -> str:
+def _title(chains: Any) -> str:
     s = chains.settings
     return f"{chains.target!r}\n{s.method}, {s.dtype.name}, seed {s.seed}"

@@ -47,7 +47,7 @@ CASES = {
     # THEORY: by quadrature, at h = .4, and on N(0, 1/1.7) at h = .05 with width .5
     "tamed": Case(0.4, NORMAL, linear=False, variance=2.119681, n_steps=60),
     "mirror": Case(
-        0.05, sf.targets.Gaussian(0.0, 1 / 1.7), linear=False, variance=0.619938, n_steps=100, options={"width": 0.5}
+        0.05, sf.targets.Gaussian(0.0, 1 / 1.7), linear=False, variance=0.619938, n_steps=100, options={"beta": 0.5}
     ),
     "mirror-simplex": Case(0.01, linear=False),  # see below
     "sgld": Case(0.01, linear=False),  # in test_sgld.py

@@ -3,9 +3,9 @@ r"""Mirror Langevin: steps in the dual of a convex map, in which the state canno
 .. math:: y' = y + h\, s(x) + \sqrt{2 T h}\, [\nabla^2 \phi(x)]^{1/2} z, \qquad x' = \nabla \phi^*(y')
 
 ``mirror`` takes the hypentropy :math:`\phi(x) = \sum_i x_i \operatorname{arcsinh}(x_i / b) - \sqrt{x_i^2 + b^2}` of
-width b, with :math:`x = b \sinh y` and second derivatives :math:`1 / \sqrt{x^2 + b^2}`; ``mirror-simplex`` the negative
-entropy on the simplex, with :math:`x = \operatorname{softmax}(y)` and :math:`1 / x`, for densities with respect to the
-first dim - 1 components that are written in all dim.
+width b = ``beta``, with :math:`x = b \sinh y` and second derivatives :math:`1 / \sqrt{x^2 + b^2}`;
+``mirror-simplex`` the negative entropy on the simplex, with :math:`x = \operatorname{softmax}(y)` and :math:`1 / x`,
+for densities with respect to the first dim - 1 components that are written in all dim.
 
 Biased: on N(0, 1) with b = 1 by about .8 h. And a step overshoots once :math:`|x| > 2 / (h P)`, from where
 :math:`b \sinh y` grows exponentially: paths are lost at a steady rate unless that is 15 standard deviations or more
@@ -19,7 +19,7 @@ from .base import Method, Move, Point
 
 
 def begin(at: Point) -> Vector:
-    b = at.options["width"]
+    b = at.options["beta"]
     return tuple(_arcsinh(as_expr(x / b)) for x in at.x)
 
 
@@ -31,7 +31,7 @@ def _arcsinh(r: Expr) -> Expr:
 
 
 def step(at: Point) -> Move:
-    b, s = at.options["width"], at.density.score(at.x)
+    b, s = at.options["beta"], at.density.score(at.x)
     new = []
     for x, y, si, z in zip(at.x, at.carried, s, at.z, strict=True):
         spread = 1 / make("sqrt", make("sqrt", as_expr(x * x + b * b)))
@@ -60,7 +60,7 @@ MIRROR = Method(
     needs=("score",),
     bias_order=1.0,
     begin=begin,
-    options={"width": 1.0},
+    options={"beta": 1.0},
     reference=_REFERENCE,
 )
 
