@@ -43,6 +43,22 @@ def test_moments_lie_beside_them():
     assert fit.expectations["second"].value == pytest.approx(second, rel=1e-10)
 
 
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+@pytest.mark.parametrize("moments", [True, False])
+@pytest.mark.parametrize("name", PROBLEMS)
+def test_sums_over_rows_of_data(name, moments, dtype):
+    """Whose numbers steps do not read; on a GPU the same to rounding."""
+    rows, digits = rng.normal(size=(7, 2)), 1e-10 if dtype == "float64" else 1e-4
+    asked = {"sum": lambda k, theta: sf.math.sum(lambda r: sf.math.tanh(sf.math.dot(r, theta[:2])) + k, rows)}
+    how = {**HOW, "expectations": asked, "dtype": dtype, "moments": moments}
+    fit = sf.sgd(PROBLEMS[name], runs=4500, **how)
+    values = np.tanh(fit.theta[:, :, :2].astype(float) @ rows.T).sum(axis=-1) + 7 * np.array([[0], [5], [12]])
+    assert fit.expectations["sum"].value == pytest.approx(values.mean(axis=1), rel=digits, abs=digits)
+    cpu, card = (sf.sgd(PROBLEMS[name], device=d, **{**how, "n_runs": 40}) for d in ("cpu", "cuda"))
+    value = cpu.expectations["sum"].value
+    assert card.expectations["sum"].value == pytest.approx(value, rel=digits / 50, abs=digits / 50)
+
+
 @pytest.mark.parametrize("name", ["short", "data"])
 def test_they_have_what_every_expectation_has(name, tmp_path):
     """Threads, shards, files, going on."""

@@ -18,6 +18,7 @@ from ...engine.gathering import ONE, Gathering
 from ...engine.tiles import Gathered
 from ...jit.compile import Program
 from ...jit.emit import observer_source
+from ...jit.sums import sums_in
 from ...lazy import cached_property
 from ...run import step
 from ...run.expectations import Named
@@ -221,18 +222,25 @@ class DescentStep(TracedStepping):
         assert isinstance(run, Settings)
         if self.is_error:
             return None
-        basis = self.coordinates.basis if run.gathers_moments else None
         if run.expectations:
-            return self.asked_observer(run.expectations, basis, checks.type_name(run.dtype), device, layout)
+            return self.asked_observer(self._asked(run), checks.type_name(run.dtype), device, layout)
+        basis = self.coordinates.basis if run.gathers_moments else None
         return self.error_observer(basis, checks.type_name(run.dtype), device, layout)
 
-    def asked_observer(
-        self, asked: Named, basis: np.ndarray | None, dtype: str, device: Any, layout: str
-    ) -> Observing:  # fmt: skip
-        """What computes the errors and, with a basis Q, Q times the first rows, then functions of the parameters."""
+    def table(self, run: step.Settings) -> np.ndarray | None:
+        """What sums over rows in the expectations read; iterations have none."""
+        assert isinstance(run, Settings)
+        values = sums_in(self._asked(run)).values() if run.expectations else np.zeros(0)
+        return values.astype(run.dtype) if values.size else None
+
+    def _asked(self, run: Settings) -> tuple[Expr, ...]:
+        """The errors and, where moments are gathered, theta - theta*, then functions of the parameters."""
         theta = self.theta()
-        turned = () if basis is None else self._turned
-        outputs = (*self.errors, *turned, *(as_expr(f(symbol("t"), theta)) for _, f in asked))
+        turned = self._turned if run.gathers_moments and self.coordinates.basis is not None else ()
+        return (*self.errors, *turned, *(as_expr(f(symbol("t"), theta)) for _, f in run.expectations))
+
+    def asked_observer(self, outputs: tuple[Expr, ...], dtype: str, device: Any, layout: str) -> Observing:
+        """What computes functions of the rows."""
         if device is not None:
             from ...cuda import kernels
 

@@ -180,10 +180,6 @@ class Iteration(DescentStep):
         program = self._gpu_kernel(len(run.rates) == 1, run.dtype.name, run.noise_dtype.name)
         return Kernel(program, run.rates / self.batch_size, self.cost)
 
-    def table(self, run: RunSettings) -> np.ndarray | None:
-        """Constants of the run that steps read, which those in loops do not."""
-        return None if self.is_built_in else super().table(run)
-
     def _gpu_kernel(self, constant: bool, dtype: str, noise_dtype: str) -> Any:
         """The GPU's kernel of long iterations."""
         from ..cuda import kernels
