@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
 
 from .. import checks
+from ..lazy import cached_property
 from ..run.records import register
 from .batch import BatchChain
 from .chain import Chain

@@ -1,0 +1,30 @@
+"""Annealed chains on a GPU: the bits of the CPU."""
+
+import numpy as np
+import pytest
+
+import sdefast as sf
+
+SHORT = {"sigmas": [4.0, 1.0, 0.25], "step_size": 5e-3, "steps_per_level": 3, "n_chains": 37, "seed": 4}
+
+TARGETS = {
+    "modes": sf.targets.GaussianMixture([0.2, 0.5, 0.3], [[0.0, 0.0], [3.0, 1.0], [-2.0, 2.0]], [0.3, 0.2, 0.3]),
+    "skew": sf.targets.GaussianMixture(
+        [0.3, 0.7], [[0.0, 0.0], [3.0, 1.0]], [[[1.0, 0.3], [0.3, 0.5]], [[0.2, 0.0], [0.0, 0.4]]]
+    ),
+    "one": sf.targets.Gaussian(1.5, 0.04),
+}
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("name", TARGETS)
+def test_every_level_has_the_bits_of_the_cpu(name, dtype):
+    how = SHORT | {"dtype": dtype, "save_at": "levels"}
+    cpu, gpu = (sf.annealed_langevin(TARGETS[name], **how, device=device) for device in ("cpu", "cuda"))
+    assert gpu.x.to_numpy().tobytes() == np.ascontiguousarray(cpu.x).tobytes()
+    assert gpu.mean == pytest.approx(cpu.mean, rel=1e-5 if dtype == "float32" else 1e-12)
+
+
+def test_a_score_of_many_samples_runs_on_the_cpu():
+    with pytest.raises(ValueError, match="leave out device="):
+        sf.annealed_langevin(lambda x, sigma: -x, **SHORT, dim=1, device="cuda")
