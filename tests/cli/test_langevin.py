@@ -9,33 +9,20 @@ from sdefast.cli import main
 from sdefast.cli.targets import TARGETS
 
 
+def run(line):
+    """The exit status of a command."""
+    return main(line.split())
+
+
 def test_the_table_is_that_of_the_run(capsys):
-    assert (
-        main(
-            [
-                "langevin",
-                "gaussian",
-                "--method",
-                "ula",
-                "--step-size",
-                "0.3",
-                "--steps",
-                "40",
-                "--chains",
-                "3000",
-                "--seed",
-                "5",
-            ]
-        )
-        == 0
-    )
+    assert run("langevin gaussian --method ula --step-size 0.3 --steps 40 --chains 3000 --seed 5") == 0
     printed = capsys.readouterr().out
-    run = sf.langevin(sf.targets.Gaussian(), step_size=0.3, n_steps=40, n_chains=3000, seed=5, moments=4)
+    chains = sf.langevin(sf.targets.Gaussian(), step_size=0.3, n_steps=40, n_chains=3000, seed=5, moments=4)
     lines = [line.split() for line in printed.splitlines() if re.match(r" +40 ", line)]
     assert [line[1] for line in lines] == ["mean", "variance"]
-    values = run.mean[0, 0], run.variance[0, 0]
-    exact = run.exact_mean[0, 0], run.exact_variance[0, 0]
-    errors = run.standard_error[0, 0], run.variance_standard_error[0, 0]
+    values = chains.mean[0, 0], chains.variance[0, 0]
+    exact = chains.exact_mean[0, 0], chains.exact_variance[0, 0]
+    errors = chains.standard_error[0, 0], chains.variance_standard_error[0, 0]
     for line, value, known, error in zip(lines, values, exact, errors, strict=True):
         assert float(line[2]) == pytest.approx(value, rel=1e-5)
         assert float(line[4]) == pytest.approx(known, rel=1e-5, abs=1e-12)
@@ -44,25 +31,7 @@ def test_the_table_is_that_of_the_run(capsys):
 
 
 def test_adaptation_acceptance_and_diagnostics_are_told(capsys):
-    assert (
-        main(
-            [
-                "langevin",
-                "gaussian",
-                "--method",
-                "mala",
-                "--adapt",
-                ".7",
-                "--burn-in",
-                "100",
-                "--steps",
-                "300",
-                "--chains",
-                "1000",
-            ]
-        )
-        == 0
-    )
+    assert run("langevin gaussian --method mala --adapt .7 --burn-in 100 --steps 300 --chains 1000") == 0
     printed = capsys.readouterr().out
     acceptance = float(re.search(r"acceptance: ([0-9.]+)", printed)[1])
     assert acceptance == pytest.approx(0.7, abs=0.03)
