@@ -92,7 +92,6 @@ def test_every_public_name_has_a_docstring_with_an_example() -> None:
         "quasi",
         "Multilevel",
         "boundaries",
-        "targets",
         "functionals",
         "gibbs",
         "inputs",
