@@ -27,6 +27,9 @@ Progress = Callable[[int], object]
 #: How often a tile is tried whose worker is lost.
 TRIES = 4
 
+#: Seconds of silence after which it is looked whether a pool has broken.
+_LOOK = 1.0
+
 #: What the futures of a cluster's executors raise where a worker is lost, by name: dask's, its and ours of what was
 #: cancelled by the scheduler, parsl's and ipyparallel's.
 _LOST = {"KilledWorker", "CommClosedError", "CancelledError", "WorkerLost", "ManagerLost", "EngineError"}
@@ -127,6 +130,26 @@ def _view(whole: Tile, tile: Tile, saved: np.ndarray | None) -> np.ndarray | Non
     return saved[:, :, start : start + tile.n_chains]
 
 
+def _has_lost_worker(pool: Executor) -> bool:
+    """Whether a pool of processes cannot go on, though its futures do not say so.
+
+    What is submitted while a pool breaks may never end. And where a process is killed while it hands over a result, the
+    pool waits for the rest of it: that pool is ended here, so that nobody waits for it.
+    """
+    inside: Any = pool
+    if not (hasattr(pool, "_processes") and hasattr(pool, "_result_queue") and hasattr(pool, "_broken")):
+        return False  # it is not concurrent.futures.ProcessPoolExecutor
+    workers = list((inside._processes or {}).values())
+    if inside._broken:
+        return True
+    if all(worker.exitcode in (None, 0) for worker in workers):
+        return False
+    for worker in workers:
+        worker.kill()
+    inside._result_queue._writer.close()  # the last one: whoever reads finds the end
+    return True
+
+
 class _Workers:
     """An executor that runs a tile per call, at most ``window`` of them submitted.
 
@@ -147,7 +170,7 @@ class _Workers:
     ) -> None:
         self.pool, self.calls, self.window, self.abort, self.patience = pool, calls, window, abort, patience
         self.own: Executor | None = None  # the pool that took the place of a broken one
-        self.pending: dict[Future[TileResult], tuple[int, tuple[Any, ...]]] = {}
+        self.pending: dict[Future[TileResult], tuple[int, tuple[Any, ...], Executor]] = {}
         self.ended: SimpleQueue[Future[TileResult]] = SimpleQueue()
         self.again: deque[tuple[int, tuple[Any, ...]]] = deque()
 
@@ -156,10 +179,15 @@ class _Workers:
         try:
             self._submit()
             while self.pending:
+                patience = self.patience()
                 try:
-                    future = self.ended.get(timeout=self.patience())
+                    future = self.ended.get(timeout=_LOOK if patience is None else min(patience, _LOOK))
                 except Empty:
-                    yield None
+                    self._give_up_forgotten()
+                    if patience is not None:
+                        yield None
+                    continue
+                if future not in self.pending:  # given up before
                     continue
                 result = self._result(future)
                 if result is not None:
@@ -171,6 +199,17 @@ class _Workers:
             if running:
                 wait(running, timeout=0.5)
 
+    def _give_up_forgotten(self) -> None:
+        """Run again what a pool of processes without one of them has forgotten, or waits for in vain."""
+        if self.own is None and _has_lost_worker(self.pool):
+            self._replace_pool(BrokenExecutor("a process of it has ended, and its results no longer come"))
+        if self.own is None:
+            return
+        for future in [f for f, (_, _, pool) in self.pending.items() if pool is not self.own and not f.done()]:
+            tries, call, _ = self.pending.pop(future)
+            self.again.append((tries, call))
+        self._submit()
+
     def _submit(self) -> None:
         while len(self.pending) < self.window:
             tries, call = self.again.popleft() if self.again else (1, next(self.calls, None))
@@ -181,7 +220,7 @@ class _Workers:
             except BrokenExecutor as error:
                 self._replace_pool(error)
                 future = self._submitted(call)
-            self.pending[future] = tries, call
+            self.pending[future] = tries, call, self.pool
             future.add_done_callback(self.ended.put)
 
     def _submitted(self, call: tuple[Any, ...]) -> Future[TileResult]:
@@ -194,7 +233,7 @@ class _Workers:
 
     def _result(self, future: Future[TileResult]) -> TileResult | None:
         """The result of a tile; None if it is to be run again."""
-        tries, call = self.pending.pop(future)
+        tries, call, _ = self.pending.pop(future)
         try:
             return future.result()
         except BrokenExecutor as error:

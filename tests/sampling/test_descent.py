@@ -1,15 +1,10 @@
 """Descents against their recursions, written out, and against the noisy chains that they are the mean of."""
 
-from dataclasses import dataclass
-from functools import cached_property
-
 import numpy as np
 import pytest
 
 import sdefast as sf
 from sdefast.sampling.methods import DESCENTS, METHODS
-from sdefast.sampling.targets.density import Density, state_symbols
-from sdefast.trace import as_expr, make, maximum, select, symbol
 
 MEAN, COVARIANCE = np.array([1.0, -0.5]), np.array([[1.0, 0.6], [0.6, 2.0]])
 GAUSSIAN = sf.targets.Gaussian(MEAN, COVARIANCE)
@@ -17,29 +12,9 @@ STARTS = np.array([[3.0, 0.0], [-1.0, 4.0], [0.5, 0.5]])
 DTYPES = {"float64": 1e-13, "float32": 2e-6}
 
 
-@dataclass(frozen=True, eq=False, repr=False)
-class Lasso(sf.targets.BaseTarget):
+def Lasso(centre, weight):  # noqa: N802
     """(x - centre)^2 / 2 + weight |x|, the second part by its proximal map."""
-
-    centre: float
-    weight: float
-
-    dim = 1
-
-    @property
-    def parameters(self):
-        return {"centre": self.centre, "weight": self.weight}
-
-    @cached_property
-    def density(self):
-        (x,), weight = state_symbols(1), symbol("weight")
-        smooth = -0.5 * (x - symbol("centre")) ** 2
-
-        def prox(v, scale):
-            size = maximum(make("abs", v[0]) - scale * weight, 0.0)
-            return (as_expr(select(v[0] < 0, -size, size)),)
-
-        return Density(1, as_expr(smooth - weight * make("abs", x)), smooth=as_expr(smooth), prox=prox)
+    return sf.targets.Composite(sf.targets.Gaussian(centre, 1.0), sf.targets.L1(weight))
 
 
 def descent(step, x0, n_steps):
