@@ -82,10 +82,14 @@ print(digest(CALLS[sys.argv[1]](checkpoint=sys.argv[2], threads=int(sys.argv[3])
 """
 
 
+#: A job in the background of a shell would ignore Ctrl-C.
+INTERRUPTIBLE = "import signal\nsignal.signal(signal.SIGINT, signal.default_int_handler)\n"
+
+
 def process(name, file, threads, writing="always"):
     """A process that makes a call and prints the digest of its result."""
     process = subprocess.Popen(
-        [sys.executable, "-c", CODE, name, str(file), str(threads), writing],
+        [sys.executable, "-c", INTERRUPTIBLE + CODE, name, str(file), str(threads), writing],
         cwd=os.path.dirname(os.path.dirname(__file__)),
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
