@@ -59,7 +59,9 @@ def test_stubs_name_what_the_extension_holds() -> None:
 
 @pytest.mark.thorough
 def test_stubs_match_the_extension(tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "mypy.stubtest", "sdefast._core"]
+    allowed = tmp_path / "allowed"
+    allowed.write_text(r"sdefast\._core\.ScoreSteps")  # whose metaclass is pybind11's; its members are looked at
+    command = [sys.executable, "-m", "mypy.stubtest", "--allowlist", str(allowed), "sdefast._core"]
     done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path)
     assert done.returncode == 0, done.stdout + done.stderr
 
