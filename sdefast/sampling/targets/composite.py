@@ -73,12 +73,12 @@ class Composite(BaseTarget):
         """What methods see."""
         x, smooth, penalty = state_symbols(self.dim), self.smooth.density, self.penalty
         smooth_score = smooth.score(x)
-        if penalty.is_thin:
-            return Density(self.dim, None, None, smooth_score, penalty, self.smooth.own_prox)
         turned = tuple(map(as_expr, penalty.forward(x)))
         slope = penalty.adjoint(tuple(map(as_expr, penalty.gradient(turned))))
         score = tuple(as_expr(s - g) for s, g in zip(smooth_score, slope, strict=True))
-        whole = as_expr(smooth.log_density(x) - penalty.value(turned)) if smooth.has("log_density") else None
+        whole = None
+        if smooth.has("log_density") and not penalty.is_thin:
+            whole = as_expr(smooth.log_density(x) - penalty.value(turned))
         return Density(self.dim, whole, score, smooth_score, penalty, self.smooth.own_prox)
 
     # What is known of the whole -----------------------------------------------------------------------------------

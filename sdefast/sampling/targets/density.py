@@ -41,7 +41,8 @@ class Density:
     """A log density in expressions of the state's symbols and of parameters; scores derived from it if none is given.
 
     Where a target has two parts, -log p(x) = f(x) + g(D x), ``smooth_score`` is that of f and ``penalty`` is the other.
-    What a target has not is None.
+    ``by_rows`` is the log density as a sum over rows of data, where ``log_density`` is not written so. What a target
+    has not is None.
     """
 
     def __init__(
@@ -52,9 +53,11 @@ class Density:
         smooth_score: Vector | None = None,
         penalty: Split | None = None,
         smooth_prox: Callable[[Vector, Expr], Sequence[Expr]] | None = None,
+        by_rows: Expr | None = None,
     ) -> None:
         self.dim, self._log_density, self._given_score = dim, log_density, score
         self._smooth_score, self._smooth_prox, self._penalty = smooth_score, smooth_prox, penalty
+        self._by_rows = log_density if by_rows is None else by_rows
 
     @cached_property
     def _x(self) -> Vector:
@@ -130,14 +133,12 @@ class Density:
         assert self._penalty is not None
         return self._penalty
 
-    # Derived ------------------------------------------------------------------------------------------------------
-
     # Densities that are sums over rows of data --------------------------------------------------------------------
 
     @cached_property
     def rows(self) -> Rows | None:
         """The log density as a sum over rows of data and a rest, where it is one."""
-        return None if self._log_density is None else rows_in(self._log_density)
+        return None if self._by_rows is None else rows_in(self._by_rows)
 
     @cached_property
     def _rest_score(self) -> Vector:
@@ -158,6 +159,8 @@ class Density:
         point = dict(zip(self._x, x, strict=True)) | {symbol(f"d{j}"): e for j, e in enumerate(row)}
         known: dict[Expr, Expr] = {}
         return tuple(substitute(value, point, known) for value in self._term_score)
+
+    # Derived ------------------------------------------------------------------------------------------------------
 
     @cached_property
     def _score(self) -> Vector:

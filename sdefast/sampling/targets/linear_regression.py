@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,10 +10,13 @@ import numpy as np
 
 from ... import checks
 from ...lazy import cached_property
+from ...math import dot, sum
+from ...trace import Expr, as_expr, symbol
+from ...trace.vectors import total
 from .base import BaseTarget, put
-from .density import Density, Vector
+from .density import Density, Vector, state_symbols
 from .gaussian import Gaussian
-from .penalties.base import check_length, number_or_vector
+from .penalties.base import check_length, each, named, number_or_vector
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -22,7 +26,7 @@ class BayesianLinearRegression(BaseTarget):
     .. math:: \log p(\theta) = -\frac{|y - X\theta|^2}{2\sigma^2} - \frac{|\theta|^2}{2\tau^2}
 
     It depends on the data by :math:`X^T X` and :math:`X^T y` alone, and is computed from these: a step is no dearer
-    for more rows.
+    for more rows. Methods that draw rows ("sgld") see the sum.
 
     Parameters
     ----------
@@ -74,17 +78,26 @@ class BayesianLinearRegression(BaseTarget):
 
     @property
     def parameters(self) -> dict[str, float]:
-        """Those of the Gaussian."""
-        return self.posterior.parameters
+        """Those of the Gaussian, 1 / sigma^2 and 1 / tau^2."""
+        prior = named("prior_precision", 1 / np.square(self.prior_std))
+        return self.posterior.parameters | prior | {"noise_precision": 1 / self.noise_std**2}
 
-    def log_density_of(self, x: Vector) -> Any:
-        """That of the Gaussian, which differs by a constant."""
-        return self.posterior.log_density_of(x)
+    @cached_property
+    def density(self) -> Density:
+        """What methods see: the Gaussian, and the sum over rows for those that draw them; constants differ."""
+        x, gaussian = state_symbols(self.dim), self.posterior.density
+        return Density(self.dim, gaussian.log_density(x), gaussian.score(x), by_rows=as_expr(self._sum(x)))
+
+    def _sum(self, x: Vector) -> Any:
+        """The log density, row by row."""
+        precisions, noise_precision = each("prior_precision", self.prior_std, self.dim), symbol("noise_precision")
+        prior = total([p * xi * xi for p, xi in zip(precisions, x, strict=True)])
+        return -0.5 * sum(lambda row, y: noise_precision * (dot(row, x) - y) ** 2, self.X, self.y) - 0.5 * prior
 
     @property
-    def density(self) -> Density:
-        """What methods see."""
-        return self.posterior.density
+    def own_prox(self) -> Callable[[Vector, Expr], Sequence[Expr]] | None:
+        """That of the Gaussian."""
+        return self.posterior.own_prox
 
     @property
     def mean(self) -> np.ndarray:

@@ -160,9 +160,10 @@ class NonNegative(Penalty):
 class Simplex(Penalty):
     r"""The simplex :math:`x_i \ge 0,\ \sum_i x_i = t`, of up to 64 components.
 
-    It has no volume: a composite target with it has no log density and no score, only what proximal methods use. The
-    projection takes off all components the largest :math:`(v_{(1)} + \dots + v_{(k)} - t) / k` over k, where
-    :math:`v_{(1)} \ge v_{(2)} \ge \dots` are the components sorted, by a network of comparisons.
+    It has no volume: a composite target with it has no log density, and its score, that of the smooth part, is for
+    methods that stay in the simplex by themselves ("mirror-simplex"). The projection takes off all components the
+    largest :math:`(v_{(1)} + \dots + v_{(k)} - t) / k` over k, where :math:`v_{(1)} \ge v_{(2)} \ge \dots` are the
+    components sorted, by a network of comparisons.
 
     Parameters
     ----------
