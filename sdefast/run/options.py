@@ -75,6 +75,17 @@ def moments(value: Any) -> int | None:
     return None if value is None else int(value)
 
 
+#: Third and fourth moments are gathered without being asked for at so few saved times, or at an eighth of the steps.
+_FEW_TIMES = 16
+
+
+def gathered_moments(asked: int | None, n_saves: int, n_steps: int) -> int:
+    """How many moments to gather: what is asked for, else 4 where that is a small part of the work."""
+    if asked is not None:
+        return asked
+    return 2 if n_saves > _FEW_TIMES and 8 * n_saves > n_steps else 4
+
+
 def refuse_too_many_draws(n_steps: int, draws: int) -> None:
     """ValueError where a chain would need more draws of a kind than it has."""
     if (n_steps * draws) >> _DRAW_BITS:

@@ -27,13 +27,14 @@ from ..run import options
 from ..run.checkpoint import Checkpoint
 from ..run.schedule import iteration_grid
 from ..run.where import Where
-from .langevin import _run, _saves, _Wanted
 from .levels import AnnealedSettings, Levels, checked_sigmas
 from .metric import IDENTITY
 from .result import Chains
+from .running import run
 from .smoothed import Smoothed
 from .targets import BaseTarget, BatchTarget, Gaussian, GaussianMixture
 from .targets.base import FIRST_START_DRAW
+from .wanted import Wanted
 
 #: What a convention's step size is in that of the SDE.
 CONVENTIONS = {"sde": 1.0, "eps/2": 0.5}
@@ -167,7 +168,7 @@ def annealed_langevin(
     if isinstance(target, BatchTarget) and threads is None and executor is None:
         threads = 1
     where = Where.of(device, threads, executor)
-    wanted = _Wanted(
+    wanted = Wanted(
         save_at, None, checks.flag("paths", paths), options.moments(moments), checks.flag("extremes", extremes),
         checks.flag("covariance", covariance), options.histogram(histogram), 0,
         checks.flag("final_states", final_states), None,
@@ -189,7 +190,7 @@ def annealed_langevin(
                 fixed["seed"] = keeping.seed
             settings, start = _fresh(target, scales, n_steps, denoise, CONVENTIONS[part], fixed, wanted)
         _warn_of_step(settings)
-        chains = _run(settings, start, wanted, where, progress, keeping, AnnealedChains)
+        chains = run(settings, start, wanted, where, progress, keeping, AnnealedChains)
     assert isinstance(chains, AnnealedChains)
     return chains
 
@@ -217,7 +218,7 @@ def _target(target: Any, x0: Any, dim: Any, chunk: Any) -> BaseTarget:
 
 def _fresh(
     target: BaseTarget, sigmas: np.ndarray, n_steps: int, denoise: bool, part: float, fixed: dict[str, Any],
-    wanted: _Wanted,
+    wanted: Wanted,
 ) -> tuple[AnnealedSettings, np.ndarray]:  # fmt: skip
     """Check everything that a new run needs."""
     if fixed["step_size"] is None or fixed["n_chains"] is None:
@@ -235,7 +236,7 @@ def _fresh(
         x0 = plan.given_states(fixed["x0"], target.dim, n)
         target.check_start(x0.T)
     grid = iteration_grid(levels.length)
-    saves, layout = _saves(_iterations(wanted, levels, grid), grid, 0, target.dim)
+    saves, layout = _iterations(wanted, levels, grid).gathering(grid, 0, target.dim)
     settings = AnnealedSettings(
         target=target, method="ula", options={}, metric=IDENTITY, temperature=1.0, step_sizes=levels.step_sizes,
         burn_in=0, x0=x0[:, 0].copy() if x0.shape[1] == 1 and fixed["x0"] is not None else None, batches=None,
@@ -248,7 +249,7 @@ def _fresh(
 
 def _continued(
     target: BaseTarget, before: Any, sigmas: np.ndarray, n_steps: int, denoise: bool, fixed: dict[str, Any],
-    wanted: _Wanted,
+    wanted: Wanted,
 ) -> tuple[AnnealedSettings, np.ndarray]:  # fmt: skip
     """Check everything that going on needs: what decides the numbers is the earlier run's."""
     if not isinstance(before, AnnealedChains):
@@ -265,7 +266,7 @@ def _continued(
         raise ValueError(f"sigmas must go on from the run's last, {old.levels.sigmas[-1]:g}, got {sigmas[0]:g}")
     levels = Levels(sigmas, old.levels.ratio, n_steps, denoise)
     grid = plan.continued_grid(old.grid, levels.length, None)
-    saves, layout = _saves(_iterations(wanted, levels, grid), grid, 0, target.dim)
+    saves, layout = _iterations(wanted, levels, grid).gathering(grid, 0, target.dim)
     settings = replace(
         old, levels=levels, step_sizes=levels.step_sizes, x0=None, start_sigma=0.0, grid=grid, saves=saves,
         layout=layout, keeps_states=wanted.paths, histogram=wanted.histogram,
@@ -273,7 +274,7 @@ def _continued(
     return settings, np.array(before._final_rows())
 
 
-def _iterations(wanted: _Wanted, levels: Levels, grid: TimeGrid) -> _Wanted:
+def _iterations(wanted: Wanted, levels: Levels, grid: TimeGrid) -> Wanted:
     """What is wanted, "levels" by their iterations."""
     if isinstance(wanted.save_at, str):
         checks.choice("save_at", wanted.save_at, ("final", "levels", "all"))

@@ -14,10 +14,12 @@ from .. import checks
 from ..run import options
 from ..run.checkpoint import Checkpoint
 from ..run.where import Where
-from .langevin import _continued, _fresh, _run, _Wanted
 from .methods import DESCENTS
+from .prepare import continued, fresh
 from .result import Chains
+from .running import run
 from .targets.base import BaseTarget
+from .wanted import Wanted
 
 
 def gradient_descent(
@@ -111,7 +113,7 @@ def gradient_descent(
     checks.flag("progress", progress)
     if not isinstance(target, BaseTarget):
         raise TypeError(f"target must be one of sdefast.targets, got {target!r}")
-    wanted = _Wanted(
+    wanted = Wanted(
         save_at, None, checks.flag("paths", paths), None, False, checks.flag("covariance", covariance),
         options.histogram(histogram), 0, checks.flag("final_states", final_states), None,
     )  # fmt: skip
@@ -125,8 +127,8 @@ def gradient_descent(
     given = {} if momentum is None else {"momentum": _momentum(momentum)}
     with Checkpoint.of(checkpoint, "gradient_descent", where.gpu is not None) as keeping:
         if resume is not None:
-            settings, start = _continued(target, resume, step_size, steps, fixed | given, wanted, DESCENTS)
-            return _run(settings, start, wanted, where, progress, keeping)
+            settings, start = continued(target, resume, step_size, steps, fixed | given, wanted, DESCENTS)
+            return run(settings, start, wanted, where, progress, keeping)
         if step_size is None:
             raise TypeError("gradient_descent needs step_size")
         fixed |= {"n_chains": _number(n_chains, x0), "method": _method(method, target)}
@@ -134,8 +136,8 @@ def gradient_descent(
             raise TypeError(f"momentum is for method='heavy-ball', not for {fixed['method']!r}")
         if seed is None:
             fixed["seed"] = keeping.seed if isinstance(x0, str) else 0
-        settings, start = _fresh(target, step_size, steps, fixed, given, wanted, DESCENTS)
-        return _run(replace(settings, temperature=0.0), start, wanted, where, progress, keeping)
+        settings, start = fresh(target, step_size, steps, fixed, given, wanted, DESCENTS)
+        return run(replace(settings, temperature=0.0), start, wanted, where, progress, keeping)
 
 
 def _momentum(value: Any) -> float:

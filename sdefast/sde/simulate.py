@@ -30,8 +30,6 @@ from .rounding import warn_of_lost_steps
 from .schemes import SCHEMES
 from .settings import Settings, check_observed, kept, start_rows
 
-_FEW_TIMES = 16
-
 #: Standard errors between a control's mean and the stated one that no chance explains.
 _FAR = 7.0
 
@@ -246,11 +244,9 @@ def _layout_options(moments: Any, extremes: Any, covariance: Any) -> _LayoutOpti
     return options.moments(moments), checks.flag("extremes", extremes), checks.flag("covariance", covariance)
 
 
-def _layout(dim: int, options: _LayoutOptions, n_saves: int, n_steps: int) -> Layout:
-    moments, extremes, covariance = options
-    if moments is None:
-        moments = 2 if n_saves > _FEW_TIMES and 8 * n_saves > n_steps else 4
-    return _cached_layout(dim, moments, extremes, covariance)
+def _layout(dim: int, asked: _LayoutOptions, n_saves: int, n_steps: int) -> Layout:
+    moments, extremes, covariance = asked
+    return _cached_layout(dim, options.gathered_moments(moments, n_saves, n_steps), extremes, covariance)
 
 
 @lru_cache(maxsize=256)
