@@ -28,7 +28,7 @@ Progress = Callable[[int], object]
 TRIES = 4
 
 #: Seconds of silence after which it is looked whether a pool has broken.
-_LOOK = 1.0
+LOOK = 1.0
 
 #: What the futures of a cluster's executors raise where a worker is lost, by name: dask's, its and ours of what was
 #: cancelled by the scheduler, parsl's and ipyparallel's.
@@ -130,24 +130,23 @@ def _view(whole: Tile, tile: Tile, saved: np.ndarray | None) -> np.ndarray | Non
     return saved[:, :, start : start + tile.n_chains]
 
 
-def _has_lost_worker(pool: Executor) -> bool:
-    """Whether a pool of processes cannot go on, though its futures do not say so.
+def _is_stuck(pool: Executor) -> bool:
+    """Whether a pool of processes will not go on, though its futures do not say so.
 
-    What is submitted while a pool breaks may never end. And where a process is killed while it hands over a result, the
-    pool waits for the rest of it: that pool is ended here, so that nobody waits for it.
+    What is submitted while a pool breaks may never end; and where a process is killed while it hands over a result, the
+    pool waits for the rest of it. Asked where nothing has come for a while: a sound pool has by then noticed.
     """
     inside: Any = pool
-    if not (hasattr(pool, "_processes") and hasattr(pool, "_result_queue") and hasattr(pool, "_broken")):
+    if not all(hasattr(pool, name) for name in ("_processes", "_result_queue", "_broken")):
         return False  # it is not concurrent.futures.ProcessPoolExecutor
-    workers = list((inside._processes or {}).values())
-    if inside._broken:
-        return True
-    if all(worker.exitcode in (None, 0) for worker in workers):
-        return False
-    for worker in workers:
-        worker.kill()
-    inside._result_queue._writer.close()  # the last one: whoever reads finds the end
-    return True
+    return bool(inside._broken) or any(p.exitcode not in (None, 0) for p in list((inside._processes or {}).values()))
+
+
+def _end(pool: Any) -> None:
+    """End a pool that is stuck, so that nobody waits for it."""
+    for process in list((pool._processes or {}).values()):
+        process.kill()
+    pool._result_queue._writer.close()  # the last one: whoever reads finds the end
 
 
 class _Workers:
@@ -181,7 +180,7 @@ class _Workers:
             while self.pending:
                 patience = self.patience()
                 try:
-                    future = self.ended.get(timeout=_LOOK if patience is None else min(patience, _LOOK))
+                    future = self.ended.get(timeout=LOOK if patience is None else min(patience, LOOK))
                 except Empty:
                     self._give_up_forgotten()
                     if patience is not None:
@@ -201,7 +200,8 @@ class _Workers:
 
     def _give_up_forgotten(self) -> None:
         """Run again what a pool of processes without one of them has forgotten, or waits for in vain."""
-        if self.own is None and _has_lost_worker(self.pool):
+        if self.own is None and _is_stuck(self.pool):
+            _end(self.pool)
             self._replace_pool(BrokenExecutor("a process of it has ended, and its results no longer come"))
         if self.own is None:
             return

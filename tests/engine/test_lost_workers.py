@@ -2,12 +2,14 @@
 
 import asyncio
 import concurrent.futures
+import io
 import multiprocessing
 import os
 import signal
 import time
 from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from types import SimpleNamespace
 
 import pytest
 from conftest import EVERYTHING, assert_same_bits
@@ -65,6 +67,52 @@ def test_a_worker_is_killed_in_the_middle(after, pool, expected, monkeypatch):
     assert len(told) == 1
     assert sorted(merged) == [(i * BLOCK, 7 if i == 11 else BLOCK) for i in range(12)], "each tile once"
     assert_same_bits(run, expected)
+
+
+class Stuck(Executor):
+    """A pool one of whose processes was killed while it handed over a result: after two tiles nothing comes."""
+
+    class Process:
+        exitcode, killed = -9, False
+
+        def kill(self):
+            self.killed = True
+
+    def __init__(self):
+        self._processes, self._broken, self.done = {1: self.Process()}, False, 0
+        self._result_queue = SimpleNamespace(_writer=io.BytesIO())
+
+    def submit(self, function, /, *args, **options):
+        future = Future()
+        self.done += 1
+        if self.done <= 2:
+            future.set_result(function(*args, **options))
+        return future
+
+
+def test_a_pool_that_says_nothing_any_more(expected, monkeypatch):
+    monkeypatch.setattr(executors, "LOOK", 0.01)
+    pool = Stuck()
+    with pytest.warns(RuntimeWarning, match="a worker of Stuck was lost") as told:
+        assert_same_bits(simulate(executor=pool), expected)
+    assert len(told) == 1
+    assert pool._processes[1].killed
+    assert pool._result_queue._writer.closed
+
+
+def test_a_pool_that_broke_while_it_took_a_tile(expected, monkeypatch):
+    """The tile's future never ends; those of others say that the pool is broken."""
+    monkeypatch.setattr(executors, "LOOK", 0.01)
+
+    class Breaking(Stuck):
+        def submit(self, function, /, *args, **options):
+            future = super().submit(function, *args, **options)
+            if self.done == 3:
+                future.set_exception(BrokenProcessPool("broken"))
+            return future
+
+    with pytest.warns(RuntimeWarning, match="a worker of Breaking was lost"):
+        assert_same_bits(simulate(executor=Breaking()), expected)
 
 
 def test_a_pool_that_is_broken_before(pool, expected):

@@ -7,15 +7,23 @@ width b = ``beta``, with :math:`x = b \sinh y` and second derivatives :math:`1 /
 ``mirror-simplex`` the negative entropy on the simplex, with :math:`x = \operatorname{softmax}(y)` and :math:`1 / x`,
 for densities with respect to the first dim - 1 components that are written in all dim.
 
-Biased: on N(0, 1) with b = 1 by about .8 h. And a step overshoots once :math:`|x| > 2 / (h P)`, from where
+Biased: on N(0, 1) with b = 1 by about .8 h. And a hypentropy step overshoots once :math:`|x| > 2 / (h P)`, from where
 :math:`b \sinh y` grows exponentially: paths are lost at a steady rate unless that is 15 standard deviations or more
-away.
+away. On the simplex a step near the border may be thrown into a corner, from where noise of the size of
+:math:`x^{-1/2}` lets it go nowhere: chains one of whose components falls below e^-60 of another are lost, and counted,
+on Beta(3, 5) 1 of 1000 in 100 steps of h = .02, hardly one of a million of h = .002.
 """
 
+import functools
+import math
+
 from ...math import softmax
-from ...trace import Expr, as_expr, make, select
+from ...trace import Expr, as_expr, make, maximum, minimum, select
 from ..targets.density import Vector
 from .base import Method, Move, Point
+
+#: Logarithms of ratios of components beyond which `softmax` does not tell them apart.
+_FURTHEST = 60.0
 
 
 def begin(at: Point) -> Vector:
@@ -49,7 +57,8 @@ def step_simplex(at: Point) -> Move:
         as_expr(y + at.h * si + at.noise / make("sqrt", x) * z)
         for x, y, si, z in zip(at.x, at.carried, s, at.z, strict=True)
     )
-    return Move(tuple(map(as_expr, softmax(new))), new)
+    far = functools.reduce(maximum, new) - functools.reduce(minimum, new) > _FURTHEST
+    return Move(tuple(as_expr(select(far, math.nan, x)) for x in softmax(new)), new)
 
 
 _REFERENCE = "Hsieh, Kavis, Rolland and Cevher, NeurIPS 2018; Zhang, Peyre, Fadili and Pereyra, COLT 2020"
