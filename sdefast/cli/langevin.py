@@ -89,7 +89,7 @@ def run(options: argparse.Namespace) -> None:
     with warnings.catch_warnings(record=True) as notes:
         warnings.simplefilter("always", RuntimeWarning)
         chains = langevin(target, **_how(options))
-    print(report(chains, list(dict.fromkeys(str(note.message) for note in notes))))
+    print(report(chains, options.adapt is not None, list(dict.fromkeys(str(note.message) for note in notes))))
     if options.plot is not None:
         plots.save(chains.plot(pooled=options.thin is not None), options.plot)
         print(f"\nplot: {options.plot}")
@@ -130,7 +130,7 @@ def _numbers(option: str, given: list[str] | None, word: str) -> Any:
 # What is printed -----------------------------------------------------------------------------------------------------
 
 
-def report(chains: Chains, notes: list[str]) -> str:
+def report(chains: Chains, adapted: bool, notes: list[str]) -> str:
     """What was run; moments with standard errors, exact values and z-scores; acceptance, diagnostics, cost, notes."""
     s = chains.settings
     what, exact = _exact(chains)
@@ -142,7 +142,7 @@ def report(chains: Chains, notes: list[str]) -> str:
         header("step", what),
         *_moment_rows(chains, exact),
         "",
-        *_facts(chains),
+        *_facts(chains, adapted),
         cost_line(chains.cost, s.n_chains * s.n_steps, "chain-steps"),
         *(f"note: {note}" for note in notes),
     ]
@@ -184,15 +184,14 @@ def _index(chains: Chains, c: int) -> str:
     return f"[{c}]" if chains.dim > 1 else ""
 
 
-def _facts(chains: Chains) -> list[str]:
+def _facts(chains: Chains, adapted: bool) -> list[str]:
     """Components left out, step size that was found, acceptance, and diagnostics over all draws."""
     lines = []
     if chains.dim > _SHOWN:
         lines.append(f"the first {_SHOWN} of {chains.dim} components are shown")
-    sizes = chains.settings.step_sizes
     if chains.settings.how.accepts:
-        if len(sizes) > 1:
-            lines.append(f"step size after burn-in: {sizes[-1]:.6g}")
+        if adapted:
+            lines.append(f"step size that was found: {chains.settings.step_sizes[-1]:.6g}")
         lines.append(f"acceptance: {chains.acceptance:.5f}, standard error {chains.acceptance_standard_error:.2g}")
     if chains.settings.batches is not None:
         lines += ["", f"{'all draws':>19} {'mean':>14} {'std. error':>12} {'ESS':>14} {'ESS/s':>12} {'R-hat':>9}"]

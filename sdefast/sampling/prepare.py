@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -58,13 +59,31 @@ def fresh(
         keeps_states=wanted.paths, histogram=wanted.histogram,
     )  # fmt: skip
     _warn_of_step(settings)
-    normals = np.zeros((0, 1))
-    if method.start_normals:
-        normals = noise.normals(
-            seed, method.start_normals * dim, n, first_draw=FIRST_START_DRAW + dim, first_chain=first
-        )  # fmt: skip
-    rows = settings.stepping.start_rows(settings, x0, normals)
-    return settings, rows.astype(dtype)
+    return settings, _start_rows(settings, x0).astype(dtype)
+
+
+def _start_rows(s: Settings, x0: np.ndarray) -> np.ndarray:
+    """All rows of chains at the positions ``x0``."""
+    chain, n_normals = s.stepping, s.how.start_normals * s.layout.dim
+    if n_normals:
+        first_draw = FIRST_START_DRAW + s.layout.dim
+        normals = noise.normals(s.seed, n_normals, s.n_chains, first_draw=first_draw, first_chain=s.first_chain)
+        return chain.start_rows(s, x0, normals)
+    none = np.zeros((0, 1))
+    if not chain.n_carried or chain.own_step_size or x0.shape[1] > 1:
+        return chain.start_rows(s, x0, none)
+    key = chain, tuple(x0[:, 0].tolist()), tuple(s.numbers.items()), float(s.step_sizes[0])
+    rows = _known_starts.get(key)
+    if rows is None:
+        if len(_known_starts) >= _MOST_STARTS:
+            _known_starts.clear()
+        rows = _known_starts[key] = chain.start_rows(s, x0, none)
+    return rows
+
+
+#: Rows that a common start has, for many short calls, and how many of them are kept.
+_known_starts: dict[Any, np.ndarray] = {}
+_MOST_STARTS = 64
 
 
 def continued(
@@ -178,8 +197,17 @@ def _start(target: BaseTarget, x0: Any, n: int, seed: int, first_chain: int) -> 
     if x0 is None:
         x0 = np.zeros(target.dim) if target.mean is None else target.mean
     start = plan.given_states(x0, target.dim, n)
-    target.check_start(start.T)
+    if start.shape[1] == 1:
+        _check_common_start(target, tuple(start[:, 0].tolist()))
+    else:
+        target.check_start(start.T)
     return start
+
+
+@lru_cache(maxsize=64)
+def _check_common_start(target: BaseTarget, x0: tuple[float, ...]) -> None:
+    """What many short calls check once."""
+    target.check_start(np.array([x0]))
 
 
 def _center(target: BaseTarget, x0: np.ndarray) -> np.ndarray:

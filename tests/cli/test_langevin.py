@@ -35,8 +35,13 @@ def test_adaptation_acceptance_and_diagnostics_are_told(capsys):
     printed = capsys.readouterr().out
     acceptance = float(re.search(r"acceptance: ([0-9.]+)", printed)[1])
     assert acceptance == pytest.approx(0.7, abs=0.03)
-    assert "step size after burn-in" in printed
+    assert "step size that was found" in printed
     assert "R-hat" in printed
+
+
+def test_a_schedule_is_nothing_that_was_found(capsys):
+    assert run("langevin gaussian --method mala --step-size 0.5/t --steps 40 --chains 100") == 0
+    assert "found" not in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("name", TARGETS)

@@ -17,6 +17,7 @@ import sdefast as sf
 from sdefast.cuda import run as cuda_run
 from sdefast.cuda import target
 from sdefast.engine.tiles import BLOCK
+from sdefast.run import checkpoint
 
 _ROWS = np.random.default_rng(2).standard_normal((50, 4))
 PROBLEM = sf.LeastSquares(data=(_ROWS[:, :3], _ROWS[:, 3]))
@@ -152,6 +153,7 @@ def test_an_error_in_the_progress_bar(file, monkeypatch):
 
 def test_written_when_it_is_time(file, monkeypatch):
     """The card is not waited for in between."""
+    monkeypatch.setattr(checkpoint, "SECONDS", 1e9)  # (on a slow machine the usual second has passed by then)
     launches = Launches(monkeypatch)
     launches.last = 5
     with pytest.raises(Stopped):
@@ -165,6 +167,7 @@ from cuda.test_checkpoint import CALLS
 from run.checkpointed import write_always
 from sdefast.cuda import run
 from sdefast.engine.tiles import BLOCK
+from sdefast.run import checkpoint
 
 write_always()
 run.LAUNCH, done, advance = 3 * BLOCK, [], run._Run._advance

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from ... import checks, noise
+from ...lazy import cached_property
 from ...trace import symbol
 from .base import FIRST_START_DRAW, BaseTarget, put
 from .density import Vector
@@ -59,7 +60,7 @@ class Banana(BaseTarget):
         """2."""
         return 2
 
-    @property
+    @cached_property
     def parameters(self) -> dict[str, float]:
         """c, s^2, 1 / s and 1 / t."""
         return {

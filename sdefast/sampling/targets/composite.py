@@ -63,7 +63,7 @@ class Composite(BaseTarget):
         """Number of components of the state."""
         return self.smooth.dim
 
-    @property
+    @cached_property
     def parameters(self) -> dict[str, float]:
         """Those of both parts."""
         return self.smooth.parameters | self.penalty.parameters

@@ -54,7 +54,7 @@ class DoubleWell(BaseTarget):
         """1."""
         return 1
 
-    @property
+    @cached_property
     def parameters(self) -> dict[str, float]:
         """b and 1 / w."""
         return {"barrier": self.barrier, "inverse_width": 1 / self.width}

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from ... import _core, checks, noise
+from ...lazy import cached_property
 from ...math import exp
 from ...trace import symbol
 from ...trace.vectors import total
@@ -51,7 +52,7 @@ class Funnel(BaseTarget):
         put(self, dim=checks.count("dim", self.dim, least=2, most=_core.largest_dim))
         put(self, spread=checks.real("spread", self.spread, positive=True))
 
-    @property
+    @cached_property
     def parameters(self) -> dict[str, float]:
         """1 / s^2."""
         return {"precision": 1 / self.spread**2}

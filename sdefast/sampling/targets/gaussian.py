@@ -64,7 +64,7 @@ class Gaussian(BaseTarget):
         """The inverse of the covariance."""
         return inverse(self.covariance)
 
-    @property
+    @cached_property
     def parameters(self) -> dict[str, float]:
         """The mean and, where it is written out, the precision."""
         return numbered("mean", self.mean) | written("precision", self.precision)

@@ -58,7 +58,7 @@ class Laplace(BaseTarget):
     def _penalty(self) -> L1:
         return L1(1 / self.scale, self.mean)
 
-    @property
+    @cached_property
     def parameters(self) -> dict[str, float]:
         """1 / b and m."""
         return self._penalty.parameters

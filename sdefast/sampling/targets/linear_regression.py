@@ -76,7 +76,7 @@ class BayesianLinearRegression(BaseTarget):
         covariance = (covariance + covariance.T) / 2
         return Gaussian(covariance @ (self.X.T @ self.y) / self.noise_std**2, covariance)
 
-    @property
+    @cached_property
     def parameters(self) -> dict[str, float]:
         """Those of the Gaussian, 1 / sigma^2 and 1 / tau^2."""
         prior = named("prior_precision", 1 / np.square(self.prior_std))

@@ -63,7 +63,7 @@ class LogisticRegression(BaseTarget):
         """Number of coefficients."""
         return int(self.X.shape[1])
 
-    @property
+    @cached_property
     def parameters(self) -> dict[str, float]:
         """1 / tau^2."""
         return named("prior_precision", 1 / np.square(self.prior_std))

@@ -96,7 +96,7 @@ class GaussianMixture(BaseTarget):
         inverses: np.ndarray = np.linalg.inv(self._matrices)
         return np.asarray((inverses + inverses.transpose(0, 2, 1)) / 2)
 
-    @property
+    @cached_property
     def parameters(self) -> dict[str, float]:
         """Logarithms of the weights over roots of determinants, means, precisions."""
         heights = np.log(self.weights) - np.linalg.slogdet(self._matrices)[1] / 2

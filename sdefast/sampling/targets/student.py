@@ -64,7 +64,7 @@ class Student(BaseTarget):
     def _precision(self) -> np.ndarray:
         return inverse(self.shape)
 
-    @property
+    @cached_property
     def parameters(self) -> dict[str, float]:
         """The degrees of freedom, m and, where it is written out, the inverse of S."""
         return {"df": self.df, **numbered("location", self.location), **written("precision", self._precision)}
