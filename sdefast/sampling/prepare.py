@@ -218,11 +218,8 @@ def _center(target: BaseTarget, x0: np.ndarray) -> np.ndarray:
 
 def _warn_of_step(s: Settings) -> None:
     """Of a step beyond what is stable on a Gaussian as curved as the target."""
-    curvature, stable = s.target.curvature, s.how.stable_step
-    if curvature is None or stable is None:
-        return
-    bound, largest = stable(s.metric.largest(curvature), s.options), float(s.step_sizes.max())
-    if largest >= bound:
+    bound, largest = s.stable_step, float(s.step_sizes.max())
+    if bound is not None and largest >= bound:
         warnings.warn(
             f"step_size={largest:g} is not below {bound:.6g}, beyond which {s.method!r} is unstable on this target",
             RuntimeWarning,

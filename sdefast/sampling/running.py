@@ -1,9 +1,8 @@
-"""Running what was checked, and warning of chains that are lost."""
+"""Running what was checked."""
 
 from __future__ import annotations
 
 import time
-import warnings
 
 import numpy as np
 
@@ -11,7 +10,7 @@ from .. import resources
 from ..engine import plan
 from ..run.checkpoint import Checkpoint
 from ..run.where import Where, progress_bar
-from . import adaptation
+from . import adaptation, lost
 from .result import Chains
 from .settings import Settings
 from .wanted import Wanted
@@ -34,14 +33,7 @@ def run(
         outcome = where.run(whole, told, keeping.part("run"))
     keeping.finish()
     chains = kind(s, where.cost(started, keeping.found), outcome.states, outcome.nodes, outcome.counts, outcome.final)
-    gone = int(chains.n_nonfinite[-1])
-    if gone:
-        warnings.warn(
-            f"{gone} of {s.n_chains} chains are no longer finite at iteration {chains.iterations[-1]}; the statistics "
-            "are over the others. A smaller step may help",
-            RuntimeWarning,
-            stacklevel=3,
-        )
+    lost.warn(chains, own, start, where)
     return chains
 
 

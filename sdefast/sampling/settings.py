@@ -60,6 +60,14 @@ class Settings(step.Settings):
         return _chain(self.target, self.method, structure, self.metric, self.batches is not None, own)
 
     @property
+    def stable_step(self) -> float | None:
+        """What a step must be below on a Gaussian as curved as the target, if that is known."""
+        curvature, stable = self.target.curvature, self.how.stable_step
+        if curvature is None or stable is None:
+            return None
+        return float(stable(self.metric.largest(curvature), self.options))
+
+    @property
     def start_law(self) -> tuple[np.ndarray, np.ndarray] | None:
         """Mean and covariance of the positions at the start, where they are known and alike for all chains."""
         if self.sampled:

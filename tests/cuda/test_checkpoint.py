@@ -9,8 +9,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from cards import Machines, card
-from conftest import EVERYTHING
+from conftest import EVERYTHING, thorough_but
 from run import checkpointed
 
 import sdefast as sf
@@ -82,7 +81,7 @@ class Launches:
         self.done += 1
 
 
-@pytest.mark.usefixtures("write_always")
+@pytest.mark.usefixtures("quick", "write_always")
 @pytest.mark.parametrize("last", [1, 5])
 def test_no_launch_is_done_again(last, file, monkeypatch, caplog):
     expected = numbers(paths())
@@ -106,7 +105,7 @@ def test_no_launch_is_done_again(last, file, monkeypatch, caplog):
     assert numbers(again) == expected
 
 
-@pytest.mark.usefixtures("write_always")
+@pytest.mark.usefixtures("quick", "write_always")
 @pytest.mark.parametrize("keeps", [True, False])
 @pytest.mark.parametrize("name", CALLS)
 def test_stopped_again_and_again(name, keeps, file, monkeypatch):
@@ -126,7 +125,7 @@ def test_stopped_again_and_again(name, keeps, file, monkeypatch):
     assert stops > 1
 
 
-@pytest.mark.usefixtures("write_always")
+@pytest.mark.usefixtures("quick", "write_always")
 def test_an_error_in_the_progress_bar(file, monkeypatch):
     expected, told = numbers(paths()), []
 
@@ -151,6 +150,7 @@ def test_an_error_in_the_progress_bar(file, monkeypatch):
     assert told[before] > 3 * 70
 
 
+@pytest.mark.usefixtures("quick")
 def test_written_when_it_is_time(file, monkeypatch):
     """The card is not waited for in between."""
     monkeypatch.setattr(checkpoint, "SECONDS", 1e9)  # (on a slow machine the usual second has passed by then)
@@ -183,7 +183,7 @@ CALLS[sys.argv[1]](checkpoint=sys.argv[2])
 """
 
 
-@pytest.mark.parametrize("name", CALLS)
+@pytest.mark.parametrize("name", thorough_but(["paths"], CALLS))
 def test_killed(name, file):
     folder = os.path.dirname(os.path.dirname(__file__))
     environment = {**os.environ, "PYTHONPATH": folder}
@@ -195,7 +195,7 @@ def test_killed(name, file):
     assert numbers(resumed) == numbers(CALLS[name]())
 
 
-@pytest.mark.usefixtures("write_always")
+@pytest.mark.usefixtures("quick", "write_always")
 @pytest.mark.skipif(not target.SIMULATED, reason="on a card a test would need as many chains as it holds")
 @pytest.mark.parametrize("most", [BLOCK, 4 * BLOCK])
 def test_ranges_of_chains(most, file, monkeypatch):
@@ -207,22 +207,22 @@ def test_ranges_of_chains(most, file, monkeypatch):
             dtype="float32", save_at=2, device="cuda", histogram=(0.0, 1.0, 4), covariance=True, **how,
         )  # fmt: skip
 
-    with Machines() as machines, card(lambda program, *how: machines[program][1].run(*how)):
-        expected = numbers(run())
-        for name in ("MOST_CHAINS", "LEAST_CHAINS"):
-            monkeypatch.setattr(cuda_run, name, 2 * BLOCK)
-        launches = Launches(monkeypatch, 2 * BLOCK)
-        launches.last = 3
-        with pytest.raises(Stopped):
-            run(checkpoint=file)
-        for name in ("MOST_CHAINS", "LEAST_CHAINS"):
-            monkeypatch.setattr(cuda_run, name, most)
-        launches.done, launches.last = 0, None
-        resumed = run(checkpoint=file)
+    expected = numbers(run())
+    for name in ("MOST_CHAINS", "LEAST_CHAINS"):
+        monkeypatch.setattr(cuda_run, name, 2 * BLOCK)
+    launches = Launches(monkeypatch, 2 * BLOCK)
+    launches.last = 3
+    with pytest.raises(Stopped):
+        run(checkpoint=file)
+    for name in ("MOST_CHAINS", "LEAST_CHAINS"):
+        monkeypatch.setattr(cuda_run, name, most)
+    launches.done, launches.last = 0, None
+    resumed = run(checkpoint=file)
     assert numbers(resumed) == expected
     assert resumed.cost.found == pytest.approx((2 * BLOCK * 6 + 2 * BLOCK * 3) / (6 * (5 * BLOCK + 100)), rel=1e-12)
 
 
+@pytest.mark.usefixtures("quick")
 def test_of_the_other_device_it_is_refused(file):
     paths(checkpoint=file)
     with pytest.raises(ValueError, match="device is 'cuda' there and 'cpu' here"):
@@ -234,7 +234,7 @@ def test_of_the_other_device_it_is_refused(file):
 
 
 @pytest.mark.skipif(not target.SIMULATED, reason="a card is larger")
-@pytest.mark.usefixtures("write_always")
+@pytest.mark.usefixtures("quick", "write_always")
 def test_states_that_do_not_fit_on_the_card_stay_on_the_host(file, monkeypatch):
     expected = numbers(paths())
     monkeypatch.setattr(target.Device, "free_memory", lambda self: 4000)

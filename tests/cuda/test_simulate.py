@@ -8,6 +8,7 @@ from conftest import EVERYTHING, LINEAR, MODELS, TYPES, thorough_but
 from sde.equations import EQUATIONS, FUNCTIONALS, IN_A_TYPE, IN_ONE_TYPE, LONG, chain_of, noisy
 
 import sdefast as sf
+from sdefast.cuda import target
 from sdefast.sde import boundaries
 from sdefast.sde import settings as sde_settings
 
@@ -173,8 +174,8 @@ def test_linear_equations_of_any_size(dim, method):
 # Statistics ----------------------------------------------------------------------------------------------------------
 
 
-# float32's are executed from their PTX in test_kernels.py.
-@pytest.mark.parametrize("dtype", thorough_but(["float64"], ["float32", "float64"]))
+@pytest.mark.usefixtures("quick")
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_all_statistics(dtype):
     """Two blocks, the last one not full, and some chains that leave the numbers."""
     escaping = sf.SDE(lambda t, x, p: (math.log(3 - x[0]), x[0] - x[1]), lambda t, x, p: (0.1, 0.5), dim=2)
@@ -210,8 +211,8 @@ PLANE = sf.LinearSDE(A=[[-1.0, 0.5], [-0.5, -1.0]], B=[[0.5, 0.1], [0.2, 0.4]])
 WALK = {"x0": (0.1, 0.2), "t1": 1.0, "n_steps": 2, "n_paths": 4500, "seed": 8, "dtype": "float32", "save_at": 1}
 
 
-@pytest.fixture(scope="module")
-def walk():
+@pytest.fixture
+def walk(quick):
     return sf.simulate(PLANE, **WALK, **EVERYTHING, device="cuda")
 
 
@@ -221,7 +222,7 @@ LIMITS = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize("limits", thorough_but(LIMITS[2:3], LIMITS), ids=str)
+@pytest.mark.parametrize("limits", LIMITS, ids=str)
 def test_no_bit_depends_on_how_a_run_is_cut(limits, walk, monkeypatch):
     small(monkeypatch, **limits)
     paths = len(limits) == 1
@@ -232,7 +233,6 @@ def test_no_bit_depends_on_how_a_run_is_cut(limits, walk, monkeypatch):
         assert run.x.to_numpy().tobytes() == walk.x.to_numpy().tobytes()
 
 
-@pytest.mark.thorough
 def test_no_bit_depends_on_the_block_of_threads(walk, monkeypatch):
     from sdefast.cuda import chains
 
@@ -243,8 +243,6 @@ def test_no_bit_depends_on_the_block_of_threads(walk, monkeypatch):
 
 
 def test_states_that_do_not_fit_come_to_the_host(walk, monkeypatch):
-    from sdefast.cuda import target
-
     monkeypatch.setattr(target.Device, "free_memory", lambda self: 100_000)
     run = sf.simulate(PLANE, **WALK, **EVERYTHING, device="cuda")
     assert isinstance(run.x, np.ndarray)

@@ -14,7 +14,7 @@ from types import SimpleNamespace
 
 import llvmlite.binding as llvm
 import pytest
-from conftest import python
+from conftest import python, thorough_but
 
 import sdefast as sf
 from sdefast.jit import cache, compile, objects
@@ -425,7 +425,7 @@ print(sf.simulate(ou, x0=1.0, t1=1.0, n_steps=10, n_paths=100, seed=1).n_nonfini
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="the folders are those of Linux")
-@pytest.mark.parametrize("home", ["here", ".", "", "unset"])
+@pytest.mark.parametrize("home", thorough_but(["here", "unset"], ["here", ".", "", "unset"]))
 def test_without_a_home_nothing_is_kept(home, tmp_path):
     assert python(HERE, str(tmp_path), home).split()[0] == "off"
     assert not list(tmp_path.iterdir())

@@ -4,7 +4,7 @@ import os
 import sys
 
 import pytest
-from conftest import python
+from conftest import python, thorough_but
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
 
@@ -53,7 +53,7 @@ print(statuses == [0] * 4, n[0] > 2)
 """
 
 
-@pytest.mark.parametrize("work", ["compile", "trace"])
+@pytest.mark.parametrize("work", thorough_but(["compile"], ["compile", "trace"]))
 def test_beside_a_thread_that_works(work):
     assert python(SHARED + BESIDE, work, SDEFAST_CACHE_DIR="").split() == ["True", "True"]
 
@@ -78,7 +78,7 @@ thread.join()
 """
 
 
-@pytest.mark.parametrize("delay", ["0.01", "0.1"])
+@pytest.mark.parametrize("delay", thorough_but(["0.1"], ["0.01", "0.1"]))
 def test_beside_a_thread_that_compiles_with_numba(delay):
     assert python(SHARED + BESIDE_NUMBA, delay, SDEFAST_CACHE_DIR="") == "0\n"
 

@@ -1,12 +1,14 @@
 """`langevin` as a call: what is saved, equal bits whatever runs it, adaptation, diagnostics, what is refused."""
 
-import warnings
+import re
 from concurrent.futures import ProcessPoolExecutor
 
 import numpy as np
 import pytest
+from conftest import in_both_types
 
 import sdefast as sf
+from sdefast.sampling import lost
 
 MOST_Z = 5.0
 
@@ -45,8 +47,7 @@ def test_burn_in_counts_for_nothing():
 # Equal bits -------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("dtype", ["float64", "float32"])
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize(("method", "dtype"), in_both_types(METHODS))
 def test_nothing_changes_the_bits(method, dtype):
     """Threads, shards, one chain alone, and going on."""
     how = {**HOW, **METHODS[method], "method": method, "dtype": dtype, "n_steps": 30, "thin": 10, "diagnostics": 4}
@@ -227,7 +228,47 @@ def test_a_start_without_density_names_its_chain():
 def test_steps_that_are_too_long_warn_with_the_bound():
     with pytest.warns(RuntimeWarning, match="not below 2, beyond which 'ula' is unstable"):
         sf.langevin(NORMAL, step_size=2.5, n_steps=5, n_chains=5)
-    with warnings.catch_warnings(record=True) as told:
-        warnings.simplefilter("always")
-        sf.langevin(NORMAL, step_size=2.5, n_steps=3000, n_chains=5, x0=1.0)
-    assert any("5 of 5 chains are no longer finite" in str(w.message) for w in told)
+
+
+@pytest.mark.filterwarnings("ignore:step_size=2.5 is not below")
+@pytest.mark.parametrize("at_once", [10_000, 7])
+@pytest.mark.parametrize("own", [False, True])
+def test_chains_that_are_lost_are_told_with_the_first_step(at_once, own, monkeypatch):
+    """Chains 0 and 1 of the second shard have steps that are stable, if steps are the chains' own."""
+    monkeypatch.setattr(lost, "_AT_ONCE", at_once)
+    steps = np.array([[0.1, 0.1, 2.5, 2.5, 2.5]]) if own else 2.5
+    how = {"step_size": steps, "n_steps": 3000, "n_chains": 5, "seed": 4, "first_chain": 4096, "x0": 1.0}
+    with pytest.warns(RuntimeWarning, match="no longer finite at iteration 3000") as told:
+        chains = sf.langevin(NORMAL, **how)
+        path = sf.langevin(NORMAL, **how, save_at="all")
+    first = 2 if own else 0
+    since = path.iterations[np.argmin(np.isfinite(path.x[:, first, 0]))]
+    assert 100 < since < 3000
+    assert np.isfinite(chains.x[0, :, 0]).sum() == first
+    assert {str(w.message) for w in told if "no longer" in str(w.message)} == {
+        f"{5 - first} of 5 chains are no longer finite at iteration 3000 (chain {4096 + first} since iteration {since})"
+        "; the statistics are over the others. A smaller step may help: 'ula' is stable below 2 on this target"
+    }
+
+
+def test_lost_chains_whose_ends_are_not_kept_are_counted():
+    with pytest.warns(RuntimeWarning, match="5 of 5 chains are no longer finite at iteration 9;"):
+        sf.langevin(STEEP, step_size=1.0, n_steps=9, n_chains=5, x0=9.0, paths=False, final_states=False)
+
+
+STEEP = sf.targets.Target(log_density=lambda x: -(x[0] ** 4), dim=1)
+
+
+def test_chains_lost_after_going_on_and_on_a_gpu():
+    """Iterations are counted from the beginning."""
+    how = {"step_size": 1.0, "n_chains": 2, "seed": 1, "x0": 0.9}
+    with pytest.warns(RuntimeWarning) as told:
+        sf.langevin(STEEP, n_steps=30, **how)
+    message = str(told[0].message)
+    assert 1 < int(re.search(r"since iteration (\d+)", message)[1]) < 30
+    with pytest.warns(RuntimeWarning) as told:
+        sf.langevin(STEEP, n_steps=29, resume=sf.langevin(STEEP, n_steps=1, **how))
+    assert str(told[0].message) == message
+    with pytest.warns(RuntimeWarning) as told:
+        sf.langevin(STEEP, n_steps=30, **how, device="cuda")
+    assert str(told[0].message) == message

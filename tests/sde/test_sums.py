@@ -1,9 +1,11 @@
 """Compiled sums over the rows of tables: what numpy computes on the same noise; the same bits however they are run."""
 
+import itertools
 from concurrent.futures import ProcessPoolExecutor
 
 import numpy as np
 import pytest
+from conftest import thorough_but
 from sde.summing import RANDOM, everything, many_components, regression
 
 import sdefast as sf
@@ -26,13 +28,18 @@ def gradient(X, y, x):
     return X.T @ (y[:, None] / (1 + np.exp(y[:, None] * (X @ x)))) - x
 
 
-LARGE = pytest.param(50, 31, marks=pytest.mark.thorough)
+REGRESSIONS = itertools.product(
+    [(1, 1), (2, 3), (4, 4), (7, 5), (5, 31), (50, 31)], ["euler-maruyama", "heun"], ["float32", "float64"]
+)
+SOME_REGRESSIONS = [
+    ((1, 1), "euler-maruyama", "float32"), ((2, 3), "heun", "float64"), ((4, 4), "euler-maruyama", "float64"),
+    ((7, 5), "heun", "float32"), ((5, 31), "euler-maruyama", "float64"),
+]  # fmt: skip
 
 
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
-@pytest.mark.parametrize("method", ["euler-maruyama", "heun"])
-@pytest.mark.parametrize(("n", "d"), [(1, 1), (2, 3), (4, 4), (7, 5), (5, 31), LARGE])
-def test_langevin_of_a_regression(n, d, method, dtype):
+@pytest.mark.parametrize(("shape", "method", "dtype"), thorough_but(SOME_REGRESSIONS, list(REGRESSIONS)))
+def test_langevin_of_a_regression(shape, method, dtype):
+    n, d = shape
     X, y, log_density, sde = regression(n, d)
     h, n_steps = 0.02, 3
     run = sf.simulate(

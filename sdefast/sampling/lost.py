@@ -1,0 +1,63 @@
+"""Chains that are no longer finite: a warning that says where the first of them was lost."""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import replace
+
+import numpy as np
+
+from ..run.where import Where
+from .result import Chains
+from .settings import Settings
+from .targets.batch import BatchTarget
+
+#: States of a chain that are looked at in one go: where there are more steps, every so many first, then those between.
+_AT_ONCE = 10_000
+
+
+def warn(chains: Chains, s: Settings, start: np.ndarray, where: Where) -> None:
+    """RuntimeWarning if chains were lost on the way from the rows ``start`` with the settings ``s``."""
+    gone = int(chains.n_nonfinite[-1])
+    if gone:
+        warnings.warn(
+            f"{gone} of {s.n_chains} chains are no longer finite at iteration {chains.iterations[-1]}"
+            f"{_first(chains, s, start, where)}; the statistics are over the others. A smaller step may help"
+            f"{_bound(s)}",
+            RuntimeWarning,
+            stacklevel=4,
+        )
+
+
+def _bound(s: Settings) -> str:
+    """What a step must be below on a Gaussian as curved as the target, if that is known."""
+    bound = s.stable_step
+    return "" if bound is None else f": {s.method!r} is stable below {bound:.6g} on this target"
+
+
+def _first(chains: Chains, s: Settings, start: np.ndarray, where: Where) -> str:
+    """Which chain of those that are lost has the smallest number, and when it was lost, if their ends were kept."""
+    ends = chains._final if chains._final is not None else chains._states[-1] if chains._states is not None else None
+    if ends is None or isinstance(s.target, BatchTarget):
+        return ""
+    finite = np.isfinite(np.asarray(ends)[: s.kept_rows]).all(axis=0)
+    k = int(np.argmin(finite))
+    return f" (chain {s.first_chain + k} since iteration {_since(s, start, k, where)})"
+
+
+def _since(s: Settings, start: np.ndarray, k: int, where: Where) -> int:
+    """The first iteration at which chain k is not finite: it runs again, alone."""
+    first, last = s.grid.first_step, s.grid.last_step
+    while True:
+        saves = np.unique(np.linspace(first, last, min(last - first, _AT_ONCE) + 1).astype(np.int64)[1:])
+        alone = replace(
+            s, n_chains=1, first_chain=s.first_chain + k, saves=saves, keeps_states=True, histogram=None,
+            step_sizes=s.step_sizes[:, k : k + 1] if s.step_sizes.ndim > 1 else s.step_sizes,
+        )  # fmt: skip
+        own = start[:, k : k + 1] if start.shape[1] > 1 else start
+        outcome = where.run(alone.tile(own, device=where.gpu, gathers=False), None)
+        lost = int(np.argmin(np.isfinite(np.asarray(outcome.states)).all(axis=(1, 2))))
+        before = int(saves[lost - 1]) if lost else first
+        if saves[lost] == before + 1:
+            return before + 1
+        first, last = before, int(saves[lost])

@@ -1,0 +1,22 @@
+"""What tests of the GPU share."""
+
+import pytest
+from cards import Machines, card
+
+from sdefast.cuda import target
+
+
+@pytest.fixture(scope="session")
+def machines():
+    with Machines() as made:
+        yield made
+
+
+@pytest.fixture
+def quick(machines):
+    """Where there is no card, kernels are executed from their PTX: for many launches that is faster than simulating."""
+    if not target.SIMULATED:
+        yield
+        return
+    with card(lambda program, *how: machines[program][1].run(*how)):
+        yield
