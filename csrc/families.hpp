@@ -4,6 +4,7 @@
 
 #include "least_squares/data.hpp"
 #include "least_squares/streams.hpp"
+#include "sampling/langevin.hpp"
 #include "sde/black_scholes.hpp"
 #include "sde/brownian_motion.hpp"
 #include "sde/cev.hpp"
@@ -25,7 +26,15 @@
     STEP(linear_of_many, Linear<Layout::narrow>)      \
     STEP(least_squares, LeastSquares)                 \
     STEP(least_squares_on_data, LeastSquaresOnData)   \
-    STEP(double_well, DoubleWell)
+    STEP(double_well, DoubleWell)                     \
+    STEP(ula_on_mixture, ULAOnMixture)                \
+    STEP(ula_on_mixture_narrow, ULAOnMixtureNarrow)   \
+    STEP(mala_on_mixture, MALAOnMixture)              \
+    STEP(mala_on_mixture_narrow, MALAOnMixtureNarrow) \
+    STEP(ula_on_gaussian, ULAOnGaussian)              \
+    STEP(mala_on_gaussian, MALAOnGaussian)            \
+    STEP(ula_on_logistic, ULAOnLogistic)              \
+    STEP(mala_on_logistic, MALAOnLogistic)
 
 #define SDEFAST_OBSERVERS(OBSERVER)                         \
     OBSERVER(squared_norms, narrow, squared_norms)          \

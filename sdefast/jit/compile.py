@@ -45,13 +45,31 @@ _compiled: dict[Program, Any] = {}
 
 
 def _compile(program: Program) -> Any:
-    import numba
+    from numba.core import ccallback, sigutils
 
     from . import cache
 
-    compiled = numba.cfunc(_signature(program), error_model="numpy")(_function(program))
+    signature = sigutils.normalize_signature(_signature(program))
+    compiled: Any = ccallback.CFunc(_function(program), signature, locals={}, options={"error_model": "numpy"})
+    _keep_apart(compiled._compiler)
+    compiled.compile()
     cache.store(program, compiled)
     return compiled
+
+
+def _keep_apart(compiler: Any) -> None:
+    """Have LLVM know that a kernel's arguments never point to the same memory, which numba has no option for.
+
+    It would look where they point when a kernel runs, and where there are many rows it gives up to vectorise.
+    """
+    customize = compiler._customize_flags
+
+    def customized(flags: Any) -> Any:
+        flags = customize(flags)
+        flags.noalias = True
+        return flags
+
+    compiler._customize_flags = customized
 
 
 def _function(program: Program) -> Any:

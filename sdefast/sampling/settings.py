@@ -15,6 +15,7 @@ from ..engine.tiles import Gathered
 from ..lazy import cached_property
 from ..run import step
 from ..trace.vectors import numbered
+from . import built_in
 from .batch import BatchChain
 from .chain import Chain
 from .diagnostics import Batches
@@ -126,4 +127,4 @@ class Settings(step.Settings):
 @lru_cache(maxsize=256)
 def _chain(*made_of: Any) -> Chain:
     """The chain made of these, whose step is then known."""
-    return Chain(*made_of)
+    return built_in.chain(*made_of)

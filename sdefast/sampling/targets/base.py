@@ -15,6 +15,7 @@ from ...lazy import cached_property
 from ...run.records import Recorded
 from ...trace import Expr, evaluate, symbol
 from .density import Density, Vector, state_symbols
+from .tabulated import Tabulated
 
 #: Where starts are drawn from a chain's draws: so far out that no run comes there.
 FIRST_START_DRAW = 2**39
@@ -76,6 +77,11 @@ class BaseTarget(Compared, ABC):
     @property
     def own_prox(self) -> Callable[[Vector, Expr], Sequence[Expr]] | None:
         """``own_prox(v, scale)``: the proximal map of -log p in scalar code, where it is known."""
+        return None
+
+    @property
+    def tabulated(self) -> Tabulated | None:
+        """The density as a table, where there are built-in steps that read it."""
         return None
 
     # What may be known --------------------------------------------------------------------------------------------

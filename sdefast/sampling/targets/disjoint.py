@@ -66,6 +66,11 @@ class DisjointMixture(GaussianMixture):
             nearest = minimum(distance, nearest)
         return value
 
+    @property
+    def tabulated(self) -> None:
+        """The kernels of mixtures weigh all components."""
+        return None
+
     def _distance(self, k: int, x: Vector) -> Any:
         """The square of the distance from a mean."""
         return total([(xi - mi) * (xi - mi) for xi, mi in zip(x, symbols(f"mean{k}_", self.dim), strict=True)])

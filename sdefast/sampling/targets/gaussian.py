@@ -15,6 +15,7 @@ from ...trace import Expr, as_expr, constant, symbol
 from ...trace.vectors import cholesky, entries, numbered, solve, symbols, times, total
 from .base import FIRST_START_DRAW, BaseTarget, positive_definite, put, vector
 from .density import Density, Vector, state_symbols
+from .tabulated import Tabulated, gaussian
 
 #: Equations of a proximal map are solved in so many dimensions at most, if components depend on each other.
 MOST_SOLVED = 16
@@ -69,20 +70,21 @@ class Gaussian(BaseTarget):
         """The mean and, where it is written out, the precision."""
         return numbered("mean", self.mean) | written("precision", self.precision)
 
-    def log_density_of(self, x: Vector) -> Any:
-        """-(x - m)' P (x - m) / 2."""
-        away = [xi - mi for xi, mi in zip(x, symbols("mean", self.dim), strict=True)]
-        return -0.5 * square("precision", self.precision, away)
-
     @cached_property
     def density(self) -> Density:
-        """What methods see: a score that is written out, if the precision is, else the derivative of the sum."""
-        x = state_symbols(self.dim)
-        log_density = as_expr(self.log_density_of(x))
+        """-(x - m)' P (x - m) / 2, and the score P (m - x), which shares the product where that is written out."""
+        x, mean = state_symbols(self.dim), symbols("mean", self.dim)
+        away = [xi - mi for xi, mi in zip(x, mean, strict=True)]
         if not is_written(self.precision):
-            return Density(self.dim, log_density)
-        toward = [mi - xi for xi, mi in zip(x, symbols("mean", self.dim), strict=True)]
-        return Density(self.dim, log_density, tuple(map(as_expr, times("precision", self.precision, toward))))
+            return Density(self.dim, as_expr(-0.5 * square("precision", self.precision, away)))
+        toward = [mi - xi for xi, mi in zip(x, mean, strict=True)]
+        score = tuple(map(as_expr, times("precision", self.precision, toward)))
+        return Density(self.dim, as_expr(-0.5 * total([t * s for t, s in zip(toward, score, strict=True)])), score)
+
+    @cached_property
+    def tabulated(self) -> Tabulated:
+        """Mean and precision."""
+        return gaussian(self.mean, self.precision)
 
     @property
     def own_prox(self) -> Callable[[Vector, Expr], Sequence[Expr]] | None:

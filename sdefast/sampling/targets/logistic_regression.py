@@ -14,6 +14,7 @@ from .base import BaseTarget, put
 from .density import Vector
 from .linear_regression import design, regression_repr
 from .penalties.base import check_length, each, named, number_or_vector
+from .tabulated import Tabulated, logistic
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -71,8 +72,17 @@ class LogisticRegression(BaseTarget):
     def log_density_of(self, x: Vector) -> Any:
         """The log likelihood, a sum over rows, and that of the prior."""
         prior = total([p * xi * xi for p, xi in zip(each("prior_precision", self.prior_std, self.dim), x, strict=True)])
-        signed = np.where(self.y[:, None] == 1, self.X, -self.X)
-        return -sum(lambda row: logsumexp((0.0, -dot(row, x))), signed) - 0.5 * prior
+        return -sum(lambda row: logsumexp((0.0, -dot(row, x))), self._signed) - 0.5 * prior
+
+    @property
+    def _signed(self) -> np.ndarray:
+        """The rows with the signs of their responses."""
+        return np.where(self.y[:, None] == 1, self.X, -self.X)
+
+    @cached_property
+    def tabulated(self) -> Tabulated:
+        """The rows, and the precisions of the prior."""
+        return logistic(self._signed, 1 / np.square(self.prior_std))
 
     @cached_property
     def curvature(self) -> float:

@@ -14,6 +14,7 @@ from ...trace import symbol
 from ...trace.vectors import entries, numbered, symbols, times, total
 from .base import FIRST_START_DRAW, BaseTarget, positive_definite, put
 from .density import Vector
+from .tabulated import Tabulated, mixture
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -97,10 +98,21 @@ class GaussianMixture(BaseTarget):
         return np.asarray((inverses + inverses.transpose(0, 2, 1)) / 2)
 
     @cached_property
+    def _heights(self) -> np.ndarray:
+        """Logarithms of the weights over roots of determinants, the largest 0."""
+        heights = np.log(self.weights) - np.linalg.slogdet(self._matrices)[1] / 2
+        return np.asarray(heights - heights.max())
+
+    @cached_property
+    def tabulated(self) -> Tabulated | None:
+        """Heights, means and precisions."""
+        isotropic = self.covariances.ndim == 1
+        return mixture(self._heights, self.means, 1 / self.covariances if isotropic else self._precisions)
+
+    @cached_property
     def parameters(self) -> dict[str, float]:
         """Logarithms of the weights over roots of determinants, means, precisions."""
-        heights = np.log(self.weights) - np.linalg.slogdet(self._matrices)[1] / 2
-        found = numbered("height", heights - heights.max())
+        found = numbered("height", self._heights)
         for k, mean in enumerate(self.means):
             found |= numbered(f"mean{k}_", mean)
             if self.covariances.ndim == 1:

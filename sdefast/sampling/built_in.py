@@ -1,0 +1,104 @@
+"""Chains whose steps are compiled with the package, for targets that a trace is too long or too slow for."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from ..engine.tiles import Draws
+from ..run.step import Kernel, refuse_rows
+from .chain import Chain
+from .metric import IDENTITY
+from .targets.base import BaseTarget
+from .targets.tabulated import ISOTROPIC, MATRIX, Tabulated
+
+#: Methods that csrc/sampling/langevin.hpp has.
+_METHODS = ("ula", "mala")
+
+#: How much a mixture's kernel keeps, `most_kept` in csrc/sampling/mixture.hpp.
+_MOST_KEPT = 4096
+
+#: Traces are faster, by a quarter, for mixtures of components with matrices of fewer means' components together, and by
+#: more for single Gaussians in up to so many dimensions, with matrices or independent components.
+_LEAST_OF_MATRICES, _MOST_OF_GAUSSIAN, _MOST_OF_INDEPENDENT = 16, 11, 30
+
+#: Rows of chains that lie in wide rows: more would leave the first-level cache.
+_MOST_WIDE = 16
+
+
+def chain(target: BaseTarget, name: str, *rest: Any) -> Chain:
+    """The chain of a method on a target, see `Chain`: with built-in steps where there are some that are faster."""
+    traced = Chain(target, name, *rest)
+    if name in _METHODS and traced.metric == IDENTITY and is_built_in(target.tabulated, target.dim):
+        return BuiltInChain(target, name, *rest)
+    return traced
+
+
+def is_built_in(density: Tabulated | None, dim: int) -> bool:
+    """Whether there is a kernel for a density, and it is faster than a trace, which also has to be compiled.
+
+    Measured on an EPYC of the fourth generation: sums over data and mixtures of isotropic components always are.
+    """
+    if density is None or density.kind == "logistic":
+        return density is not None
+    if density.kind == "gaussian":
+        return dim > (_MOST_OF_GAUSSIAN if density.shape == MATRIX else _MOST_OF_INDEPENDENT)
+    kept = density.n * (4 if density.shape != MATRIX else 1 + dim) + dim
+    if kept > _MOST_KEPT:
+        return False
+    return density.shape == ISOTROPIC or density.n * dim >= _LEAST_OF_MATRICES
+
+
+@dataclass(frozen=True)
+class BuiltInChain(Chain):
+    """A method on a tabulated density: rows and numbers are those of the trace, but for roundings.
+
+    GPUs run the trace.
+    """
+
+    @property
+    def _density(self) -> Tabulated:
+        density = self.target.tabulated
+        assert density is not None
+        return density
+
+    def draws(self, noise_dtype: np.dtype) -> Draws:
+        """What a step draws."""
+        normals, uniforms = self.method.normals(self.dim), self.method.uniforms(self.dim)
+        return Draws(normals, uniforms, float32=noise_dtype.itemsize == 4)
+
+    def kernel(self, run: Any, device: Any) -> Kernel:
+        """The kernel of the run's steps."""
+        if device is not None:
+            return super().kernel(run, device)
+        density = self._density
+        cost = max(len(density.numbers) / 8 + density.n, 2 * self.dim)
+        narrow = density.kind == "mixture" and self.n_rows > _MOST_WIDE
+        return Kernel(f"{self.name}_on_{density.kind}{'_narrow' * narrow}", self._header(run), cost)
+
+    def _header(self, run: Any) -> np.ndarray:
+        """Rows of coefficients, `LangevinHeader` in csrc/sampling/langevin.hpp."""
+        sizes = np.zeros(1) if self.own_step_size else run.step_sizes
+        refuse_rows(len(sizes), 11)
+        density, batches = self._density, run.batches
+        rows = np.empty((len(sizes), 11))
+        rows[:, :3] = self.dim, run.temperature, run.burn_in
+        rows[:, 3:5] = (batches.length, batches.n_draws) if batches is not None else (1, 0)
+        rows[:, 5:8] = self.own_step_size, density.n, density.shape
+        rows[:, 8] = sizes
+        rows[:, 9:] = self._first(run), self._first(run) + self.dim
+        return rows
+
+    def _first(self, run: Any) -> int:
+        """Where its numbers begin in the run's table: after those of the trace, which what is observed counts with."""
+        return len(self._traced_table)
+
+    @property
+    def _traced_table(self) -> np.ndarray:
+        return self._table if self._density.kind == "logistic" else np.zeros(0)
+
+    def table(self, run: Any) -> np.ndarray | None:
+        """The table of the trace, the centers of the diagnostics, the density."""
+        return np.concatenate([self._traced_table, run.center, self._density.numbers]).astype(run.dtype)
