@@ -6,8 +6,9 @@ from typing import Any as _Any
 
 from . import math, noise
 from .config import show_config
+from .run import boundaries
 from .run.result import merge
-from .sde import boundaries, functionals
+from .sde import functionals
 from .sde.models import (
     CEV,
     CIR,

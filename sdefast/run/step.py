@@ -226,6 +226,21 @@ class TracedStepping(Stepping):
             program = kernels.observer(outputs, names, self.n_rows, dtype, first)
         return Observing(program, len(outputs), taken)
 
+    def asked_observer(
+        self, outputs: tuple[Expr, ...], dtype: str, device: Any, layout: str, first: int = 0
+    ) -> Observing:
+        """What computes functions of ``t`` and the rows alone; what sums in them read begins at ``first`` in the table.
+
+        The step need not be traced for it.
+        """
+        if device is not None:
+            from ..cuda import kernels
+
+            return Observing(kernels.observer(outputs, (), self.n_rows, dtype, first), len(outputs), np.zeros(1))
+        rows = "narrow" if layout == "chains" else layout
+        source = observer_source(outputs, (), self.n_rows, rows, first)
+        return Observing(Program("observer", source, dtype, dtype, rows), len(outputs), np.zeros(1))
+
 
 #: Steps at once for steps of up to so many operations: short ones gain by keeping the state in registers.
 _AT_ONCE = ((12, 4), (24, 2))

@@ -31,7 +31,8 @@ _MOST_WIDE = 16
 def chain(target: BaseTarget, name: str, *rest: Any) -> Chain:
     """The chain of a method on a target, see `Chain`: with built-in steps where there are some that are faster."""
     traced = Chain(target, name, *rest)
-    if name in _METHODS and traced.metric == IDENTITY and is_built_in(target.tabulated, target.dim):
+    plain = name in _METHODS and traced.metric == IDENTITY and not traced.boundaries
+    if plain and is_built_in(target.tabulated, target.dim):
         return BuiltInChain(target, name, *rest)
     return traced
 
@@ -92,13 +93,15 @@ class BuiltInChain(Chain):
         return rows
 
     def _first(self, run: Any) -> int:
-        """Where its numbers begin in the run's table: after those of the trace, which what is observed counts with."""
-        return len(self._traced_table)
+        """Where its numbers begin in the table: after those of the trace, which GPUs read, and of what is observed."""
+        return self.sums_end + len(self.asked_table(run))
 
     @property
-    def _traced_table(self) -> np.ndarray:
-        return self._table if self._density.kind == "logistic" else np.zeros(0)
+    def sums_end(self) -> int:
+        """Numbers of the trace's sums over rows in the table: mixtures and Gaussians need not be traced for it."""
+        return super().sums_end if self._density.kind == "logistic" else 0
 
     def table(self, run: Any) -> np.ndarray | None:
-        """The table of the trace, the centers of the diagnostics, the density."""
-        return np.concatenate([self._traced_table, run.center, self._density.numbers]).astype(run.dtype)
+        """The table of the trace and of what is observed, the centers of the diagnostics, the density."""
+        traced = self._table if self._density.kind == "logistic" else np.zeros(0)
+        return np.concatenate([traced, self.asked_table(run), run.center, self._density.numbers]).astype(run.dtype)

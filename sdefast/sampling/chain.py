@@ -8,10 +8,13 @@ from typing import Any
 
 import numpy as np
 
+from .. import checks
 from ..engine.tiles import Data
 from ..jit.emit import Step
+from ..jit.sums import sums_in
 from ..lazy import cached_property
-from ..run.step import TracedStepping, short_steps_at_once
+from ..run.boundaries import Boundary
+from ..run.step import Observing, TracedStepping, short_steps_at_once
 from ..trace import Expr, as_expr, evaluate, select, symbol
 from ..trace.vectors import symbols
 from . import diagnostics
@@ -29,7 +32,8 @@ class Chain(TracedStepping):
 
     Its rows are the position, what the method carries, the mean probability of acceptance and the number of proposals
     whose density was no number, the diagnostics of every component, and a step size of its own with what the method
-    makes of it: each where there is one. ``structure`` are options that shape the step.
+    makes of it: each where there is one. ``structure`` are options that shape the step. ``boundaries`` are applied to
+    the position after it.
     """
 
     target: BaseTarget
@@ -38,6 +42,7 @@ class Chain(TracedStepping):
     metric: Metric = IDENTITY
     diagnoses: bool = False
     own_step_size: bool = False
+    boundaries: tuple[Boundary, ...] = ()
 
     @property
     def method(self) -> Method:
@@ -128,6 +133,8 @@ class Chain(TracedStepping):
         if self.own_step_size:
             point = replace(point, h=rows[self.sized], constants=tuple(rows[self.sized + 1 :]))
         move = self.method.step(point)
+        for boundary in self.boundaries:
+            move = replace(move, position=boundary.apply(point.x, move.position))
         draw = as_expr(symbol("step") + 1 - symbol("burn_in"))
         outputs = [*move.position, *move.carried]
         if move.probability is not None:
@@ -183,6 +190,35 @@ class Chain(TracedStepping):
         """The step sizes of a run, and the method's constants of them."""
         sizes = run.step_sizes.ravel()
         return [sizes, *self.method.constants(sizes, run.options, run.temperature)]
+
+    # What is observed ---------------------------------------------------------------------------------------------
+
+    def asked(self, run: Any) -> tuple[Expr, ...]:
+        """The functions of users, of iteration, position and velocity."""
+        groups = [tuple(symbols("x", self.dim, first=first)) for first in range(0, self.n_shown, self.dim)]
+        return tuple(as_expr(f(symbol("t"), *groups)) for _, f in run.expectations)
+
+    def observing(self, run: Any, device: Any, layout: str) -> Observing | None:
+        """What computes them."""
+        if not run.expectations:
+            return None
+        return self.asked_observer(self.asked(run), checks.type_name(run.dtype), device, layout, self.sums_end)
+
+    @property
+    def sums_end(self) -> int:
+        """Numbers that sums over rows in the step have in the run's table: those of what is observed come next."""
+        return sums_in(self.step.outputs).end
+
+    def table(self, run: Any) -> np.ndarray | None:
+        """What sums over rows in the step read, then those in what is observed."""
+        if not run.expectations:
+            return super().table(run)
+        values = np.concatenate([self._table, self.asked_table(run)])
+        return values.astype(run.dtype) if values.size else None
+
+    def asked_table(self, run: Any) -> np.ndarray:
+        """What sums over rows in what is observed read."""
+        return np.asarray(sums_in(self.asked(run), self.sums_end).values()) if run.expectations else np.zeros(0)
 
     # The start ----------------------------------------------------------------------------------------------------
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from concurrent.futures import Executor
 from os import PathLike
 from typing import Any
@@ -10,6 +11,7 @@ from numpy.typing import ArrayLike, DTypeLike
 
 from .. import checks
 from ..run import options
+from ..run.boundaries import Boundary
 from ..run.checkpoint import Checkpoint
 from ..run.where import Where
 from .prepare import continued, fresh
@@ -33,12 +35,14 @@ def langevin(
     temperature: float | None = None,
     metric: ArrayLike | str | None = None,
     adapt: bool | float | None = None,
+    boundary: Boundary | list[Boundary] | None = None,
     save_at: str | int | ArrayLike | None = None,
     paths: bool = True,
     moments: int | None = None,
     extremes: bool = False,
     covariance: bool = False,
     histogram: tuple[float, float, int] | None = None,
+    expectations: Mapping[str, Callable[..., Any]] | None = None,
     diagnostics: bool | int | None = None,
     final_states: bool = True,
     seed: int | None = None,
@@ -90,12 +94,18 @@ def langevin(
         Find the step size during burn-in, for methods that accept or reject: True aims at the method's best acceptance
         (.574 of MALA), a number at that. ``step_size`` is then where to begin, by default 1 over the target's curvature
         or .1. The steps that were found are in the result, and decide its bits.
+    boundary : Boundary or list of Boundary, optional
+        ``sdefast.boundaries.reflect`` or ``positive``: what a step takes beyond a border is folded back, or stays on
+        it, for ``method="ula"`` and others without rejection or velocity.
     save_at : {"all", "final"}, int or array_like
         Iterations to save instead of ``thin``: all from ``burn_in`` on, the last, every so many, or given ones.
     paths : bool, default True
         Keep states at saved iterations; False keeps statistics alone.
     moments, extremes, covariance, histogram
         As for `simulate`.
+    expectations : mapping of str to callable, optional
+        Functions ``f(k, x)`` of iteration and position, of underdamped methods ``f(k, x, v)``, in scalar code as for
+        `simulate`; their means over the chains at saved iterations with standard errors are ``chains.expectations``.
     diagnostics : bool or int, optional
         Gather what ``ess``, ``rhat`` and ``pooled_mean`` need in 16 batches a chain, or so many (even); by default for
         up to 16 components.
@@ -148,11 +158,12 @@ def langevin(
     wanted = Wanted(
         save_at, thin, checks.flag("paths", paths), options.moments(moments), checks.flag("extremes", extremes),
         checks.flag("covariance", covariance), options.histogram(histogram), asked_batches(diagnostics),
-        checks.flag("final_states", final_states), asked_acceptance(adapt),
+        checks.flag("final_states", final_states), asked_acceptance(adapt), expectations,
     )  # fmt: skip
     fixed = {
         "n_chains": n_chains, "method": method, "x0": x0, "burn_in": burn_in, "temperature": temperature,
         "metric": metric, "seed": seed, "dtype": dtype, "noise_dtype": noise_dtype, "first_chain": first_chain,
+        "boundary": boundary,
     }  # fmt: skip
     if n_steps is None:
         raise TypeError("langevin needs n_steps")

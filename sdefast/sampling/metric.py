@@ -38,6 +38,11 @@ class Metric(Recorded):
         return root
 
     @property
+    def is_diagonal(self) -> bool:
+        """Whether components do not act on one another."""
+        return not self.is_hessian and (self.matrix is None or not (self.matrix - np.diag(np.diag(self.matrix))).any())
+
+    @property
     def parameters(self) -> dict[str, float]:
         """Symbols of the step, and what they stand for."""
         return {} if self.matrix is None else entries("metric", self.matrix) | entries("root", self._root)

@@ -13,6 +13,7 @@ import numpy as np
 from .. import checks, noise
 from ..engine import plan
 from ..run import options
+from ..run.boundaries import Absorb, Boundary, boundaries_of
 from ..run.schedule import iteration_grid, step_sizes
 from .methods import METHODS, Method
 from .metric import Metric
@@ -57,6 +58,8 @@ def fresh(
         batches=wanted.cut(target, n_steps - burn_in), center=_center(target, x0), seed=seed, dtype=dtype,
         noise_dtype=noise_dtype, first_chain=first, n_chains=n, grid=grid, saves=saves, layout=layout,
         keeps_states=wanted.paths, histogram=wanted.histogram,
+        boundaries=_boundaries(fixed.get("boundary"), method, metric, target, x0),
+        expectations=wanted.asked(target, method),
     )  # fmt: skip
     _warn_of_step(settings)
     return settings, _start_rows(settings, x0).astype(dtype)
@@ -118,6 +121,7 @@ def continued(
         old, step_sizes=sizes, x0=None, sampled=False, burn_in=burn_in,
         batches=wanted.cut(target, grid.last_step - burn_in),
         grid=grid, saves=saves, layout=layout, keeps_states=wanted.paths, histogram=wanted.histogram,
+        expectations=wanted.asked(target, old.how),
     )  # fmt: skip
     rows = np.zeros((settings.stepping.n_rows, old.n_chains), old.dtype)
     n = settings.stepping.counted
@@ -145,6 +149,28 @@ def _metric(value: Any, method: Method, target: BaseTarget) -> Metric:
     if value is None and method.name == "preconditioned":
         raise TypeError("method 'preconditioned' needs metric=, a positive definite matrix or 'hessian'")
     return metric
+
+
+def _boundaries(given: Any, method: Method, metric: Metric, target: BaseTarget, x0: np.ndarray) -> tuple[Boundary, ...]:
+    """The borders of positions, if the method can keep to them and starts do."""
+    found = boundaries_of(given, target.dim)
+    if not found:
+        return ()
+    if not metric.is_diagonal:
+        raise ValueError("boundary goes with metrics that are diagonal alone: steps are folded back along a component")
+    if not method.takes_boundary:
+        fitting = ", ".join(m.name for m in METHODS.values() if m.takes_boundary)
+        raise ValueError(
+            f"boundary is for {fitting}, whose chains are their positions alone; methods that accept or reject keep to "
+            f"the support of the density, got {method.name!r}"
+        )
+    if isinstance(target, BatchTarget):
+        raise ValueError(f"on {target!r} steps have no boundary")
+    for boundary in found:
+        if isinstance(boundary, Absorb):
+            raise ValueError(f"boundary may reflect or be positive: absorbed chains do not sample, got {boundary!r}")
+        boundary.check_start(x0)
+    return found
 
 
 def _check_needs(method: Method, target: BaseTarget, methods: Mapping[str, Method]) -> None:

@@ -11,7 +11,7 @@ from .. import checks
 from ..engine.gathering import ONE
 from ..engine.statistics import Layout
 from ..lazy import cached_property
-from ..run.result import Result, mean_error
+from ..run.result import Expectation, Result, mean_error
 from . import arviz_data, diagnostics, figures, laws
 from .diagnostics import Summary
 from .settings import Settings
@@ -125,6 +125,11 @@ class Chains(Result):
         """Proposals whose density was no number; they were rejected."""
         total = self._counted(1)[-1]
         return round(float(total[0] * total[1]))
+
+    @property
+    def expectations(self) -> dict[str, Expectation]:
+        """Means of user functions with their standard errors, by the names given to `langevin`."""
+        return {name: self._expectation(i) for i, (name, _) in enumerate(self.settings.expectations)}
 
     # Diagnostics --------------------------------------------------------------------------------------------------
 
@@ -277,6 +282,10 @@ class Chains(Result):
             **super().describe(),
             "n_chains": s.n_chains,
         }
+        if s.boundaries:
+            described["boundaries"] = ", ".join(map(repr, s.boundaries))
+        if s.expectations:
+            described["expectations"] = ", ".join(name for name, _ in s.expectations)
         if s.metric.matrix is not None:
             described["metric"] = np.array2string(s.metric.matrix, separator=", ", threshold=16)
         return described

@@ -14,6 +14,8 @@ from ..engine.statistics import Layout
 from ..engine.tiles import Gathered
 from ..lazy import cached_property
 from ..run import step
+from ..run.boundaries import Boundary
+from ..run.expectations import Named
 from ..trace.vectors import numbered
 from . import built_in
 from .batch import BatchChain
@@ -32,6 +34,7 @@ class Settings(step.Settings):
     ``step_sizes`` are of shape (1,), (n_steps,) or, where chains have their own, (1, n_chains). ``x0`` is the common
     start, of shape (dim,), or None where chains have their own: ``sampled`` ones if they are exact. ``center`` is near
     the mean, for sums that do not cancel. ``batches`` say how draws are cut for diagnostics, if there are any.
+    ``boundaries`` confine positions, ``expectations`` are functions of users by name.
     """
 
     target: BaseTarget
@@ -45,6 +48,8 @@ class Settings(step.Settings):
     batches: Batches | None
     center: np.ndarray
     sampled: bool = False
+    boundaries: tuple[Boundary, ...] = ()
+    expectations: Named = ()
 
     @property
     def how(self) -> Method:
@@ -58,7 +63,8 @@ class Settings(step.Settings):
             return BatchChain(self.target, self.method)
         structure = tuple((name, int(self.options[name])) for name in self.how.structural)
         own = self.step_sizes.ndim > 1
-        return _chain(self.target, self.method, structure, self.metric, self.batches is not None, own)
+        gathers = self.batches is not None
+        return _chain(self.target, self.method, structure, self.metric, gathers, own, self.boundaries)
 
     @property
     def stable_step(self) -> float | None:
@@ -105,16 +111,17 @@ class Settings(step.Settings):
             groups.append(Gathered(Layout(chain.dim, 2, False, False), chain.dim))
         if self.how.accepts:
             groups += [Gathered(ONE, chain.counted), Gathered(ONE, chain.counted + 1)]
-        carried = [range(i, i + 1) for i in range(1, len(groups))]
-        end = len(groups)
-        return Gathering(tuple(groups), range(1), carried, range(end, end), range(end, end))
+        carried, end = [range(i, i + 1) for i in range(1, len(groups))], len(groups)
+        groups += [Gathered(ONE, i, True) for i in range(len(self.expectations))]
+        return Gathering(tuple(groups), range(1), carried, range(end, len(groups)), range(0))
 
     def identity(self) -> tuple[Any, ...]:
         """Equal for shards of one run."""
         start = None if self.x0 is None else self.x0.tobytes()
         sizes = None if self.step_sizes.ndim > 1 else self.step_sizes.tobytes()
         own = (self.target, self.method, self.options, self.metric, self.temperature, sizes, self.burn_in, start)
-        return (*super().identity(), *own, self.batches, self.center.tobytes(), self.sampled)
+        asked = self.boundaries, self.expectations
+        return (*super().identity(), *own, self.batches, self.center.tobytes(), self.sampled, *asked)
 
     def merged(self, shards: Sequence[Any]) -> Settings:
         """Those of shards put together."""

@@ -11,7 +11,9 @@ from .. import checks, resources
 from ..engine.grid import TimeGrid
 from ..engine.statistics import Histogram, Layout
 from ..run import options
+from ..run.expectations import Named, traced
 from ..run.schedule import saved_iterations
+from ..trace import Names
 from .diagnostics import Batches
 from .methods import METHODS, Method
 from .targets.base import BaseTarget
@@ -35,6 +37,7 @@ class Wanted:
     batches: int | None
     final_states: bool
     acceptance: bool | float | None
+    expectations: Any = None
 
     def check_adapting(self, method: Method, sizes: np.ndarray, burn_in: int) -> None:
         """Errors where a step size cannot be adapted."""
@@ -86,6 +89,16 @@ class Wanted:
                 )
             return None
         return Batches(number, n_draws // number)
+
+    def asked(self, target: BaseTarget, method: Method) -> Named:
+        """The functions of iteration, position and velocity, traced."""
+        if self.expectations and isinstance(target, BatchTarget):
+            raise ValueError(f"expectations are gathered by kernels, and the score of {target!r} is computed outside")
+        rows = [f"x{i}" for i in range(target.dim * (1 + method.has_velocity))]
+        groups: list[tuple[str, Names]] = [("k", "t"), ("x", tuple(rows[: target.dim]))]
+        if method.has_velocity:
+            groups.append(("v", tuple(rows[target.dim :])))
+        return traced(self.expectations, groups)
 
     def gathering(self, grid: TimeGrid, burn_in: int, dim: int) -> tuple[np.ndarray, Layout]:
         """The iterations to save, and the statistics to gather there."""

@@ -10,9 +10,9 @@ from .. import checks
 from ..engine.gathering import MOST
 from ..lazy import cached_property
 from ..run import options
+from ..run.boundaries import Boundary, boundaries_of
 from ..run.records import Recorded
 from ..trace import captured
-from .boundaries import Boundary
 from .functionals import Functional
 from .models.base import Model
 
@@ -91,12 +91,7 @@ def checked_extras(model: Model, chain: dict[str, Any], expectations: Any, contr
     """What else happens to a chain, checked."""
     if all(chain[name] is None for name in ("boundary", "functionals", "stop_when", "antithetic")):
         return with_expectations(_NOTHING, expectations, controls)
-    boundary = chain["boundary"]
-    boundaries = () if boundary is None else tuple(boundary) if isinstance(boundary, (list, tuple)) else (boundary,)
-    for b in boundaries:
-        if not isinstance(b, Boundary):
-            raise TypeError(f"boundary must be one of sdefast.boundaries, or a list of them, got {b!r}")
-        b.check(model.dim)
+    boundaries = boundaries_of(chain["boundary"], model.dim)
     functionals = chain["functionals"]
     if functionals is None:
         functionals = {}

@@ -20,10 +20,10 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, NamedTuple
 
 from .. import checks
+from ..run.boundaries import Boundary
 from ..run.expectations import as_number
 from ..run.records import Recorded
 from ..trace import Expr, as_expr, constant, make, select, trace
-from .boundaries import Boundary
 from .schemes.equation import Equation, Vector
 
 __all__ = ["Functional", "first_passage", "running_max", "running_min", "time_average"]

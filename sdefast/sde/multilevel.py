@@ -28,9 +28,9 @@ from ..engine import plan
 from ..engine.statistics import Layout, Nodes
 from ..engine.tiles import BLOCK, Tile
 from ..jit.emit import ROW
+from ..run.boundaries import Boundary
 from ..run.step import ChainSettings
 from ..run.where import Where, progress_bar
-from .boundaries import Boundary
 from .chain import Chain
 from .coupled import Coupled
 from .extras import checked_extras

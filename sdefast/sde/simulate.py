@@ -19,9 +19,9 @@ from ..engine import plan
 from ..engine.grid import TimeGrid
 from ..engine.statistics import Histogram, Layout
 from ..run import options
+from ..run.boundaries import Boundary
 from ..run.checkpoint import Checkpoint
 from ..run.where import Where, progress_bar
-from .boundaries import Boundary
 from .extras import checked_controls, checked_extras, with_expectations
 from .functionals import Functional
 from .models.base import Model

@@ -16,7 +16,7 @@ from sde.equations import EQUATIONS, FUNCTIONALS, LONG, RUNS, chain_of, noisy
 
 import sdefast as sf
 from sdefast.cuda import kernels, run, target
-from sdefast.sde import boundaries
+from sdefast.run import boundaries
 from sdefast.sde import settings as sde_settings
 from sdefast.sde.cuda import linear
 from sdefast.sde.extras import Extras

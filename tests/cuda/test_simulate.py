@@ -9,7 +9,7 @@ from sde.equations import EQUATIONS, FUNCTIONALS, IN_A_TYPE, IN_ONE_TYPE, LONG, 
 
 import sdefast as sf
 from sdefast.cuda import target
-from sdefast.sde import boundaries
+from sdefast.run import boundaries
 from sdefast.sde import settings as sde_settings
 
 #: built-in models under every method, by the C++ step and by the equation in Python code

@@ -10,7 +10,7 @@ from sde.common import BM, LEAST_P, LINE, MOST_Z, maximum_law
 
 import sdefast as sf
 from sdefast.engine import gathering
-from sdefast.sde.boundaries import absorb, positive, reflect
+from sdefast.run.boundaries import absorb, positive, reflect
 from sdefast.sde.functionals import first_passage, running_max, running_min, time_average
 
 

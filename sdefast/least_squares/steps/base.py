@@ -16,8 +16,6 @@ import numpy as np
 from ... import checks
 from ...engine.gathering import ONE, Gathering
 from ...engine.tiles import Gathered
-from ...jit.compile import Program
-from ...jit.emit import observer_source
 from ...jit.sums import sums_in
 from ...lazy import cached_property
 from ...run import step
@@ -238,16 +236,6 @@ class DescentStep(TracedStepping):
         theta = self.theta()
         turned = self._turned if run.gathers_moments and self.coordinates.basis is not None else ()
         return (*self.errors, *turned, *(as_expr(f(symbol("t"), theta)) for _, f in run.expectations))
-
-    def asked_observer(self, outputs: tuple[Expr, ...], dtype: str, device: Any, layout: str) -> Observing:
-        """What computes functions of the rows."""
-        if device is not None:
-            from ...cuda import kernels
-
-            return Observing(kernels.observer(outputs, (), self.n_rows, dtype), len(outputs), np.zeros(1))
-        rows = "narrow" if layout == "chains" else layout
-        source = observer_source(outputs, (), self.n_rows, rows)
-        return Observing(Program("observer", source, dtype, dtype, rows), len(outputs), np.zeros(1))
 
     def theta(self) -> tuple[Expr, ...]:
         """The parameters, of the first rows."""

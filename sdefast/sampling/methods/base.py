@@ -133,6 +133,11 @@ class Method:
         order = "exact" if math.isinf(self.bias_order) else f"bias of order {self.bias_order:g}"
         return f"<{self.name}: {order}; {self.reference}>"
 
+    @property
+    def takes_boundary(self) -> bool:
+        """Whether positions may be confined by ``boundary=``: chains are nothing else, and every step is taken."""
+        return self.begin is _nothing_carried and not self.accepts
+
     def start_rows(self, at: Point) -> tuple[Expr, ...]:
         """The carried rows at the start."""
         return tuple(map(as_expr, self.begin(at)))

@@ -9,8 +9,8 @@ from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
+from ...run.boundaries import Boundary
 from ...run.records import Recorded
-from ..boundaries import Boundary
 from ..schemes import SCHEMES
 
 

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from ... import checks
-from ..boundaries import Boundary, positive
+from ...run.boundaries import Boundary, positive
 from . import laws
 from .base import Model, Step, rows
 from .black_scholes import BlackScholes

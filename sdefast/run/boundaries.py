@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from .. import checks
-from ..run.records import Recorded
 from ..trace import Expr, as_expr, constant, make, select
-from .schemes.equation import Vector
+from .records import Recorded
 
 __all__ = ["Boundary", "absorb", "positive", "reflect"]
+
+Vector = tuple[Expr, ...]
 
 
 @dataclass(frozen=True)
@@ -24,7 +26,7 @@ class Boundary(Recorded):
     upper: float | None
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "component", checks.count("component", self.component, least=0, most=63))
+        object.__setattr__(self, "component", checks.count("component", self.component, least=0))
         for name in ("lower", "upper"):
             if getattr(self, name) is not None:
                 object.__setattr__(self, name, checks.real(name, getattr(self, name)))
@@ -68,6 +70,16 @@ class Boundary(Recorded):
         if self.lower is not None:
             value = make("max", value, constant(self.lower))
         return value if self.upper is None else make("min", value, constant(self.upper))
+
+
+def boundaries_of(given: Any, dim: int) -> tuple[Boundary, ...]:
+    """What ``boundary=`` asks for, of a state of ``dim`` components; None, one or a list of them."""
+    found = () if given is None else tuple(given) if isinstance(given, (list, tuple)) else (given,)
+    for boundary in found:
+        if not isinstance(boundary, Boundary):
+            raise TypeError(f"boundary must be one of sdefast.boundaries, or a list of them, got {boundary!r}")
+        boundary.check(dim)
+    return found
 
 
 @dataclass(frozen=True)
