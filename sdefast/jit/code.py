@@ -58,7 +58,7 @@ class Code:
     def add(self, outputs: Iterable[Expr]) -> list[str]:
         """Append what computes ``outputs``; returns what holds them."""
         gathered = _gather_factors(list(outputs), self.varies, self.signs)
-        self._uses = _count_uses(gathered)
+        self._uses = count_uses(gathered)
         parts = all_parts(gathered)
         absorbed = {id(product) for e in parts for product in self._own_product(e)}
         for e in parts:  # every part after its own parts, so that nothing recurses deeply
@@ -169,7 +169,8 @@ class Code:
         return [a for a in reversed(e.args) if a.op == "mul" and self._uses[a] == 1 and self.varies(a)][:1]
 
 
-def _count_uses(outputs: Sequence[Expr]) -> Counter[Expr]:
+def count_uses(outputs: Sequence[Expr]) -> Counter[Expr]:
+    """How often every part is one of another part, or an output."""
     uses: Counter[Expr] = Counter()
     todo = list(outputs)
     while todo:
@@ -187,7 +188,7 @@ def _gather_factors(
 
     Signs come last and only flip the sign of the product.
     """
-    uses = _count_uses(outputs)
+    uses = count_uses(outputs)
     done: dict[Expr, Expr] = {}
 
     def is_sign(e: Expr) -> bool:

@@ -78,14 +78,14 @@ def library(v: Arithmetic) -> dict[str, Any]:
     return space | {"T": lambda x: v.number(float(x))}
 
 
-def scratch(intrinsic: Any, dtype: str, n_rows: int) -> Any:
-    """A function that gives a kernel memory for rows of lanes."""
+def scratch(intrinsic: Any, dtype: str, n_rows: int, lanes: int = LANES) -> Any:
+    """A function that gives a kernel memory for rows of so many lanes."""
     from numba import types
 
     @intrinsic  # type: ignore[untyped-decorator]
     def rows(typing: Any) -> Any:
         def build(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-            kind = ir.ArrayType(context.get_value_type(real), n_rows * LANES)
+            kind = ir.ArrayType(context.get_value_type(real), n_rows * lanes)
             with builder.goto_entry_block():
                 memory = builder.alloca(kind)
             memory.align = _BYTES

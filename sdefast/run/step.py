@@ -20,7 +20,7 @@ from ..engine.grid import TimeGrid
 from ..engine.statistics import Histogram, Layout
 from ..engine.tiles import Compiled, Data, Draws, Gathered, Observer, Tile, layout_of
 from ..jit.compile import Program
-from ..jit.emit import CLOCK, Step, observer_source, stepper_source
+from ..jit.emit import CLOCK, Step, n_written, observer_source, stepper_source
 from ..jit.sums import sums_in
 from ..lazy import cached_property
 from ..trace import Expr, all_parts, symbols_in, work
@@ -161,7 +161,7 @@ class TracedStepping(Stepping):
 
     def kernel(self, run: Settings, device: Any) -> Kernel:
         """The kernel of the run's steps."""
-        self._refuse_too_long()
+        self._refuse_too_long(device)
         coefficients, dtypes = self.coefficients(run), (checks.type_name(run.dtype), checks.type_name(run.noise_dtype))
         if device is None:
             return Kernel(self.program(*dtypes), coefficients, self.cost)
@@ -172,17 +172,17 @@ class TracedStepping(Stepping):
         program = kernels.paths(self.step, *dtypes, len(coefficients) == 1, run.given_normals)
         return Kernel(program, coefficients, self.cost)
 
-    def _refuse_too_long(self) -> None:
-        """Errors of what is too much for straight-line code, before any is written."""
+    def _refuse_too_long(self, device: Any) -> None:
+        """Errors of what is too much to compile, before it is; a GPU's code has no loops over rows that are alike."""
         if self.n_rows > _core.largest_dim:
             raise ValueError(
                 f"a chain has {_core.largest_dim} rows at most, for its state and what it carries (functionals and "
                 f"stop_when, of antithetic pairs twice), got {self.n_rows}"
             )
-        if self.n_operations > _MOST_OPERATIONS:
+        n = self.n_operations if device is not None else n_written(self.step)
+        if n > _MOST_OPERATIONS:
             raise ValueError(
-                f"a step of {self.n_operations} operations would take too long to compile; there may be "
-                f"{_MOST_OPERATIONS}"
+                f"a step of {n} operations would take too long to compile; there may be {_MOST_OPERATIONS}"
             )
 
     def coefficients(self, run: Settings) -> np.ndarray:

@@ -169,38 +169,41 @@ class TotalVariation2D(Penalty):
         return by_group(onto_ball, v, self._slopes, self._weights)
 
     def forward(self, x: Vector) -> Values:
-        """The differences with the right neighbours, row by row, then those with the lower ones."""
-        return _differences(x, self._pairs)
+        """The differences with the right neighbours, row by row, then those with the lower ones, 0 at the border."""
+        ends = [(xi, end) for own in self._neighbours for xi, end in zip(x, own, strict=True)]
+        return [0.0 if end is None else x[end] - xi for xi, end in ends]
 
     def adjoint(self, u: Vector) -> Values:
         """Of each pixel, the differences that end there less those that begin there."""
-        rows, columns = self.shape
-        return _divergence(u, self._pairs, rows * columns)
+        n = len(u) // 2
+        result = [as_expr(0.0)] * n
+        for own, ends in zip((u[:n], u[n:]), self._neighbours, strict=True):
+            for start, (uk, end) in enumerate(zip(own, ends, strict=True)):
+                if end is not None:
+                    result[start], result[end] = as_expr(result[start] - uk), as_expr(result[end] + uk)
+        return result
 
     def dual_dim(self, dim: int) -> int:
-        """Number of differences."""
-        return len(self._pairs)
+        """Number of differences, two for every pixel."""
+        return 2 * dim
 
     def norm_squared(self, dim: int) -> float:
         """The largest eigenvalue of D' D, below 8."""
         return sum(map(_largest_eigenvalue, self.shape))
 
     @cached_property
-    def _pairs(self) -> list[tuple[int, int]]:
-        """Neighbours: (from, to)."""
+    def _neighbours(self) -> tuple[list[int | None], list[int | None]]:
+        """Of every pixel the right one and the lower one, None beyond the border."""
         rows, columns = self.shape
-        right = [(i * columns + j, i * columns + j + 1) for i in range(rows) for j in range(columns - 1)]
-        return right + [(i * columns + j, (i + 1) * columns + j) for i in range(rows - 1) for j in range(columns)]
+        pixels = [(i, j) for i in range(rows) for j in range(columns)]
+        right = [i * columns + j + 1 if j + 1 < columns else None for i, j in pixels]
+        return right, [(i + 1) * columns + j if i + 1 < rows else None for i, j in pixels]
 
     @cached_property
     def _slopes(self) -> list[list[int]]:
         """Differences that are sized together: those from one pixel, or each alone."""
-        if not self.isotropic:
-            return [[k] for k in range(len(self._pairs))]
-        found: dict[int, list[int]] = {}
-        for k, (start, _) in enumerate(self._pairs):
-            found.setdefault(start, []).append(k)
-        return list(found.values())
+        n = self.shape[0] * self.shape[1]
+        return [[k, n + k] for k in range(n)] if self.isotropic else [[k] for k in range(2 * n)]
 
     @property
     def _weights(self) -> Values:
