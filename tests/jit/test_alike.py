@@ -145,9 +145,9 @@ def test_larger_images_take_no_more_code(method):
     assert abs(len(emit.stepper_source(steps[1])) / len(emit.stepper_source(steps[0])) - 1) < 0.05
 
 
-def test_a_user_s_stencil_on_a_large_image():
-    """A blurred image that is too large for straight-line code; no pixel depends on the others' order of loops."""
-    rows, columns = 24, 24
+def test_a_user_s_stencil():
+    """The score of a blurred image, whose residuals nine pixels share."""
+    rows, columns = 13, 12
     blurred = np.random.default_rng(0).normal(size=rows * columns)
 
     def around(values, k):
@@ -162,8 +162,9 @@ def test_a_user_s_stencil_on_a_large_image():
     seen = {f"y{k}": float(v) for k, v in enumerate(blurred)}
     target = sf.targets.Target(score=score, dim=rows * columns, params=seen)
     chains = sf.langevin(target, step_size=1e-3, n_steps=2, n_chains=3, seed=1)
-    near = np.abs(np.subtract.outer(np.arange(rows), np.arange(rows))) <= 1
-    blur = np.kron(near, near) / 9
+    assert alike.loops_of(chains.settings.stepping.step) is not None
+    line = [np.abs(np.subtract.outer(np.arange(n), np.arange(n))) <= 1 for n in (rows, columns)]
+    blur = np.kron(*line) / 9
     z = sf.noise.normals(1, 2 * rows * columns, 3).reshape(2, rows * columns, 3)
     x = np.zeros((rows * columns, 3))
     for k in range(2):
