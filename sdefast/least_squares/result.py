@@ -76,7 +76,10 @@ def kept_theta(s: Settings, start: np.ndarray, kept: Kept, where: Where, keeping
         for at in np.split(piece, range(kept.at_a_time(s), len(piece), kept.at_a_time(s))):
             own, name = theta[:, at[0] : at[-1] + 1], f"theta{at[0]}"
             done = keeping.done(name)
-            own[...] = _theta(s, start, kept, at, where, keeping.part(name)) if done is None else done
+            if done is not None:
+                own[...] = done
+                continue
+            own[...] = _theta(s, start, kept, at, where, keeping.part(name))
             keeping.put(name, own)
     return theta
 

@@ -137,8 +137,8 @@ class Checkpoint:
         """Keep what was made of a part instead of the part."""
         if self.path is not None:
             self._parts.pop(name, None)
-            self._dirty |= name not in self._done
             self._done[name] = made
+            self.changed()
             self.write_if_due()
 
     def finish(self) -> None:
@@ -216,11 +216,15 @@ class Checkpoint:
         known = record.get("tile", {})
         other = ", ".join(name for name, digest in part.identity.items() if known.get(name) != digest)
         if other:
-            raise ValueError(f"checkpoint {self.path} is of another call, with other {other}. {_ADVICE}")
+            raise self.of_another_call(other)
         try:
             part.unpack(record, self._file)
         except (ValueError, KeyError, TypeError, IndexError) as error:
             raise self._damaged(error) from error
+
+    def of_another_call(self, other: str) -> ValueError:
+        """What is raised where the file's call has other functions or starts, of which ``other`` tells."""
+        return ValueError(f"checkpoint {self.path} is of another call, with other {other}. {_ADVICE}")
 
     def say(self, found: float) -> None:
         """Tell the user what was found."""

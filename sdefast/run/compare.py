@@ -64,38 +64,39 @@ def _plain(value: Any) -> Plain:
     if isinstance(value, np.dtype):
         return value.name
     if isinstance(value, np.ndarray):
-        return f"{value.dtype}{list(value.shape)} {_digest(value)[:16]}"
+        return f"{value.dtype}{list(value.shape)} {digest(value)[:16]}"
     return repr(value)
 
 
 def fingerprint(tile: Tile) -> dict[str, str]:
     """Digests of all that decides what a tile gives: its kernels' sources, coefficients, starts, ..."""
-    return {field.name: _digest(getattr(tile, field.name)) for field in fields(tile)}
+    return {field.name: digest(getattr(tile, field.name)) for field in fields(tile)}
 
 
-def _digest(value: Any) -> str:
+def digest(value: Any) -> str:
+    """Of a value, in hexadecimal digits."""
     import hashlib
 
-    digest = hashlib.sha256()
-    _add(digest, value)
-    return digest.hexdigest()
+    made = hashlib.sha256()
+    _add(made, value)
+    return made.hexdigest()
 
 
-def _add(digest: Any, value: Any) -> None:
-    digest.update(f"{type(value).__name__}(".encode())
+def _add(made: Any, value: Any) -> None:
+    made.update(f"{type(value).__name__}(".encode())
     if isinstance(value, np.ndarray):
-        digest.update(f"{value.dtype.str}{value.shape}".encode())
+        made.update(f"{value.dtype.str}{value.shape}".encode())
         for piece in pieces(value):
-            digest.update(piece.tobytes())
+            made.update(piece.tobytes())
     elif (parts := _made_of(value)) is not None:
         for name, part in parts.items():
-            digest.update(f"{name}=".encode())
-            _add(digest, part)
+            made.update(f"{name}=".encode())
+            _add(made, part)
     elif value is None or isinstance(value, (bool, int, float, str, np.generic)):
-        digest.update(repr(value).encode())
+        made.update(repr(value).encode())
     else:
         raise TypeError(f"what cannot be told from others has no checkpoint: {value!r}")
-    digest.update(b")")
+    made.update(b")")
 
 
 def differences(there: Mapping[str, Plain], here: Mapping[str, Plain]) -> str:

@@ -27,7 +27,7 @@ def run(
     with progress_bar(progress, s.method, s.n_chains * s.n_steps, "chain-step") as bar:
         told, own = None if bar is None else bar.update, s
         if wanted.acceptance:
-            s, start = adaptation.adapt(s, start, wanted.goal(s.how), where, told)
+            s, start = adaptation.adapt(s, start, wanted.goal(s.how), where, told, keeping)
             own = adaptation.section(s, s.burn_in, s.n_steps - s.burn_in, s.step_sizes[-1:])
         whole = own.tile(start, device=where.gpu, keep_final=wanted.final_states)
         outcome = where.run(whole, told, keeping.part("run"))

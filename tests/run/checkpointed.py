@@ -40,13 +40,30 @@ def descents(**how):
     return sf.sgd(PROBLEM, sampling="shuffle", histogram=(-1.0, 1.0, 5), **{**settings, **how})
 
 
-CALLS = {call.__name__: call for call in (many_paths, few_paths, descents)}
+def adapted_chains(**how):
+    """MALA whose step size is found in burn-in, with diagnostics and thinned draws."""
+    target = sf.targets.Target(lambda x: -0.25 * x[0] ** 4 - 0.5 * (x[1] - x[0]) ** 2, dim=2)
+    settings = {"n_steps": 4500, "burn_in": 30, "thin": 447, "n_chains": 2 * BLOCK + 50, "seed": 8, "x0": [2.0, -1.0]}
+    chosen = {"method": "mala", "adapt": True, "diagnostics": 4, "covariance": True, "histogram": (-2.0, 2.0, 6)}
+    return sf.langevin(target, **{**settings, **chosen, **how})
+
+
+def annealed_chains(**how):
+    """Levels whose step sizes are a level's own, chains that start around the mean, and a last step without noise."""
+    target = sf.targets.GaussianMixture([0.3, 0.7], [[-2.0, 0.0], [2.0, 1.0]], 0.2)
+    settings = {"step_size": 0.01, "steps_per_level": 900, "n_chains": 2 * BLOCK + 50, "seed": 9, "save_at": "levels"}
+    sigmas = sf.geometric_sigmas(5.0, 0.1, 8)
+    return sf.annealed_langevin(target, sigmas=sigmas, moments=4, extremes=True, **{**settings, **how})
+
+
+CALLS = {call.__name__: call for call in (many_paths, few_paths, descents, adapted_chains, annealed_chains)}
 
 
 def digest(result):
     """Of everything that a result has."""
     totals = [g.layout.total(nodes) for g, nodes in zip(result.settings.gathering.all, result._nodes, strict=True)]
     others = [result._states, result._counts, result._final, getattr(result, "_theta", None)]
+    others.append(getattr(result.settings, "step_sizes", None))
     arrays = [*totals, *(other for other in others if other is not None)]
     return hashlib.sha256(b"".join(array.tobytes() for array in arrays)).hexdigest()
 

@@ -71,7 +71,7 @@ class Chunks:
 KILLS = [(name, seed) for seed in range(3) for name in CALLS]
 
 
-@pytest.mark.parametrize(("name", "seed"), thorough_but(KILLS[:3], KILLS))
+@pytest.mark.parametrize(("name", "seed"), thorough_but(KILLS[: len(CALLS)], KILLS))
 def test_killed_again_and_again(name, seed, file):
     rng = random.Random(f"{name} {seed}")
     for _ in range(2):
