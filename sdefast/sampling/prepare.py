@@ -42,9 +42,7 @@ def fresh(
     dtype, noise_dtype = checks.types(fixed["dtype"], fixed["noise_dtype"])
     if isinstance(target, BatchTarget) and (fixed["metric"] is not None or sizes.ndim > 1):
         raise ValueError(f"on {target!r} steps have no metric, and are alike for all chains: give one step_size")
-    temperature = (
-        1.0 if fixed["temperature"] is None else checks.real("temperature", fixed["temperature"], positive=True)
-    )
+    temperature = 1.0 if fixed["temperature"] is None else _temperature(fixed["temperature"])
     metric = _metric(fixed["metric"], method, target)
     seed, first = options.seed(fixed["seed"]), options.first_chain(fixed["first_chain"])
     x0 = _start(target, fixed["x0"], n, seed, first)
@@ -171,6 +169,14 @@ def _boundaries(given: Any, method: Method, metric: Metric, target: BaseTarget, 
             raise ValueError(f"boundary may reflect or be positive: absorbed chains do not sample, got {boundary!r}")
         boundary.check_start(x0)
     return found
+
+
+def _temperature(value: Any) -> float:
+    """T of the law p^(1/T), which has a density for positive ones alone."""
+    temperature = checks.real("temperature", value)
+    if temperature == 0:
+        raise ValueError("temperature must be positive, got 0: steps without noise are those of gradient_descent")
+    return checks.real("temperature", temperature, positive=True)
 
 
 def _check_needs(method: Method, target: BaseTarget, methods: Mapping[str, Method]) -> None:
