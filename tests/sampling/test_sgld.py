@@ -1,5 +1,7 @@
 """Langevin steps whose score comes from a few rows of data: a replay in numpy; its law is in test_methods.py."""
 
+import sys
+
 import numpy as np
 import pytest
 
@@ -24,6 +26,22 @@ H = 0.25 / P
 
 def test_the_mode_is_found():
     assert TARGET.mode[0] == pytest.approx(MODE, rel=1e-9)
+
+
+def test_the_mode_of_a_gaussian_is_its_mean(monkeypatch):
+    """Exactly, with no search: "sgld-cv" on a regression runs where scipy cannot be imported."""
+    monkeypatch.setitem(sys.modules, "scipy.optimize", None)
+    regression = sf.targets.BayesianLinearRegression(np.arange(12.0).reshape(6, 2) % 5, np.arange(6.0), 0.5)
+    gaussian = sf.targets.Gaussian([1.0, 0.1], [[1.0, 0.6], [0.6, 2.0]])
+    for target in (regression, gaussian, sf.targets.Composite(gaussian, sf.targets.Quadratic(2.0, 1.0))):
+        assert np.array_equal(target.mode, target.mean)
+    chains = sf.langevin(
+        regression, method="sgld-cv", batch_size=2, step_size=1e-3, n_steps=5, n_chains=3, seed=1, diagnostics=False
+    )
+    assert np.array_equal([chains.settings.numbers[f"mode{i}"] for i in range(2)], regression.mean)
+    assert [chains.settings.numbers[f"mode_score{i}"] for i in range(2)] == [0.0, 0.0]
+    with pytest.raises(ImportError, match="the mode is found by scipy"):
+        assert sf.targets.Target(log_density).mode
 
 
 @pytest.mark.parametrize("method", ["sgld", "sgld-cv"])

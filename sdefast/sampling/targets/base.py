@@ -97,13 +97,20 @@ class BaseTarget(Compared, ABC):
         return None
 
     @property
+    def is_gaussian(self) -> bool:
+        """Whether the law is known to be a Gaussian."""
+        return False
+
+    @property
     def curvature(self) -> float | None:
         """A bound of the second derivatives of -log p in any direction, by which steps are unstable, if it is known."""
         return None
 
     @cached_property
     def mode(self) -> np.ndarray:
-        """A maximum of the density, of shape (dim,), found from the mean or 0."""
+        """A maximum of the density, of shape (dim,), found from the mean or 0; that of a Gaussian is its mean."""
+        if self.is_gaussian and self.mean is not None:
+            return self.mean
         try:
             from scipy.optimize import minimize
         except ImportError:

@@ -104,6 +104,11 @@ class Composite(BaseTarget):
         return None if self._law is None else self._law.covariance
 
     @property
+    def is_gaussian(self) -> bool:
+        """Of a Gaussian with a `Quadratic` penalty."""
+        return self._law is not None
+
+    @property
     def curvature(self) -> float | None:
         """That of the smooth part, if it is known."""
         return self.smooth.curvature

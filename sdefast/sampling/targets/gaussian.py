@@ -109,6 +109,11 @@ class Gaussian(BaseTarget):
         away = solve(cholesky(matrix), [vi - m for vi, m in zip(v, mean, strict=True)])
         return [as_expr(m + a) for m, a in zip(mean, away, strict=True)]
 
+    @property
+    def is_gaussian(self) -> bool:
+        """It is."""
+        return True
+
     @cached_property
     def curvature(self) -> float:
         """The largest eigenvalue of the precision."""

@@ -115,6 +115,11 @@ class BayesianLinearRegression(BaseTarget):
         return self.posterior.precision
 
     @property
+    def is_gaussian(self) -> bool:
+        """It is."""
+        return True
+
+    @property
     def curvature(self) -> float:
         """The largest eigenvalue of the precision."""
         return self.posterior.curvature
