@@ -193,6 +193,19 @@ def test_a_gaussian_and_a_square_are_a_gaussian():
     assert np.array_equal(target.sample(30, seed=3), same)
 
 
+@pytest.mark.parametrize(("penalty", "bound"), [(t.Quadratic(3.0), 0.5), (t.L1(3.0), 2.0), (t.Box(-1.0, 1.0), 2.0)])
+def test_steps_are_stable_below_the_bound_of_both_parts(penalty, bound):
+    """2 / (1 + 3) of ULA on N(0, 1) with a square: on either side chains stay or are lost; kinks add nothing."""
+    target = t.Composite(t.Gaussian(0.0, 1.0), penalty)
+    how = {"n_steps": 3000, "n_chains": 4, "x0": 0.5, "seed": 1}
+    with pytest.warns() as told:
+        sf.langevin(target, **how, step_size=1.2 * bound)
+    stepped, lost = [str(warning.message) for warning in told]
+    assert f"not below {bound:g}, beyond which 'ula' is unstable" in stepped
+    assert "4 of 4 chains are no longer finite at iteration 3000" in lost
+    assert sf.langevin(target, **how, step_size=0.95 * bound).n_nonfinite[-1] == 0
+
+
 def test_mala_never_leaves_a_box_and_has_its_law():
     """Gaussians cut to intervals; a million draws of 100,000 chains."""
     lower, upper, mean = np.array([-0.5, 0.0]), np.array([0.8, INF]), np.array([0.3, -0.4])

@@ -117,6 +117,8 @@ def most_curved(target, x):
     "target",
     [
         t.LogisticRegression(X, LABELS, prior_std=[0.5, 1.0, 2.0]),
+        t.Composite(t.LogisticRegression(X, LABELS), t.Quadratic(3.0, 0.5)),
+        t.Composite(t.Gaussian([0.0, 0.0], [[2.0, 0.5], [0.5, 1.0]]), t.Quadratic([3.0, 0.1], 0.5)),
         t.Student(3.0, [0.0, 0.0], [[2.0, 0.5], [0.5, 1.0]]),
         t.GaussianMixture([0.3, 0.7], [[0.0, 0.0], [40.0, 0.5]], [0.5, 2.0]),
         t.DisjointMixture([0.3, 0.7], [[0.0, 0.0], [4.0, 0.5]], [0.5, 2.0]),

@@ -110,8 +110,11 @@ class Composite(BaseTarget):
 
     @property
     def curvature(self) -> float | None:
-        """That of the smooth part, if it is known."""
-        return self.smooth.curvature
+        """That of the smooth part, if it is known, and of a penalty that has no kinks, `Quadratic`."""
+        if self._law is not None:
+            return self._law.curvature
+        curvature = self.smooth.curvature
+        return None if curvature is None else curvature + self.penalty.curvature
 
     def sample(self, n: int, *, seed: int, first_chain: int = 0) -> np.ndarray:
         """Exact draws, of shape (n, dim), if it is a Gaussian."""

@@ -41,6 +41,11 @@ class Penalty(Compared, ABC):
         """Names of the symbols that stand for numbers of the penalty, all ``penalty_...``, and the numbers."""
         return {}
 
+    @property
+    def curvature(self) -> float:
+        """A bound of the second derivatives of g in any direction, where g is smooth; 0 where it has kinks."""
+        return 0.0
+
     def check_dim(self, dim: int) -> None:
         """ValueError if the state cannot have so many components."""
 

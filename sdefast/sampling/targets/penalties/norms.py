@@ -131,6 +131,11 @@ class Quadratic(_Centered):
     (array([0.25]), array([[0.25]]))
     """
 
+    @property
+    def curvature(self) -> float:
+        """The largest weight."""
+        return float(np.max(self.weight))
+
     def value(self, u: Vector) -> Any:
         """g(u)."""
         return 0.5 * total([w * (ui - c) * (ui - c) for ui, w, c in self._parts(u)])
