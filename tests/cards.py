@@ -91,6 +91,7 @@ class Machines:
 
     def __exit__(self, *_):
         if self._compiler:
+            self._compiler.kill()  # it waits for the next program and has nothing to put in order
             self._compiler.communicate()
 
     def __getitem__(self, program):

@@ -102,6 +102,15 @@ def in_both_types(names):
     )
 
 
+@pytest.fixture(scope="session")
+def machines():
+    """The machine that executes the PTX of a program, which is compiled when it is first asked for."""
+    from cards import Machines  # (it imports numba-cuda)
+
+    with Machines() as made:
+        yield made
+
+
 class Elsewhere(Executor):
     """An executor whose workers share no memory with the caller, and are nevertheless quick to start."""
 

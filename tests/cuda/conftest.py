@@ -1,15 +1,9 @@
 """What tests of the GPU share."""
 
 import pytest
-from cards import Machines, card
+from cards import card
 
 from sdefast.cuda import target
-
-
-@pytest.fixture(scope="session")
-def machines():
-    with Machines() as made:
-        yield made
 
 
 @pytest.fixture

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from conftest import in_both_types
 
 import sdefast as sf
 
@@ -16,8 +17,7 @@ TARGETS = {
 }
 
 
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
-@pytest.mark.parametrize("name", TARGETS)
+@pytest.mark.parametrize(("name", "dtype"), in_both_types(TARGETS))
 def test_every_level_has_the_bits_of_the_cpu(name, dtype):
     how = SHORT | {"dtype": dtype, "save_at": "levels"}
     cpu, gpu = (sf.annealed_langevin(TARGETS[name], **how, device=device) for device in ("cpu", "cuda"))

@@ -10,7 +10,7 @@ from collections import Counter
 
 import numpy as np
 import pytest
-from cards import Machines, card, noted, resources
+from cards import card, noted, resources
 from conftest import EVERYTHING, MODELS, TYPES, thorough_but
 from sde.equations import EQUATIONS, FUNCTIONALS, LONG, RUNS, chain_of, noisy
 
@@ -45,10 +45,13 @@ def scenarios():
             "x0": x0, "t0": 0.25, "t1": 0.75, "n_steps": 9, "n_paths": 33, "seed": 5, "method": method, "dtype": dtype,
             "save_at": "all",
         }  # fmt: skip
-    for m in (1, 2, 3, 5, 8, 13, 14):  # 1500 steps cross the border of at least one segment
+    for m in (1, 2, 3, 5, 8, 13, 14):  # 1500 draws cross the border of at least one segment
         for method, dtype in (("euler-maruyama", "float32"), ("euler-maruyama", "float64"), ("weak-euler", "float32")):
-            settings = {"x0": 0.5, "t1": 1.0, "n_steps": 1500, "n_paths": 5, "seed": 2**63 + 5, "save_at": 499}
-            runs[f"noise-{m}-{method}-{dtype}"] = noisy(m), settings | {"method": method, "dtype": dtype}
+            settings = {"x0": 0.5, "t1": 1.0, "n_steps": 1500 // m + 1, "n_paths": 5, "seed": 2**63 + 5}
+            runs[f"noise-{m}-{method}-{dtype}"] = (
+                noisy(m),
+                settings | {"method": method, "dtype": dtype, "save_at": 499 // m},
+            )
     runs["long"] = LONG, {**SHORT, "n_steps": 13}
     runs["functionals"] = GBM, {**SHORT, "functionals": FUNCTIONALS, "dtype": "float32"}
     runs["boundary"] = GBM, {**SHORT, "boundary": boundaries.reflect(lower=0.8)}
@@ -83,7 +86,10 @@ FITS = {
     "plain": (sf.LeastSquares([0.1, -0.2, 1.0, 0.5, -0.5], 0.1), {"step_size": 0.05}),
     "decaying": (sf.LeastSquares([0.1, -0.2, 1.0], 0.1), {"step_size": lambda k: 0.1 / (k + 1), "dtype": "float32"}),
     "many": (sf.LeastSquares(np.linspace(-1, 1, 13), 0.1), {"step_size": 0.02}),
-    "batch": (sf.LeastSquares([1.0, 2.0], 0.1), {"step_size": 0.05, "batch_size": 5, "dtype": "float32"}),
+    "batch": (
+        sf.LeastSquares([1.0, 2.0], 0.1),
+        {"step_size": 0.05, "batch_size": 5, "dtype": "float32", "n_steps": 80},
+    ),
     "averaged": (sf.LeastSquares([1.0, 2.0], 0.1), {"step_size": 0.05, "averaging": "polyak-ruppert"}),
     "uniform": (sf.LeastSquares([1.0, 2.0], 0.1, inputs=sf.inputs.Uniform(0.0, 2.0)), {"step_size": 0.05}),
 }
@@ -110,13 +116,6 @@ def functions_program(dtype):
     return names, kernels.observer(outputs, (), 2, dtype)
 
 
-@pytest.fixture(scope="module")
-def machines():
-    """The machine of every program, compiled when it is asked for."""
-    with Machines() as machines:
-        yield machines
-
-
 def programs_launched(names):
     """By the runs of these scenarios and fits."""
 
@@ -127,7 +126,7 @@ def programs_launched(names):
                 sf.simulate(model, device="cuda", **settings)
             else:
                 problem, settings = FITS[name]
-                sf.sgd(problem, device="cuda", **FIT, **settings)
+                sf.sgd(problem, device="cuda", **{**FIT, **settings})
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -161,8 +160,8 @@ def test_compiled_kernels_have_the_bits_of_the_cpu(name, machines, monkeypatch):
 def test_compiled_sgd_has_the_bits_of_the_cpu(name, machines):
     problem, settings = FITS[name]
     with card(lambda program, grid, block, values: machines[program][1].run(grid, block, values)):
-        gpu = sf.sgd(problem, device="cuda", **FIT, **settings)
-    cpu = sf.sgd(problem, **FIT, **settings)
+        gpu = sf.sgd(problem, device="cuda", **{**FIT, **settings})
+    cpu = sf.sgd(problem, **{**FIT, **settings})
     assert gpu.theta.tobytes() == cpu.theta.tobytes()
     np.testing.assert_allclose(gpu.error, cpu.error, rtol=1e-5)
 

@@ -1,11 +1,12 @@
 """Runs on the GPU, or in its simulator, against the same runs on the CPU: the same bits, statistics to rounding."""
 
+import itertools
 import math
 
 import numpy as np
 import pytest
-from conftest import EVERYTHING, LINEAR, MODELS, TYPES, thorough_but
-from sde.equations import EQUATIONS, FUNCTIONALS, IN_A_TYPE, IN_ONE_TYPE, LONG, chain_of, noisy
+from conftest import EVERYTHING, LINEAR, MODELS, TYPES, in_both_types, thorough_but
+from sde.equations import EQUATIONS, FUNCTIONALS, IN_A_TYPE, IN_ONE_TYPE, LONG, NAMES, chain_of, noisy
 
 import sdefast as sf
 from sdefast.cuda import target
@@ -14,6 +15,15 @@ from sdefast.sde import settings as sde_settings
 
 #: built-in models under every method, by the C++ step and by the equation in Python code
 METHODS = [(name, method) for name, (model, _) in MODELS.items() for method in model.schemes]
+
+#: the same in all types, and every one in some
+METHODS_IN_ALL = [(*run, *types) for run in METHODS for types in TYPES]
+METHODS_IN_ONE = [(*run, *TYPES[i % 3]) for i, run in enumerate(METHODS)]
+
+#: every scheme in one type, and every kind of noise; what a scheme does with each of them is tested on the CPU
+FEW_RUNS = [
+    runs[i % len(runs)] for i, runs in enumerate([run for run in IN_ONE_TYPE if run[0] == name] for name in NAMES)
+]
 
 
 @pytest.fixture
@@ -48,8 +58,7 @@ def assert_equal_statistics(cpu, gpu, digits=1e-12):
 # The same bits -------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("dtype", "noise_dtype"), TYPES)
-@pytest.mark.parametrize(("name", "method"), METHODS)
+@pytest.mark.parametrize(("name", "method", "dtype", "noise_dtype"), thorough_but(METHODS_IN_ONE, METHODS_IN_ALL))
 def test_built_in_models_have_the_bits_of_their_equation(name, method, dtype, noise_dtype, compiled):
     model, x0 = MODELS[name]
     cpu, gpu = on_both(
@@ -60,31 +69,36 @@ def test_built_in_models_have_the_bits_of_their_equation(name, method, dtype, no
     assert_equal_statistics(cpu, gpu)
 
 
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
-@pytest.mark.parametrize(("name", "method"), METHODS)
-def test_built_in_models_agree_with_cpp(name, method, dtype):
+@pytest.mark.parametrize(("run", "dtype"), in_both_types(METHODS))
+def test_built_in_models_agree_with_cpp(run, dtype):
     """The C++ steps are other roundings of the same formulas: a few units in the last place a step."""
+    name, method = run
     model, x0 = MODELS[name]
     cpu, gpu = on_both(model, x0=x0, t1=0.5, n_steps=13, n_paths=37, seed=3, method=method, dtype=dtype)
     scale = np.abs(cpu.x).max()
     assert np.abs(gpu.x.to_numpy() - cpu.x).max() <= 4 * 13 * np.finfo(dtype).eps * scale
 
 
-@pytest.mark.parametrize(("method", "equation", "dtype"), thorough_but(IN_ONE_TYPE, IN_A_TYPE))
+@pytest.mark.parametrize(("method", "equation", "dtype"), thorough_but(FEW_RUNS, IN_A_TYPE))
 def test_schemes_have_the_bits_of_the_cpu(method, equation, dtype):
     sde, x0 = EQUATIONS[equation]
     cpu, gpu = on_both(
-        sde, x0=x0, t0=0.25, t1=0.75, n_steps=9, n_paths=33, seed=5, method=method, dtype=dtype, save_at="all"
+        sde, x0=x0, t0=0.25, t1=0.75, n_steps=9, n_paths=9, seed=5, method=method, dtype=dtype, save_at="all"
     )
     assert_equal_states(cpu, gpu)
 
 
+DRAWS = itertools.product([1, 2, 3, 5, 6, 8, 13, 14], ["euler-maruyama", "weak-euler"], ["float32", "float64"])
+SOME_DRAWS = [
+    (1, "euler-maruyama", "float32"), (3, "euler-maruyama", "float64"), (8, "euler-maruyama", "float32"),
+    (14, "euler-maruyama", "float64"), (1, "weak-euler", "float64"), (8, "weak-euler", "float32"),
+]  # fmt: skip
+
+
 # Segments hold 1024 float32 draws, 512 float64 ones: chains begin before a border and cross one or two.
-@pytest.mark.parametrize(("dtype", "first"), [("float32", 1023), ("float64", 510)])
-@pytest.mark.parametrize("m", thorough_but([1, 3, 8, 14], [1, 2, 3, 5, 6, 8, 13, 14]))
-@pytest.mark.parametrize("method", ["euler-maruyama", "weak-euler"])
-def test_noise_across_segments_and_at_any_step(m, method, dtype, first):
-    start = first // m - 3
+@pytest.mark.parametrize(("m", "method", "dtype"), thorough_but(SOME_DRAWS, list(DRAWS)))
+def test_noise_across_segments_and_at_any_step(m, method, dtype):
+    start = (1023 if dtype == "float32" else 510) // m - 3
     settings = {"n_paths": 3, "dtype": dtype, "seed": 2**63 + 5, "method": method}
     parts = []
     for device in ("cpu", "cuda"):
@@ -127,8 +141,7 @@ EXTRAS = {
 }
 
 
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
-@pytest.mark.parametrize("extra", EXTRAS)
+@pytest.mark.parametrize(("extra", "dtype"), in_both_types(EXTRAS))
 def test_extras_are_the_same(extra, dtype, compiled):
     settings = {"t1": 1.0, "n_steps": 12} | EXTRAS[extra]
     if "times" in settings:
@@ -175,7 +188,7 @@ def test_linear_equations_of_any_size(dim, method):
 
 
 @pytest.mark.usefixtures("quick")
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("dtype", thorough_but(["float32"], ["float32", "float64"]))
 def test_all_statistics(dtype):
     """Two blocks, the last one not full, and some chains that leave the numbers."""
     escaping = sf.SDE(lambda t, x, p: (math.log(3 - x[0]), x[0] - x[1]), lambda t, x, p: (0.1, 0.5), dim=2)

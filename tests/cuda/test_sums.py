@@ -5,8 +5,8 @@ import warnings
 
 import numpy as np
 import pytest
-from cards import Machines, card, noted, resources
-from conftest import thorough_but
+from cards import card, noted, resources
+from conftest import in_both_types, thorough_but
 from sde.summing import RANDOM, everything, many_components, regression
 
 import sdefast as sf
@@ -15,7 +15,7 @@ from sdefast.cuda import sums, target
 from sdefast.cuda.programs import Program
 
 m = sf.math
-SHORT = {"t0": 0.5, "t1": 1.0, "n_steps": 5, "n_paths": 37, "seed": 9, "save_at": "all"}
+SHORT = {"t0": 0.5, "t1": 1.0, "n_steps": 5, "n_paths": 7, "seed": 9, "save_at": "all"}
 
 
 def density_of(log_density):
@@ -55,8 +55,7 @@ def test_langevin_of_a_regression(shape, method, dtype):
     np.testing.assert_allclose(have, want, rtol=close)
 
 
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
-@pytest.mark.parametrize("n", [*range(1, 10), 102])
+@pytest.mark.parametrize(("n", "dtype"), in_both_types([*range(1, 10), 102]))
 def test_the_order_of_a_sum(n, dtype):
     """What is observed of one chain is its mean."""
     data = RANDOM.normal(size=n)
@@ -134,12 +133,12 @@ needs_simulator = pytest.mark.skipif(
 @pytest.mark.parametrize(
     ("dtype", "short"), thorough_but([("float32", 24)], [("float32", 24), ("float64", 24), ("float32", 3)])
 )
-def test_from_the_ptx(dtype, short, monkeypatch):
+def test_from_the_ptx(dtype, short, machines, monkeypatch):
     """Compiled for compute capability 9.0, and executed instruction by instruction."""
     monkeypatch.setattr(sums, "SHORT", short)
     _, _, log_density, sde = regression(6, 4)
     settings = SHORT | {"x0": np.full(4, 0.1), "dtype": dtype, "n_paths": 1, "expectations": density_of(log_density)}
-    with Machines() as machines, card(lambda program, *how: machines[program][1].run(*how)):
+    with card(lambda program, *how: machines[program][1].run(*how)):
         gpu = sf.simulate(sde, device="cuda", **settings)
     cpu = sf.simulate(sde, **settings)
     assert_same_states(cpu, gpu)
@@ -147,11 +146,11 @@ def test_from_the_ptx(dtype, short, monkeypatch):
 
 
 @needs_simulator
-def test_short_sums_stay_in_registers(tmp_path):
+def test_short_sums_stay_in_registers(tmp_path, machines):
     """An assembler puts nothing of them into the threads' own memory."""
     _, _, log_density, sde = regression(1000, 8)
     settings = SHORT | {"x0": np.zeros(8), "dtype": "float32", "expectations": density_of(log_density)}
-    with Machines() as machines, warnings.catch_warnings():
+    with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # (what is noted computes nothing)
         launched = noted(lambda: sf.simulate(sde, device="cuda", **settings))
         programs = [program for program in launched if isinstance(program, Program)]

@@ -4,10 +4,12 @@ In numba's simulator, and from the kernels' PTX.
 """
 
 from dataclasses import replace
+from itertools import product
 
 import numpy as np
 import pytest
-from cards import Machines, card
+from cards import card
+from conftest import thorough_but
 
 import sdefast as sf
 from sdefast.cuda import emit, run, target
@@ -80,8 +82,10 @@ def assert_as_in_numpy(whole):
     np.testing.assert_allclose(ONE.total(outcome.nodes[1])[:, 1], observed.astype(float).mean(1), rtol=1e-12)
 
 
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
-@pytest.mark.parametrize("launch", [None, 3 * 4096])
+@pytest.mark.parametrize(
+    ("dtype", "launch"),
+    thorough_but([("float32", 3 * 4096), ("float64", None)], list(product(["float32", "float64"], [None, 3 * 4096]))),
+)
 def test_steppers_and_observers_read_it(dtype, launch, monkeypatch):
     if launch is not None:  # three steps a launch
         monkeypatch.setattr(run, "LAUNCH", launch)
@@ -89,9 +93,9 @@ def test_steppers_and_observers_read_it(dtype, launch, monkeypatch):
 
 
 @pytest.mark.skipif(not target.SIMULATED, reason="with a GPU these kernels run there, in the test above")
-def test_from_the_ptx():
+def test_from_the_ptx(machines):
     whole = tile("float32")
-    with Machines() as machines, card(lambda program, *how: machines[program][1].run(*how)):
+    with card(lambda program, *how: machines[program][1].run(*how)):
         assert_as_in_numpy(whole)
 
 

@@ -6,7 +6,7 @@ from itertools import combinations, product
 
 import numpy as np
 import pytest
-from cards import Machines, card, noted, resources
+from cards import card, noted, resources
 from conftest import thorough_but
 from least_squares.descents import Fit
 
@@ -112,13 +112,6 @@ def descent(shape, dtype):
 
 #: executed whenever tests are: drawn at once and in a loop, in batches, other laws, data, averages
 EVERYDAY = ["odd", "averaged batch", "uniform", "many, even", "data in batches", "few picks"]
-
-
-@pytest.fixture(scope="module")
-def machines():
-    """The machine of every program, compiled when it is asked for."""
-    with Machines() as machines:
-        yield machines
 
 
 def executed(machines):
