@@ -48,10 +48,8 @@ def scenarios():
     for m in (1, 2, 3, 5, 8, 13, 14):  # 1500 draws cross the border of at least one segment
         for method, dtype in (("euler-maruyama", "float32"), ("euler-maruyama", "float64"), ("weak-euler", "float32")):
             settings = {"x0": 0.5, "t1": 1.0, "n_steps": 1500 // m + 1, "n_paths": 5, "seed": 2**63 + 5}
-            runs[f"noise-{m}-{method}-{dtype}"] = (
-                noisy(m),
-                settings | {"method": method, "dtype": dtype, "save_at": 499 // m},
-            )
+            settings |= {"save_at": 499 // m, "method": method, "dtype": dtype}
+            runs[f"noise-{m}-{method}-{dtype}"] = noisy(m), settings
     runs["long"] = LONG, {**SHORT, "n_steps": 13}
     runs["functionals"] = GBM, {**SHORT, "functionals": FUNCTIONALS, "dtype": "float32"}
     runs["boundary"] = GBM, {**SHORT, "boundary": boundaries.reflect(lower=0.8)}
@@ -87,12 +85,11 @@ FITS = {
     "decaying": (sf.LeastSquares([0.1, -0.2, 1.0], 0.1), {"step_size": lambda k: 0.1 / (k + 1), "dtype": "float32"}),
     "many": (sf.LeastSquares(np.linspace(-1, 1, 13), 0.1), {"step_size": 0.02}),
     "batch": (
-        sf.LeastSquares([1.0, 2.0], 0.1),
-        {"step_size": 0.05, "batch_size": 5, "dtype": "float32", "n_steps": 80},
+        sf.LeastSquares([1.0, 2.0], 0.1), {"step_size": 0.05, "batch_size": 5, "dtype": "float32", "n_steps": 80},
     ),
     "averaged": (sf.LeastSquares([1.0, 2.0], 0.1), {"step_size": 0.05, "averaging": "polyak-ruppert"}),
     "uniform": (sf.LeastSquares([1.0, 2.0], 0.1, inputs=sf.inputs.Uniform(0.0, 2.0)), {"step_size": 0.05}),
-}
+}  # fmt: skip
 FIT = {"n_steps": 300, "n_runs": 20, "runs": 20, "seed": 3, "save_at": 50}
 
 

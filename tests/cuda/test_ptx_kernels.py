@@ -315,6 +315,7 @@ def test_more_lanes_than_run_at_once():
     assert (a == 1).all()
 
 
+@pytest.mark.thorough
 def test_code_for_newer_cards():
     """Another compiler makes it."""
     pytest.importorskip("numba_cuda", reason="numba-cuda makes the PTX")
@@ -410,6 +411,7 @@ def test_approximations_of_libraries_are_refused():
         kernel("libdevice")
 
 
+@pytest.mark.thorough
 def test_kernels_that_do_not_compile():
     pytest.importorskip("numba_cuda", reason="numba-cuda makes the PTX")
     with pytest.raises(RuntimeError, match="no_such_name"):

@@ -94,9 +94,9 @@ def test_ctrl_c_ends_threads(threads):
 
 def test_long_iterations_stop_within_a_call(monkeypatch):
     """Steps on many parameters and samples, of which a thousand would take minutes."""
-    X = np.random.default_rng(0).standard_normal((4, 8000))
+    X = np.random.default_rng(0).standard_normal((4, 4000))
     problem = sf.LeastSquares(data=(X, np.ones(4)))
-    settings = {"step_size": 1e-5, "n_steps": 1000, "n_runs": 32, "batch_size": 1024, "save_at": "final", "seed": 1}
+    settings = {"step_size": 1e-5, "n_steps": 1000, "n_runs": 64, "batch_size": 1024, "save_at": "final", "seed": 1}
     asked = []
     monkeypatch.setattr("sdefast.run.where.Where.run", lambda self, whole, *others: asked.append(whole) or sys.exit())
     with pytest.raises(SystemExit):

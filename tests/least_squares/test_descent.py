@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
-from conftest import in_both_types
+from conftest import in_both_types, thorough_but
 from least_squares.distance import far
 
 import sdefast as sf
@@ -161,8 +161,10 @@ def test_what_is_large_is_not_kept_alive(large):
     assert gone() is None
 
 
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
-@pytest.mark.parametrize("name", ["thesis", "decaying", "correlated batch", "per parameter", "uniform", "student"])
+@pytest.mark.parametrize(
+    ("name", "dtype"),
+    in_both_types(["thesis", "decaying", "correlated batch", "per parameter", "uniform", "student"]),
+)
 def test_a_gpu_gives_the_same_runs(name, dtype):
     problem, settings = CASES[name]
     n_steps = 60 if name == "given" else 12
@@ -448,11 +450,19 @@ def test_loops_on_a_gpu_give_the_same_runs(name, dtype):
         np.testing.assert_allclose(getattr(gpu, what), getattr(cpu, what), rtol=1e-4, atol=1e-6)
 
 
-@pytest.mark.parametrize("types", [("float32", None), ("float64", None), ("float64", "float32")])
+DATA_TYPES = [("float32", None), ("float64", None), ("float64", "float32")]
+DATA_RUNS = [(1, ()), (5, ()), (20, ("batch_size", 3)), (17, ("averaging", "polyak-ruppert"))]
+
+
 @pytest.mark.parametrize(
-    ("d", "options"), [(1, {}), (5, {}), (20, {"batch_size": 3}), (17, {"averaging": "polyak-ruppert"})]
+    ("d", "option", "types"),
+    thorough_but(
+        [(*run, DATA_TYPES[i % 3]) for i, run in enumerate(DATA_RUNS)],
+        [(*run, types) for run in DATA_RUNS for types in DATA_TYPES],
+    ),
 )
-def test_data_on_a_gpu_give_the_same_runs(d, options, types):
+def test_data_on_a_gpu_give_the_same_runs(d, option, types):
+    options = dict([option]) if option else {}
     rng = np.random.default_rng(d)
     problem = sf.LeastSquares(data=(rng.standard_normal((30, d)), rng.standard_normal(30)))
     settings = {"step_size": 0.01, "n_steps": 8, "n_runs": 9, "seed": 2, "runs": 9, "dtype": types[0], **options}

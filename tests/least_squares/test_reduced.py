@@ -5,7 +5,7 @@ import pickle
 
 import numpy as np
 import pytest
-from conftest import in_both_types
+from conftest import in_both_types, thorough_but
 from least_squares.distance import far
 from numpy.polynomial import polynomial
 from scipy import stats
@@ -65,8 +65,16 @@ def test_curves_are_exact(d, batch_size, dtype):
     assert far(mean, exact, error, rtol=1e-5 if dtype == "float32" else 1e-12, atol=0.0) < MOST_Z
 
 
-@pytest.mark.parametrize("batch_size", [1, 2, 3, 7, 8, 9, 100, 5000])
-@pytest.mark.parametrize("noise_std", [0.0, 0.5])
+BATCHES = [1, 2, 3, 7, 8, 9, 100, 5000]
+
+
+@pytest.mark.parametrize(
+    ("batch_size", "noise_std"),
+    thorough_but(
+        [(size, (0.0, 0.5)[i % 2]) for i, size in enumerate(BATCHES)],
+        [(size, noise_std) for size in BATCHES for noise_std in (0.0, 0.5)],
+    ),
+)
 def test_batches_of_any_size(batch_size, noise_std):
     problem = problem_of(20, noise_std, h=0.5)
     step_size = 0.5 * problem.mean_square_threshold(batch_size)
@@ -161,9 +169,15 @@ def test_same_draws_in_numpy(d, batch_size, noise_std, h, dtype, noise_dtype):
         assert np.abs(have[k + 1] - u).max() <= 100 * eps * (k + 1) * (u.max() + 1)
 
 
-@pytest.mark.parametrize(("dtype", "noise_dtype"), DTYPES)
+ON_A_GPU = [(1, 1, 0.3), (4, 3, 0.3), (5, 1, 0.3), (6, 1, 0.0), (100, 1, 0.3), (10, 9, 0.3)]
+
+
 @pytest.mark.parametrize(
-    ("d", "batch_size", "noise_std"), [(1, 1, 0.3), (4, 3, 0.3), (5, 1, 0.3), (6, 1, 0.0), (100, 1, 0.3), (10, 9, 0.3)]
+    ("d", "batch_size", "noise_std", "dtype", "noise_dtype"),
+    thorough_but(
+        [(*case, *DTYPES[i % len(DTYPES)]) for i, case in enumerate(ON_A_GPU)],
+        [(*case, *types) for case in ON_A_GPU for types in DTYPES],
+    ),
 )
 def test_a_gpu_gives_the_same_bits(d, batch_size, noise_std, dtype, noise_dtype):
     problem = problem_of(d, noise_std, 0.5)

@@ -5,7 +5,7 @@ from concurrent.futures import ProcessPoolExecutor
 
 import numpy as np
 import pytest
-from conftest import in_both_types
+from conftest import in_both_types, thorough_but
 
 import sdefast as sf
 from sdefast.sampling import lost
@@ -113,8 +113,13 @@ def test_schedules_are_arrays_or_functions():
 # Adaptation -------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("first", [0.01, 1.0, 100.0])
-@pytest.mark.parametrize(("dim", "wanted"), [(1, True), (10, 0.8), (50, True)])
+#: dimension, what is wanted, the first step: too short, right, far too long
+ADAPTED = [(*case, first) for case in [(1, True), (10, 0.8), (50, True)] for first in (0.01, 1.0, 100.0)]
+
+
+@pytest.mark.parametrize(
+    ("dim", "wanted", "first"), thorough_but([(1, True, 100.0), (10, 0.8, 0.01), (50, True, 1.0)], ADAPTED)
+)
 def test_adaptation_reaches_its_acceptance(dim, wanted, first):
     target = sf.targets.Gaussian(np.zeros(dim), 1.0)
     chains = sf.langevin(

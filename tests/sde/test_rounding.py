@@ -40,16 +40,29 @@ def test_the_steps_that_vanish_are_told_and_float64_has_them():
     assert abs(kept.mean[0, 0] - model.mean(1.0, 1.0)) < 4.5 * kept.standard_error[0, 0]
 
 
+def of(drift, strength, a, b, **options):
+    """An equation with two parameters: for all their values it is compiled once."""
+    return sf.SDE(lambda t, x, p: drift(p), lambda t, x, p: strength(p), params={"a": a, "b": b}, **options)
+
+
 @pytest.mark.parametrize(
     "make",
     [
         lambda mu, sigma: (sf.BrownianMotion(mu, sigma), 1.0),
         lambda mu, sigma: (sf.BlackScholes(mu, sigma), 1.0),
         lambda mu, sigma: (sf.LinearSDE(A=np.zeros((2, 2)), b=[5.0, mu], B=[[0, 3.0], [sigma, 0]]), (1.0, 1.0)),
-        lambda mu, sigma: (own((5.0, mu), (3.0, sigma), dim=2), (1.0, -1.0)),
-        lambda mu, sigma: (own((5.0, mu), ((0, 3.0), (sigma, 0)), dim=2, noise="general", noise_dim=2), (1.0, 1.0)),
-        lambda mu, sigma: (own(mu, sigma, calculus="stratonovich"), 1.0),
-        lambda mu, sigma: (sf.SDE(lambda t, x, p: mu * x[0], lambda t, x, p: math.sqrt(x[0]) * sigma), 1.0),
+        lambda mu, sigma: (of(lambda p: (5.0, p.a), lambda p: (3.0, p.b), mu, sigma, dim=2), (1.0, -1.0)),
+        lambda mu, sigma: (
+            of(lambda p: (5.0, p.a), lambda p: ((0, 3.0), (p.b, 0)), mu, sigma, dim=2, noise="general", noise_dim=2),
+            (1.0, 1.0),
+        ),
+        lambda mu, sigma: (of(lambda p: p.a, lambda p: p.b, mu, sigma, calculus="stratonovich"), 1.0),
+        lambda mu, sigma: (
+            sf.SDE(
+                lambda t, x, p: p.a * x[0], lambda t, x, p: math.sqrt(x[0]) * p.b, params={"a": mu, "b": sigma}
+            ),
+            1.0,
+        ),
     ],
 )  # fmt: skip
 def test_the_border_is_half_a_unit_in_the_last_place(make):

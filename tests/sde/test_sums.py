@@ -5,7 +5,7 @@ from concurrent.futures import ProcessPoolExecutor
 
 import numpy as np
 import pytest
-from conftest import thorough_but
+from conftest import in_both_types, thorough_but
 from sde.summing import RANDOM, everything, many_components, regression
 
 import sdefast as sf
@@ -59,8 +59,7 @@ def test_langevin_of_a_regression(shape, method, dtype):
     np.testing.assert_allclose(run.expectations["density"].value, density.mean(), rtol=100 * n * EPS[dtype])
 
 
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
-@pytest.mark.parametrize("n", [*range(1, 10), 102])
+@pytest.mark.parametrize(("n", "dtype"), in_both_types([*range(1, 10), 102]))
 def test_the_order_of_a_sum(n, dtype):
     """Four rows at once, (t0 + t1) + (t2 + t3), then one by one: exactly so, in the type of the state."""
     data = RANDOM.normal(size=n)

@@ -5,6 +5,7 @@ import functools
 import mpmath
 import numpy as np
 import pytest
+from conftest import thorough_but
 from scipy import integrate
 
 from sdefast.sde.models import CIR, BlackScholes, Heston
@@ -137,7 +138,10 @@ def heston_1993(model, strikes, t):
         return [call(strike) for strike in strikes]
 
 
-@pytest.mark.parametrize(("model", "t"), [(USUAL, 0.25), (USUAL, 2.0), (MODELS[1], 1.0), (MODELS[2], 1.0)])
+PRICED = [(USUAL, 0.25), (USUAL, 2.0), (MODELS[1], 1.0), (MODELS[2], 1.0)]
+
+
+@pytest.mark.parametrize(("model", "t"), thorough_but(PRICED[1:3], PRICED))
 def test_price_against_mpmath(model, t):
     strikes = [60.0, 100.0, 140.0]
     np.testing.assert_allclose(model.call_price(strikes, t, X0), heston_1993(model, strikes, t), rtol=0, atol=1e-9)

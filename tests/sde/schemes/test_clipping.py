@@ -61,7 +61,7 @@ def test_where_paths_stick_the_method_is_refused_by_name_and_others_are_named(mo
 
 @pytest.mark.parametrize("model", [STICKY, sf.CIR(0.1, 0.1, 0.5)], ids=str)
 def test_the_methods_that_are_named_have_the_exact_mean(model):
-    """Heun's mean is off by 2.5 % (Heston's S) and 37 % (CIR) at these steps, z = 40 and more."""
+    """Heun's mean is off by 2.5 % (Heston's S) and 37 % (CIR) at these steps, z = 20 and more."""
     x0 = X0 if model is STICKY else 0.05
     with pytest.raises(ValueError, match="methods that work") as refused:
         run(model, "heun", x0, t1=5.0, n_steps=8)
@@ -69,7 +69,7 @@ def test_the_methods_that_are_named_have_the_exact_mean(model):
     assert len(names) >= 5
     exact = np.asarray(model.mean(5.0, x0))
     for name in names:
-        result = run(model, name, x0, t1=5.0, n_steps=2000, n_paths=16_384)
+        result = run(model, name, x0, t1=5.0, n_steps=2000, n_paths=4096)
         z = (result.mean[0] - exact) / result.standard_error[0]
         assert np.abs(z).max() < 4.5, name
 
@@ -188,7 +188,7 @@ def test_a_floor_under_the_root_matters_to_steps_that_do_not_see_it():
         run(own(lambda t, x, p: p.s * math.sqrt(1 + max(x[0], 0))), "heun", 0.02, t1=5.0, n_steps=50, n_paths=4)
 
 
-@pytest.mark.parametrize("beta", thorough_but([0.25, 0.5], [0.25, 0.5, 0.75, 1.0]))
+@pytest.mark.parametrize("beta", thorough_but([0.25], [0.25, 0.5, 0.75, 1.0]))
 def test_noise_that_ends_where_the_drift_does_is_right(beta):
     """Absorbed paths need no drift back: Heun's mean of CEV is exact in the limit, at order 1/2 and better."""
     model = sf.CEV(mu=0.05, sigma=0.5, beta=beta)
