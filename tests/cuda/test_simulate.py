@@ -6,7 +6,7 @@ import math
 import numpy as np
 import pytest
 from conftest import EVERYTHING, LINEAR, MODELS, TYPES, in_both_types, thorough_but
-from sde.equations import EQUATIONS, FUNCTIONALS, IN_A_TYPE, IN_ONE_TYPE, LONG, NAMES, chain_of, noisy
+from sde.equations import EQUATIONS, FEW_RUNS, FUNCTIONALS, IN_A_TYPE, LONG, chain_of, noisy
 
 import sdefast as sf
 from sdefast.cuda import target
@@ -19,11 +19,6 @@ METHODS = [(name, method) for name, (model, _) in MODELS.items() for method in m
 #: the same in all types, and every one in some
 METHODS_IN_ALL = [(*run, *types) for run in METHODS for types in TYPES]
 METHODS_IN_ONE = [(*run, *TYPES[i % 3]) for i, run in enumerate(METHODS)]
-
-#: every scheme in one type, and every kind of noise; what a scheme does with each of them is tested on the CPU
-FEW_RUNS = [
-    runs[i % len(runs)] for i, runs in enumerate([run for run in IN_ONE_TYPE if run[0] == name] for name in NAMES)
-]
 
 
 @pytest.fixture

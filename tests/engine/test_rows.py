@@ -69,9 +69,9 @@ def test_a_network_of_a_hundred_nodes(dtype, noise_dtype, tolerance):
 
 
 def test_its_bits_do_not_depend_on_how_it_is_run():
-    whole = simulate(RING, n_paths=4096 + 100, threads=1)
-    parts = simulate(RING, n_paths=4096 + 100, n_steps=STEPS, threads=2)
-    alone = simulate(RING, n_paths=1, first_chain=4100)
+    whole = simulate(RING, noise_dtype="float32", n_paths=4096 + 100, threads=1)
+    parts = simulate(RING, noise_dtype="float32", n_paths=4096 + 100, n_steps=STEPS, threads=2)
+    alone = simulate(RING, noise_dtype="float32", n_paths=1, first_chain=4100)
     assert whole.x.tobytes() == parts.x.tobytes()
     assert whole.mean.tobytes() == parts.mean.tobytes()
     assert alone.x.tobytes() == whole.x[:, 4100:4101].tobytes()

@@ -75,6 +75,18 @@ RUNS = [(name, equation) for name in NAMES for equation in EQUATIONS if taken(na
 #: the same in both types; and every one in one type or the other
 IN_A_TYPE = [(*run, dtype) for run in RUNS for dtype in ("float32", "float64")]
 IN_ONE_TYPE = [(*run, ("float32", "float64")[i % 2]) for i, run in enumerate(RUNS)]
+
+
+def some(runs, shift=0):
+    """One of each scheme's runs, of changing equations or models."""
+    runs_of = [[run for run in runs if run[0] == name] for name in NAMES]
+    return [own[(i + shift) % len(own)] for i, own in enumerate(runs_of)]
+
+
+#: every scheme in one type on one equation, and every kind of noise
+FEW_RUNS = some(IN_ONE_TYPE)
+#: and on a second equation
+MORE_RUNS = list(dict.fromkeys([*FEW_RUNS, *some(IN_ONE_TYPE, 1)]))
 BUILT_IN = [(name, model) for name in NAMES for model in MODELS if taken(name, sde_of(MODELS[model][0]))]
 
 #: what may be followed along a path of one component
