@@ -24,8 +24,9 @@ _MOST_KEPT = 4096
 #: more for single Gaussians in up to so many dimensions, with matrices or independent components.
 _LEAST_OF_MATRICES, _MOST_OF_GAUSSIAN, _MOST_OF_INDEPENDENT = 16, 11, 30
 
-#: Rows of chains that lie in wide rows: more would leave the first-level cache.
-_MOST_WIDE = 16
+#: Rows of chains that lie in wide rows, those of diagnostics aside: more would leave the first-level cache. The order of
+#: sums over chains must not depend on what else is gathered.
+_MOST_WIDE = 12
 
 
 def chain(target: BaseTarget, name: str, *rest: Any) -> Chain:
@@ -76,7 +77,7 @@ class BuiltInChain(Chain):
             return super().kernel(run, device)
         density = self._density
         cost = max(len(density.numbers) / 8 + density.n, 2 * self.dim)
-        narrow = density.kind == "mixture" and self.n_rows > _MOST_WIDE
+        narrow = density.kind == "mixture" and self.diagnosed > _MOST_WIDE
         return Kernel(f"{self.name}_on_{density.kind}{'_narrow' * narrow}", self._header(run), cost)
 
     def _header(self, run: Any) -> np.ndarray:
