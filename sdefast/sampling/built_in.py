@@ -24,8 +24,8 @@ _MOST_KEPT = 4096
 #: more for single Gaussians in up to so many dimensions, with matrices or independent components.
 _LEAST_OF_MATRICES, _MOST_OF_GAUSSIAN, _MOST_OF_INDEPENDENT = 16, 11, 30
 
-#: Rows of chains that lie in wide rows, those of diagnostics aside: more would leave the first-level cache. The order of
-#: sums over chains must not depend on what else is gathered.
+#: Rows of chains that lie in wide rows, those of diagnostics aside: more would leave the first-level cache. The order
+#: of sums over chains must not depend on what else is gathered.
 _MOST_WIDE = 12
 
 
