@@ -82,25 +82,30 @@ class Plan:
 
     def _stored(self) -> set[Expr]:
         """New values that others are made of, and what is long and needed more than once by more than one row."""
-        owners: dict[Expr, int] = {}
-        shared: set[Expr] = set()
-        for i, output in enumerate(self.outputs):
-            for e in all_parts([output]):
-                if owners.setdefault(e, i) != i:
-                    shared.add(e)
-        ends, uses = set(self.outputs), count_uses(self.outputs)
+        shared, ends, uses = self._shared(), set(self.outputs), count_uses(self.outputs)
         varying: dict[Expr, bool] = {}
         work: dict[Expr, int] = {}
         stored: set[Expr] = set()
         for e in self.parts:
             varying[e] = is_row(e) or any(varying[a] for a in e.args)
             work[e] = (_SHARED if e.op in _COSTLY else 1) + sum(work[a] for a in e.args if a not in stored)
-            if not e.args or e not in shared or not varying[e]:
+            if not e.args or e.is_boolean or e not in shared or not varying[e]:
                 continue
             # (a product that several sums take is no part of a multiply-add)
             if e in ends or (uses[e] > 1 and (e.op == "mul" or work[e] >= _SHARED)):
                 stored.add(e)
         return stored
+
+    def _shared(self) -> set[Expr]:
+        """Parts of more than one output."""
+        owners: dict[Expr, set[int]] = {e: set() for e in self.parts}
+        for i, output in enumerate(self.outputs):
+            owners[output].add(i)
+        for e in reversed(self.parts):  # what is made of a part comes before it; two owners are as good as all
+            for a in e.args:
+                if len(owners[a]) < 2:
+                    owners[a] |= owners[e]
+        return {e for e in self.parts if len(owners[e]) > 1}
 
     def _turn(self, ends: list[tuple[int, Expr]], own: list[Expr]) -> list[Unit]:
         """Outputs and own expressions of a turn, in rows; those of one pattern one after the other."""

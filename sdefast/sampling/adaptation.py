@@ -116,7 +116,7 @@ def adapt(
 def _round(s: Settings, first: int, n_steps: int, size: float) -> Settings:
     """Steps of one size, whose acceptance alone is gathered."""
     own, end = section(s, first, n_steps, np.array([size])), first + n_steps
-    return replace(own, saves=np.array([end]), burn_in=first, keeps_states=False, histogram=None)
+    return replace(own, saves=np.array([end]), burn_in=first, keeps_states=False, histogram=None, expectations=())
 
 
 def _run_round(

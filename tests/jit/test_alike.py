@@ -78,6 +78,20 @@ def test_a_ring_has_the_bits_of_straight_code(straight, method, dtype, noise_dty
         assert np.array_equal(looped, plain)
 
 
+def test_what_is_true_or_false_is_no_row(straight):
+    """A long condition that all rows share."""
+
+    def drift(t, x, p):
+        if (x[0] > 0) & (x[1] > 0) & (x[2] * x[3] > x[4]) & (x[5] + x[6] < x[7]) & (x[8] < 3):
+            return [-x[i] for i in range(N)]
+        return [1.0 - x[i] * x[i - 1] for i in range(N)]
+
+    sde = sf.SDE(drift, lambda t, x, p: [0.3] * N, dim=N)
+    how = {"x0": np.linspace(0.1, 1, N), "t1": 1.0, "n_steps": 20, "n_paths": 70, "seed": 3}
+    looped, plain = both(straight, lambda: sf.simulate(sde, **how).x)
+    assert np.array_equal(looped, plain)
+
+
 METHODS = {
     "primal-dual": {}, "primal-dual-gradient": {"relaxation": 0.9}, "ula": {}, "mala": {"burn_in": 2}, "baoab": {},
     "tamed": {"step_size": np.linspace(1e-3, 2e-3, 70)[None]},
