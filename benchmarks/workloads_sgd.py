@@ -37,7 +37,7 @@ def in_sdefast(
     def call() -> object:
         return sf.sgd(
             problem, step_size=step_size_of(problem), n_steps=STEPS, n_runs=runs, seed=1, dtype=dtype,
-            noise_dtype=noise_dtype, reduced=reduced, threads=1,
+            noise_dtype=noise_dtype, reduced=reduced, threads=1, moments=False,
         )  # fmt: skip
 
     return Workload(name, f"SGD d={problem.dim}, {dtype}", call, runs * STEPS)
