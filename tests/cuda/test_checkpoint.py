@@ -106,8 +106,10 @@ def test_no_launch_is_done_again(last, file, monkeypatch, caplog):
 
 
 @pytest.mark.usefixtures("quick", "write_always")
-@pytest.mark.parametrize("keeps", [True, False])
-@pytest.mark.parametrize("name", CALLS)
+@pytest.mark.parametrize(
+    ("name", "keeps"),
+    thorough_but([("paths", False), ("descents", True)], [(name, keeps) for name in CALLS for keeps in (True, False)]),
+)
 def test_stopped_again_and_again(name, keeps, file, monkeypatch):
     """Also where a run has no states to keep."""
     how = {} if keeps else {"paths": False} if name == "paths" else {"final_states": False, "runs": 0}
@@ -196,7 +198,7 @@ def test_killed(name, file):
 
 @pytest.mark.usefixtures("quick", "write_always")
 @pytest.mark.skipif(not target.SIMULATED, reason="on a card a test would need as many chains as it holds")
-@pytest.mark.parametrize("most", [BLOCK, 4 * BLOCK])
+@pytest.mark.parametrize("most", thorough_but([BLOCK], [BLOCK, 4 * BLOCK]))
 def test_ranges_of_chains(most, file, monkeypatch):
     """Three ranges, the second of which is stopped in the middle: it goes on, or runs anew where memory is shorter."""
 
