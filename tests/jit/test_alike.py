@@ -68,8 +68,8 @@ def both(straight, run):
     return found
 
 
-RINGS = [(method, *types) for method in ("euler-maruyama", "heun", "milstein") for types in TYPES]
-SOME_RINGS = [("euler-maruyama", "float32", "float32"), ("heun", "float64", "float32")]
+RINGS = [("euler-maruyama", *TYPES[0]), ("euler-maruyama", *TYPES[1]), ("heun", *TYPES[2]), ("milstein", *TYPES[0])]
+SOME_RINGS = [RINGS[0], RINGS[2]]
 
 
 @pytest.mark.parametrize(("method", "dtype", "noise_dtype"), thorough_but(SOME_RINGS, RINGS))
@@ -105,8 +105,12 @@ PENALTIES = {"isotropic": {}, "along axes": {"isotropic": False}}
 @pytest.mark.parametrize(
     ("method", "penalty", "dtype"),
     thorough_but(
-        [("tamed", "along axes", "float64"), ("mala", "isotropic", "float32")],
-        [(m, p, d) for m in METHODS for p in PENALTIES for d in ("float32", "float64")],
+        [("tamed", "along axes", "float32"), ("mala", "isotropic", "float64")],
+        [
+            (method, penalty, ("float32", "float64")[(i + j) % 2])
+            for i, method in enumerate(METHODS)
+            for j, penalty in enumerate(PENALTIES)
+        ],
     ),
 )
 def test_images_have_the_bits_of_straight_code(straight, method, penalty, dtype):
