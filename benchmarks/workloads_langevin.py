@@ -162,6 +162,15 @@ class DirectScore:
         return score
 
 
+def move(x: np.ndarray, score: np.ndarray, z: np.ndarray, h: float, root: float, rng: np.random.Generator) -> None:
+    """x + h score + root z in place, with new normals; the score is used up."""
+    score *= h
+    x += score
+    rng.standard_normal(out=z, dtype=x.dtype.type)
+    z *= root
+    x += z
+
+
 def numpy_ula(mixture: Mixture, dtype: str, n_chains: int, block: int, way: type = MixtureScore) -> np.ndarray:
     """Mean and variance at the end."""
     rng, kind = fastest_rng(), np.dtype(dtype).type
@@ -170,12 +179,7 @@ def numpy_ula(mixture: Mixture, dtype: str, n_chains: int, block: int, way: type
     for _ in range(n_chains // block):
         x, z = np.zeros((2, block), dtype), np.empty((2, block), dtype)
         for _ in range(STEPS):
-            score = score_of(x)
-            score *= h
-            x += score
-            rng.standard_normal(out=z, dtype=dtype)
-            z *= root
-            x += z
+            move(x, score_of(x), z, h, root, rng)
         end.append(x)
     return np.array([np.hstack(end).mean(axis=1), np.hstack(end).var(axis=1)])
 
@@ -274,11 +278,7 @@ def numpy_logistic(dtype: str, block: int) -> np.ndarray:
             np.reciprocal(margins, out=margins)
             np.matmul(back, margins, out=score)
             score -= x
-            score *= h
-            x += score
-            rng.standard_normal(out=z, dtype=dtype)
-            z *= root
-            x += z
+            move(x, score, z, h, root, rng)
         end.append(x)
     return np.hstack(end).mean(axis=1)
 

@@ -17,9 +17,13 @@ from typing import NamedTuple
 from ..trace import Expr, all_parts, plain, substitute, symbol
 from .code import TIMES, Code, constant_lines, count_uses, indent
 from .step import CLOCK, Step, clock_lines, draw_setup, parameter_lines
+from .turns import near_row, near_rows
 
 #: Lanes that go through all loops together: with them a thousand rows lie in the second-level cache.
 _LANES = 16
+
+#: Bytes of such rows at most: they lie on the stack, of which a thread has some megabytes.
+_MOST_BYTES = 2**22
 
 #: Operations of steps that are worth it; of an expression that may be a loop; rows that are alike and are a loop.
 _LONG, _SHORT, _MANY = 1500, 250, 6
@@ -28,7 +32,6 @@ _LONG, _SHORT, _MANY = 1500, 250, 6
 _SHARED, _COSTLY = 8, {"div", "sqrt", "exp", "log", "pow", "sin", "cos", "tan", "tanh", "log1p", "expm1"}
 
 _ROW_SYMBOL = re.compile(r"([xzuq])(\d+)")
-_NEAR_SYMBOL = re.compile(r"(.)_(m?\d+)")
 
 
 @lru_cache(maxsize=16)
@@ -40,7 +43,7 @@ def loops_of(step: Step) -> Loops | None:
     if n < _LONG:
         return None
     loops = Loops(step)
-    return loops if 2 * loops.n_operations < n else None
+    return loops if 2 * loops.n_operations < n and loops.n_bytes <= _MOST_BYTES else None
 
 
 # What is stored -------------------------------------------------------------------------------------------------------
@@ -186,26 +189,18 @@ def likeness(value: Expr, row: int, places: dict[str, int]) -> Hashable:
 
 
 def pattern_of(value: Expr, row: int, places: dict[str, int]) -> Expr:
-    """An expression with rows counted from ``row``: ``x_2`` is two after it, ``x_m1`` one before.
+    """An expression with rows counted from ``row``, see `near_row`.
 
-    So are parameters that belong together, of which ``places`` says where they lie among all, as ``c_2``.
+    So are parameters that belong together, as letter "c"; ``places`` says where they lie among all.
     """
     names: dict[Expr, Expr] = {}
     for e in all_parts([value]):
         match = _matched(e)
         if match is not None:
-            names[e] = symbol(f"{match[1]}_{int(match[2]) - row}".replace("-", "m"))
+            names[e] = near_row(match[1], int(match[2]) - row)
         elif e.op == "symbol" and e.value in places:
-            names[e] = symbol(f"c_{places[e.value] - row}".replace("-", "m"))
+            names[e] = near_row("c", places[e.value] - row)
     return substitute(value, names)
-
-
-def _near(pattern: Expr) -> Iterator[tuple[str, str, int]]:
-    """The symbols for rows near one: their names, letters and how far from it they are."""
-    for e in all_parts([pattern]):
-        match = _NEAR_SYMBOL.fullmatch(e.value) if e.op == "symbol" else None
-        if match is not None:
-            yield e.value, match[1], int(match[2].replace("m", "-"))
 
 
 # Loops ----------------------------------------------------------------------------------------------------------------
@@ -247,6 +242,11 @@ class Loops:
     def n_operations(self) -> int:
         """Operations that are written down."""
         return sum(len(code.per_lane) for code in self.codes)
+
+    @property
+    def n_bytes(self) -> int:
+        """Bytes of the rows of lanes that it keeps, in float64."""
+        return self.plan.n_rows * _LANES * 8
 
     def source(self) -> str:
         """The source of the kernel."""
@@ -320,7 +320,7 @@ class Loops:
 
     def _loop(self, pattern: Expr, nest: Nest) -> list[str]:
         """The loop that stores rows of one pattern."""
-        near = list(_near(pattern))
+        near = list(near_rows(pattern))
         code = self._code([name for name, letter, _ in near if letter != "c"])
         (result,) = code.add([pattern])
         loads = [f"{name} = {self._row(letter).format(f'i + {k}')}" for name, letter, k in near if letter != "c"]

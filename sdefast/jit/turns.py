@@ -21,7 +21,7 @@ _ROW_SYMBOL = re.compile(r"([a-z])(\d+)")
 
 
 class _Run(NamedTuple):
-    """Outputs from ``begin`` to ``end`` that are one expression, in symbols ``x_2``, ``x_m1`` for rows 2 on, 1 before.
+    """Outputs from ``begin`` to ``end`` that are one expression, in symbols for the rows near one: see `near_row`.
 
     They go to rows from output + ``shift`` on.
     """
@@ -111,7 +111,7 @@ class Turns:
         rows = {part: match for part, match in found if match is not None and match[1] in self.rows}
         if any(match is not None and match[1] not in self.rows and part.value in self.loads for part, match in found):
             return None
-        names = {part: symbol(f"{match[1]}_{int(match[2]) - i}".replace("-", "m")) for part, match in rows.items()}
+        names = {part: near_row(match[1], int(match[2]) - i) for part, match in rows.items()}
         return substitute(e, names) if names else None
 
     # What comes before the loops ----------------------------------------------------------------------------------
@@ -138,10 +138,15 @@ class Turns:
         return "\n".join(lines)
 
 
+def near_row(letter: str, offset: int) -> Expr:
+    """The symbol of a row so far from an output, ``x__2`` or ``x__m1``: no parameter of a user has such a name."""
+    return symbol(f"{letter}__{offset}".replace("-", "m"))
+
+
 def near_rows(pattern: Expr) -> Iterator[tuple[str, str, int]]:
     """The symbols for rows near an output: their names, letters and how far from it they are."""
     for e in all_parts([pattern]):
-        match = re.fullmatch(r"([a-z])_(m?\d+)", e.value) if e.op == "symbol" else None
+        match = re.fullmatch(r"([a-z])__(m?\d+)", e.value) if e.op == "symbol" else None
         if match is not None:
             yield e.value, match[1], int(match[2].replace("m", "-"))
 

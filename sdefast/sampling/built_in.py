@@ -17,6 +17,9 @@ from .targets.tabulated import ISOTROPIC, MATRIX, Tabulated
 #: Methods that csrc/sampling/langevin.hpp has.
 _METHODS = ("ula", "mala")
 
+#: Numbers of a row of coefficients.
+_N_COEFFICIENTS = 11
+
 #: How much a mixture's kernel keeps, `most_kept` in csrc/sampling/mixture.hpp.
 _MOST_KEPT = 4096
 
@@ -83,9 +86,9 @@ class BuiltInChain(Chain):
     def _header(self, run: Any) -> np.ndarray:
         """Rows of coefficients, `LangevinHeader` in csrc/sampling/langevin.hpp."""
         sizes = np.zeros(1) if self.own_step_size else run.step_sizes
-        refuse_rows(len(sizes), 11)
+        refuse_rows(len(sizes), _N_COEFFICIENTS)
         density, batches = self._density, run.batches
-        rows = np.empty((len(sizes), 11))
+        rows = np.empty((len(sizes), _N_COEFFICIENTS))
         rows[:, :3] = self.dim, run.temperature, run.burn_in
         rows[:, 3:5] = (batches.length, batches.n_draws) if batches is not None else (1, 0)
         rows[:, 5:8] = self.own_step_size, density.n, density.shape

@@ -81,6 +81,18 @@ def test_a_ring_has_the_bits_of_straight_code(straight, method, dtype, noise_dty
         assert np.array_equal(looped, plain)
 
 
+def test_names_of_users_are_no_rows(straight):
+    """A parameter of that name was once taken for a row."""
+    names = {"m1": 0.5, "c_2": 0.25, "x_m1": 0.125}
+    sde = sf.SDE(
+        lambda t, x, p: [-p.m1 * x[i] + p.c_2 * x[i - 1] for i in range(N)],
+        lambda t, x, p: [p.x_m1] * N, dim=N, params=names,
+    )  # fmt: skip
+    how = {"x0": np.linspace(0.1, 1, N), "t1": 1.0, "n_steps": 5, "n_paths": 70, "seed": 3}
+    looped, plain = both(straight, lambda: sf.simulate(sde, **how).x)
+    assert np.array_equal(looped, plain)
+
+
 def test_what_is_true_or_false_is_no_row(straight):
     """A long condition that all rows share."""
 

@@ -166,7 +166,7 @@ def test_many_components():
     np.testing.assert_allclose(run.x[-1].T, x, rtol=0, atol=1e-13)
     source = sde_settings.compiled_chain(sde, "euler-maruyama", Extras()).source
     assert "for i in range(10, 20):" in source  # the second inner product's numbers, stored behind the first's
-    assert "x_m8 = x[(i + -8) * 256 + l]" in source
+    assert "x__m8 = x[(i + -8) * 256 + l]" in source
 
 
 def test_sums_over_one_table_share_a_loop():
@@ -211,3 +211,15 @@ def test_saved_runs_go_on(tmp_path):
         sf.simulate(model, resume=begun, **settings) for model, begun in ((sde, run), (loaded.settings.model, loaded))
     )
     assert rest.x.tobytes() == again.x.tobytes()
+
+
+def test_a_parameter_is_no_row():
+    """One that is called m1 was once taken for the row before."""
+    data = RANDOM.normal(size=(20, 12))
+    sde = sf.SDE(
+        lambda t, x, p: [-p.m1 * x[i] + m.sum(lambda r, i=i: r[i] * m.dot(r, x), data) for i in range(12)],
+        lambda t, x, p: [0.0] * 12, dim=12, params={"m1": 2.0},
+    )  # fmt: skip
+    x0 = np.linspace(-1, 1, 12)
+    run = sf.simulate(sde, x0=x0, t1=0.1, n_steps=1, n_paths=2, seed=1)
+    np.testing.assert_allclose(run.x[0, 0], x0 + 0.1 * (data.T @ (data @ x0) - 2 * x0), rtol=1e-12)
