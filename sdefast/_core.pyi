@@ -33,6 +33,28 @@ class ScoreSteps:
         self, x: NDArray[np.floating], score: NDArray[np.floating], h: float, noise: float, number: int
     ) -> int: ...
 
+def field_step(
+    doubles: bool,
+    row: NDArray[np.float64],
+    n_samples: int,
+    elements: int,
+    x: int,
+    output: int,
+    output_type: int,
+    h1: int,
+    h2: int,
+    out: int,
+    kept: int,
+    noisy: bool,
+    given: int,
+    seed: int | NDArray[np.uint64],
+    first_sample: int,
+    step: int | NDArray[np.int64],
+    first_unit: int,
+    last_unit: int,
+) -> int: ...
+def field_squares(doubles: bool, x: int, n_samples: int, elements: int) -> NDArray[np.float64]: ...
+def field_units(n_samples: int, elements: int) -> int: ...
 def statistics_size(dim: int, moments: int, extremes: bool, covariance: bool) -> int: ...
 def run(
     step: str | tuple[int, str],

@@ -14,6 +14,7 @@ namespace py = pybind11;
 const Kernels &active();
 
 void bind_config(py::module_ &m);
+void bind_diffusion(py::module_ &m);
 void bind_noise(py::module_ &m);
 void bind_run(py::module_ &m);
 void bind_sampling(py::module_ &m);

@@ -4,6 +4,7 @@
 PYBIND11_MODULE(_core, m) {
     m.doc() = "Compiled kernels of sdefast; the Python face is in sdefast.";
     sdefast::bind_config(m);
+    sdefast::bind_diffusion(m);
     sdefast::bind_noise(m);
     sdefast::bind_run(m);
     sdefast::bind_sampling(m);

@@ -1,5 +1,6 @@
 // All kernels at one instruction-set level. The build compiles this file once per level, with SDEFAST_LEVEL set to the
 // name of a namespace and SDEFAST_LEVEL_NAME to what users call it.
+#include "../diffusion/field_step.hpp"
 #include "../engine/chain_loop.hpp"
 #include "../families.hpp"
 #include "../noise/vector_math.hpp"
@@ -108,6 +109,8 @@ const Kernels kernels = {
     words,
     {elementary<float>, elementary<double>},
     {score_entry<float, float>, score_entry<double, double>, score_entry<double, float>},
+    {{field_step<float>, FieldStep<float>::units, field_squares<float>},
+     {field_step<double>, FieldStep<double>::units, field_squares<double>}},
 };
 
 }  // namespace SDEFAST_LEVEL

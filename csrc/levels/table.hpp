@@ -87,6 +87,33 @@ struct ScoreEntry {
     int64_t (*bytes)(int64_t n_chains);
 };
 
+// What a model's output is stored as.
+enum class OutputType { float32, float64, bfloat16, float16 };
+
+// One row of a diffusion sampler, see diffusion/field_step.hpp, on units first_unit to last_unit of n_samples samples of
+// `elements` elements. Pointers to the state's type: x, h1, h2, out, kept, given; null are h1, h2, kept and given where
+// there is no such, and x and output where out becomes noise alone.
+struct FieldJob {
+    uint64_t seed;
+    const uint64_t *seeds;  // null, or one for every sample, which is then chain first_sample of its own seed
+    int64_t first_sample, n_samples, elements, first_unit, last_unit;
+    int64_t step;
+    const int64_t *steps;  // null, or one for every sample
+    const double *row;     // p, q, limit, a, b, g, c1, c2, s
+    int64_t row_stride;    // from sample to sample; 0: all have the same
+    bool noisy;
+    OutputType output_type;
+    const void *x, *output, *h1, *h2, *given;
+    void *out, *kept;
+};
+
+// For one type of state.
+struct FieldEntry {
+    int64_t (*step)(const FieldJob &);
+    int64_t (*units)(int64_t n_samples, int64_t elements);
+    void (*squares)(const void *x, int64_t n_samples, int64_t elements, double *out);
+};
+
 struct Kernels {
     const char *level;
     const StepEntry *steps;
@@ -98,6 +125,7 @@ struct Kernels {
     void (*words)(const NoiseJob &, uint32_t stream);
     void (*elementary[2])(int function, const void *in, const void *power, void *out, int64_t n);  // vector math
     ScoreEntry scores[3];  // [Precision, of normals]
+    FieldEntry fields[2];  // [float32, float64]
 };
 
 // The levels this extension holds, narrowest first.

@@ -15,6 +15,7 @@
 #include "rows.hpp"
 
 #define SDEFAST_INLINE [[gnu::always_inline]] inline
+#define SDEFAST_LAMBDA __attribute__((always_inline))
 
 namespace sdefast {
 namespace SDEFAST_LEVEL {

@@ -13,6 +13,7 @@
 //              float64: (floor(word / 2^12) + 1/2) 2^-52, word = 2^32 words[2n] + words[2n + 1]; both lie in (0, 1)
 //   sign n: +1 or -1 as bit n % 32 of word n / 32 is 1 or 0
 //   a step that needs m draws takes the next m of its chain: step k, component j is draw k m + j.
+//   The normals of a field, all E elements of a sample at once, lie otherwise: see field.hpp.
 #pragma once
 
 #include "normal.hpp"
@@ -107,23 +108,26 @@ struct Words {
     SDEFAST_INLINE static void finish(u32 &, u32 &) {}
 };
 
-// The next rows_per_batch<Z> draws of every lane, one row a draw, rows `row` elements apart.
-template <class Kind, class Z> [[gnu::noinline]] void fill(Streams &streams, int lanes, Z *out, i64 row) {
-    for (int d = 0; d < rows_per_batch<Z>; d += 2) {
-        Z *__restrict first = out + d * row, *__restrict second = first + row;
-        for (int b = 0; b < lanes; b += lane_step) {
+// The next two draws of every lane.
+template <class Kind, class Z>
+SDEFAST_INLINE void fill_pair(Streams &streams, int lanes, Z *__restrict first, Z *__restrict second) {
+    for (int b = 0; b < lanes; b += lane_step) {
 #pragma GCC ivdep
-            for (int l = b; l < b + lane_step; ++l) {
-                Xoshiro x = streams.load(l);
-                Kind::draw(x, first[l], second[l]);
-                streams.store(l, x);
-            }
-        }
-        for (int b = 0; b < lanes; b += lane_step) {
-#pragma GCC ivdep
-            for (int l = b; l < b + lane_step; ++l) Kind::finish(first[l], second[l]);
+        for (int l = b; l < b + lane_step; ++l) {
+            Xoshiro x = streams.load(l);
+            Kind::draw(x, first[l], second[l]);
+            streams.store(l, x);
         }
     }
+    for (int b = 0; b < lanes; b += lane_step) {
+#pragma GCC ivdep
+        for (int l = b; l < b + lane_step; ++l) Kind::finish(first[l], second[l]);
+    }
+}
+
+// The next rows_per_batch<Z> draws of every lane, one row a draw, rows `row` elements apart.
+template <class Kind, class Z> [[gnu::noinline]] void fill(Streams &streams, int lanes, Z *out, i64 row) {
+    for (int d = 0; d < rows_per_batch<Z>; d += 2) fill_pair<Kind>(streams, lanes, out + d * row, out + (d + 1) * row);
 }
 
 // Walks a row of lanes through its draws, batch by batch; `next` is the draw that the next fill starts with.

@@ -1,0 +1,247 @@
+// The update of every diffusion sampler, in one pass over samples that lie row by row, x' may be x:
+//
+//     D  = p x + q e, within +-limit             what the model's output e says of the data
+//     x' = a x + b D + g e + c1 H1 + c2 H2 + s z
+//
+// A sampler is a table of such rows of coefficients; H1 and H2 are kept from earlier rows, D is kept on request (in the
+// place of H1 or H2, too), z is the noise of the field (noise/field.hpp) or given.
+#pragma once
+
+#include "../levels/table.hpp"
+#include "../noise/field.hpp"
+#include "outputs.hpp"
+
+namespace sdefast {
+namespace SDEFAST_LEVEL {
+
+// The coefficients in the state's type.
+template <class T> struct FieldRow {
+    T p, q, limit, a, b, g, c1, c2, s;
+
+    explicit FieldRow(const double *c)
+        : p(T(c[0])), q(T(c[1])), limit(T(c[2])), a(T(c[3])), b(T(c[4])), g(T(c[5])), c1(T(c[6])), c2(T(c[7])),
+          s(T(c[8])) {}
+};
+
+// What a row reads and writes; `output` has the model's type.
+template <class T> struct FieldData {
+    const T *x;
+    const void *output;
+    const T *h1, *h2;
+    T *out, *kept;
+};
+
+// Elements from `first` on; rows of field_width normals lie `z_row` apart. Whether an output was not finite.
+template <class T, class S, bool keeps, bool remembers, bool noisy>
+[[gnu::noinline]] u32 update(const FieldRow<T> &row, const FieldData<T> &data, i64 first, i64 n, const T *z,
+                             i64 z_row) {
+    const T *x = data.x + first, *h1 = remembers ? data.h1 + first : nullptr, *h2 = remembers ? data.h2 + first : nullptr;
+    const S *output = static_cast<const S *>(data.output) + first;
+    T *out = data.out + first, *kept = keeps ? data.kept + first : nullptr;
+    const FieldRow<T> r = row;
+    const auto one = [&](i64 i, T noise) SDEFAST_LAMBDA {
+        const T e = T(widened(output[i])), xi = x[i];
+        T D = fma(r.p, xi, r.q * e);
+        D = D > r.limit ? r.limit : D;  // not a number stays so
+        D = D < -r.limit ? -r.limit : D;
+        T sum = fma(r.g, e, fma(r.a, xi, r.b * D));
+        if constexpr (remembers) sum = fma(r.c2, h2[i], fma(r.c1, h1[i], sum));
+        if constexpr (noisy) sum = fma(r.s, noise, sum);
+        if constexpr (keeps) kept[i] = D;
+        out[i] = sum;
+        return u32(!(e - e == T(0)));
+    };
+    u32 wrong[field_width] = {};
+    const i64 whole = n - n % field_width;
+    for (i64 b = 0; b < whole; b += field_width, z += z_row) {
+#pragma GCC ivdep
+        for (int l = 0; l < field_width; ++l) wrong[l] |= one(b + l, noisy ? z[l] : T(0));
+    }
+    for (i64 i = whole; i < n; ++i) wrong[0] |= one(i, noisy ? z[i - whole] : T(0));
+    u32 some = 0;
+    for (int l = 0; l < field_width; ++l) some |= wrong[l];
+    return some;
+}
+
+// Noise alone: x' = s z.
+template <class T>
+[[gnu::noinline]] u32 noise_alone(const FieldRow<T> &row, const FieldData<T> &data, i64 first, i64 n, const T *z,
+                                  i64 z_row) {
+    T *out = data.out + first;
+    for (i64 b = 0; b < n; b += field_width, z += z_row) {
+        const i64 m = n - b < field_width ? n - b : field_width;
+        for (i64 l = 0; l < m; ++l) out[b + l] = row.s * z[l];
+    }
+    return 0;
+}
+
+template <class T> class FieldStep {
+    static constexpr i64 draws_at_once = 32;
+
+    using Update = u32 (*)(const FieldRow<T> &, const FieldData<T> &, i64, i64, const T *, i64);
+
+  public:
+    explicit FieldStep(const FieldJob &job)
+        : job(job), elements(job.elements), segments(segments_per_step(job.elements)),
+          data{static_cast<const T *>(job.x), job.output, static_cast<const T *>(job.h1),
+               static_cast<const T *>(job.h2 ? job.h2 : job.h1), static_cast<T *>(job.out), static_cast<T *>(job.kept)},
+          given(static_cast<const T *>(job.given)), update(chosen()) {}
+
+    // How many units, each for one thread, the samples are.
+    static i64 units(i64 n_samples, i64 elements) {
+        return elements < least_wide_field ? (n_samples + lane_step - 1) / lane_step
+                                           : n_samples * (segments_per_step(elements) / field_width);
+    }
+
+    // The first sample whose output is not finite; else -1.
+    i64 run() {
+        if (elements < least_wide_field)
+            for (i64 unit = job.first_unit; unit < job.last_unit; ++unit) small(unit * lane_step);
+        else
+            for (i64 unit = job.first_unit; unit < job.last_unit; unit += 2)
+                pair(unit, job.last_unit - unit < 2 ? 1 : 2);
+        return first_wrong;
+    }
+
+  private:
+    const FieldJob &job;
+    const i64 elements, segments;
+    const FieldData<T> data;
+    const T *const given;
+    const Update update;
+    FieldStreams streams;
+    i64 first_wrong = -1;
+
+    FieldRow<T> row(i64 sample) const { return FieldRow<T>(job.row + sample * job.row_stride); }
+
+    template <class S> Update variant() const {
+        const bool keeps = data.kept, remembers = data.h1, noisy = job.noisy;
+        static constexpr Update variants[2][2][2] = {
+            {{SDEFAST_LEVEL::update<T, S, false, false, false>, SDEFAST_LEVEL::update<T, S, false, false, true>},
+             {SDEFAST_LEVEL::update<T, S, false, true, false>, SDEFAST_LEVEL::update<T, S, false, true, true>}},
+            {{SDEFAST_LEVEL::update<T, S, true, false, false>, SDEFAST_LEVEL::update<T, S, true, false, true>},
+             {SDEFAST_LEVEL::update<T, S, true, true, false>, SDEFAST_LEVEL::update<T, S, true, true, true>}}};
+        return variants[keeps][remembers][noisy];
+    }
+
+    Update chosen() const {
+        if (!data.x) return noise_alone<T>;
+        switch (job.output_type) {
+            case OutputType::float32: return variant<float>();
+            case OutputType::float64: return variant<double>();
+            case OutputType::bfloat16: return variant<BFloat16>();
+            default: return variant<Float16>();
+        }
+    }
+
+    bool draws() const { return job.noisy && !given; }
+
+    void key(int lane, i64 sample, i64 segment) {
+        streams.seed[lane] = job.seeds ? job.seeds[sample] : job.seed;
+        streams.chain[lane] = u64(job.seeds ? job.first_sample : job.first_sample + sample);
+        streams.segment[lane] = u32((job.steps ? job.steps[sample] : job.step) * segments + segment);
+    }
+
+    void found(i64 sample) {
+        if (first_wrong < 0 || sample < first_wrong) first_wrong = sample;
+    }
+
+    // One or two groups of wide samples, side by side in the lanes.
+    void pair(i64 unit, int count) {
+        const i64 groups = segments / field_width;
+        i64 sample[2], first[2], left[2] = {0, 0}, most = 0;
+        for (int u = 0; u < count; ++u) {
+            sample[u] = (unit + u) / groups;
+            const i64 group = (unit + u) % groups, begin = group * field_group;
+            first[u] = sample[u] * elements + begin;
+            left[u] = elements - begin < field_group ? elements - begin : field_group;
+            most = left[u] > most ? left[u] : most;
+        }
+        if (!draws()) {
+            for (int u = 0; u < count; ++u)
+                part(sample[u], first[u], left[u], given ? given + first[u] : nullptr, field_width);
+            return;
+        }
+        for (int l = 0; l < lane_step; ++l) {
+            const int u = l < count * field_width ? l / field_width : 0;  // the other lanes are nobody's
+            key(l, sample[u], (unit + u) % groups * field_width + l % field_width);
+        }
+        alignas(64) T z[draws_at_once * lane_step];
+        streams.key();
+        for (i64 done = 0; done < most; done += draws_at_once * field_width) {
+            const i64 rows = (most - done + field_width - 1) / field_width;
+            streams.fill(z, rows < draws_at_once ? rows + rows % 2 : draws_at_once);
+            for (int u = 0; u < count; ++u) {
+                const i64 rest = left[u] - done, n = rest < draws_at_once * field_width ? rest : draws_at_once * field_width;
+                if (n > 0) part(sample[u], first[u] + done, n, z + u * field_width, lane_step);
+            }
+        }
+    }
+
+    void part(i64 sample, i64 first, i64 n, const T *z, i64 z_row) {
+        if (update(row(sample), data, first, n, z, z_row)) found(sample);
+    }
+
+    // Small samples, one a lane.
+    void small(i64 sample) {
+        const i64 left = job.n_samples - sample, count = left < lane_step ? left : lane_step;
+        alignas(64) T turned[lane_step * least_wide_field];
+        const T *z = given ? given + sample * elements : turned;
+        if (draws()) {
+            alignas(64) T drawn[lane_step * least_wide_field];
+            for (int l = 0; l < lane_step; ++l) key(l, l < count ? sample + l : sample, 0);
+            streams.key();
+            streams.fill(drawn, elements + elements % 2);
+            for (i64 e = 0; e < elements; ++e)
+                for (i64 l = 0; l < count; ++l) turned[l * elements + e] = drawn[e * lane_step + l];
+        }
+        const i64 first = sample * elements;
+        if (job.row_stride == 0) {
+            if (!update(row(sample), data, first, count * elements, z, field_width)) return;
+        }
+        for (i64 l = 0; l < count; ++l) {
+            const bool wrong = job.row_stride == 0 ? !is_finite(first + l * elements)
+                                                   : update(row(sample + l), data, first + l * elements, elements,
+                                                            z + l * elements, field_width);
+            if (wrong) found(sample + l);
+        }
+    }
+
+    template <class S> bool finite(i64 first) const {
+        const S *output = static_cast<const S *>(data.output) + first;
+        for (i64 e = 0; e < elements; ++e) {
+            const T v = T(widened(output[e]));
+            if (!(v - v == T(0))) return false;
+        }
+        return true;
+    }
+
+    bool is_finite(i64 first) const {
+        switch (job.output_type) {
+            case OutputType::float32: return finite<float>(first);
+            case OutputType::float64: return finite<double>(first);
+            case OutputType::bfloat16: return finite<BFloat16>(first);
+            default: return finite<Float16>(first);
+        }
+    }
+};
+
+template <class T> i64 field_step(const FieldJob &job) { return FieldStep<T>(job).run(); }
+
+// out[i] = the sum of the squares of sample i, in an order that depends on its size alone.
+template <class T> void field_squares(const void *from, i64 n_samples, i64 elements, double *out) {
+    for (i64 i = 0; i < n_samples; ++i) {
+        const T *x = static_cast<const T *>(from) + i * elements;
+        double sums[field_width] = {};
+        const i64 whole = elements - elements % field_width;
+        for (i64 b = 0; b < whole; b += field_width)
+            for (int l = 0; l < field_width; ++l) sums[l] = fma(double(x[b + l]), double(x[b + l]), sums[l]);
+        for (i64 e = whole; e < elements; ++e) sums[e - whole] = fma(double(x[e]), double(x[e]), sums[e - whole]);
+        double sum = 0;
+        for (int l = 0; l < field_width; ++l) sum += sums[l];
+        out[i] = sum;
+    }
+}
+
+}  // namespace SDEFAST_LEVEL
+}  // namespace sdefast
