@@ -1,0 +1,32 @@
+"""Samplers, one file each: every one is rows of coefficients for the same kernel."""
+
+from .base import Sampler
+from .ddim import DDIM
+from .ddpm import DDPM
+from .dpmpp_2m import DPMPP_2M
+from .dpmpp_2m_sde import DPMPP_2M_SDE
+from .euler import EULER
+from .euler_ancestral import EULER_ANCESTRAL
+from .heun import HEUN
+from .ode import ODE
+from .predictor_corrector import PREDICTOR_CORRECTOR
+from .reverse_sde import REVERSE_SDE
+
+#: All of them, by name.
+SAMPLERS = {
+    sampler.name: sampler
+    for sampler in (
+        DDPM,
+        DDIM,
+        EULER,
+        EULER_ANCESTRAL,
+        HEUN,
+        DPMPP_2M,
+        DPMPP_2M_SDE,
+        REVERSE_SDE,
+        PREDICTOR_CORRECTOR,
+        ODE,
+    )
+}
+
+__all__ = ["SAMPLERS", "Sampler"]
