@@ -1,7 +1,11 @@
 """Diffusion models: schedules of noise, and samplers as tables of rows that one kernel runs."""
 
+from .bound import Bound, gaussian_bound, q_posterior, variational_bound
+from .conversions import convert
+from .likelihood import log_likelihood
 from .plan import ROW, Plan, plan, plan_of_sigmas, row_of
 from .predictions import PREDICTIONS, coefficients
+from .processes import VE, VP, Flow, Process
 from .samplers import SAMPLERS
 from .schedule import (
     Schedule,
@@ -19,18 +23,28 @@ __all__ = [
     "PREDICTIONS",
     "ROW",
     "SAMPLERS",
+    "VE",
+    "VP",
+    "Bound",
+    "Flow",
     "Plan",
+    "Process",
     "Schedule",
     "coefficients",
+    "convert",
     "cosine_schedule",
     "flow_schedule",
+    "gaussian_bound",
     "geometric_sigmas",
     "karras_sigmas",
     "linear_beta_schedule",
+    "log_likelihood",
     "plan",
     "plan_of_sigmas",
+    "q_posterior",
     "row_of",
     "scaled_linear_beta_schedule",
     "sigmoid_schedule",
     "timesteps",
+    "variational_bound",
 ]
