@@ -134,6 +134,22 @@ def test_samples_do_not_depend_on_their_batch():
     assert np.all(other.L_t != every.L_t)
 
 
+def test_noise_of_every_timestep():
+    """Elements e of timestep t take the draws t E + e of their sample, E rounded up to even numbers."""
+    schedule, seen = vp_schedule(5), {}
+    x = DATA[:2, :1]
+
+    def model(noisy, t):
+        seen[int(t[0])] = (noisy - schedule.alpha[t[0]] * x) / schedule.sigma[t[0]]
+        return noisy
+
+    variational_bound(model, x, schedule, seed=8, first_sample=3)
+    assert sorted(seen) == [0, 1, 2, 3, 4]
+    for t, z in seen.items():
+        drawn = sf.noise.normals(8, 3, 2, first_draw=4 * t, first_chain=3).T
+        np.testing.assert_allclose(z.reshape(2, 3), drawn, atol=1e-12)
+
+
 def test_chosen_timesteps():
     schedule = vp_schedule(20)
     model = exact_model(schedule)

@@ -4,8 +4,9 @@ import sys
 
 import numpy as np
 import pytest
-from diffusion.gaussian_data import MEAN, VARIANCE, array_score, log_density
+from diffusion.gaussian_data import MEAN, VARIANCE, array_score, law, log_density
 
+from sdefast.diffusion.divergence import along_probes
 from sdefast.diffusion.likelihood import log_likelihood
 from sdefast.diffusion.predictions import PREDICTIONS
 from sdefast.diffusion.processes import VE, VP, Flow
@@ -260,3 +261,41 @@ def test_a_law_that_the_process_keeps():
     """N(0, 1) is stationary under VP: the likelihood is the density whatever the times."""
     found = log_likelihood(lambda x, t: -x, VP(), X, t0=0.1, t1=0.6)
     np.testing.assert_allclose(found, -0.5 * X**2 - 0.5 * np.log(2 * np.pi), atol=1e-9)
+
+
+@pytest.mark.parametrize("atol", [1e-4, 1e-12])
+def test_a_hard_sample_among_easy_ones(atol):
+    """One sample that moves among 999 that rest: its tolerances are its own."""
+    ve = VE(0.01, 5.0)
+    score, prior = array_score(ve), ve.prior(MEAN, VARIANCE)
+
+    def model(x, t):
+        return np.where(x > -9, score(x, t), 0.0)
+
+    x = np.append(1.9, np.full(999, -10.0))
+    want = log_density(ve, 1.9, 1e-5)
+    found = log_likelihood(
+        model, ve, x, prior=prior, divergence=lambda x, t: _slope(ve, x, t), rtol=1e-4, atol=atol, method="RK23"
+    )
+    alone = log_likelihood(score, ve, x[:1], prior=prior, rtol=1e-4, atol=atol, method="RK23")
+    assert 1e-9 < abs(alone[0] - want) < 1e-2
+    assert abs(found[0] - want) <= 2 * abs(alone[0] - want)
+
+
+def _slope(process, x, t):
+    return np.where(x > -9, -1 / law(process, float(t[0]))[1], 0.0)
+
+
+def test_differences_along_signs_stay_within_the_scale():
+    """Signs are sqrt(D) long: a model that varies on the scale sigma along them is differentiated all the same."""
+    scale, size = 0.01, 400
+    v = np.where(np.arange(size) % 3 == 0, 1.0, -1.0)
+    u = v / np.sqrt(size)
+
+    def model(x):
+        return np.sin(x @ u / scale)[:, None] * u
+
+    x = np.array([0.002 * u, 0.005 * u])
+    out, found = along_probes(np.tile(v, (1, 2, 1)))(model, x, None, scale)
+    np.testing.assert_array_equal(out, model(x))
+    np.testing.assert_allclose(found, size * np.cos(x @ u / scale) / scale, rtol=1e-9)
