@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -236,15 +237,31 @@ def row_of(
     """
     schedule = _schedule(schedule)
     start = schedule.check_timestep(t)
-    end = None if previous is None else checks.count("previous", previous, least=-1, most=schedule.n - 1)
-    end = None if end == -1 else end
-    if end is not None and end >= start:
+    end = -1 if previous is None else checks.count("previous", previous, least=-1, most=schedule.n - 1)
+    if end >= start:
         raise ValueError(f"previous must be smaller than the timestep, {start}, got {end}")
-    found = _planned(method, from_timesteps(schedule, np.array([start]), end), prediction, clip, options)
+    make = _remembered_row if all(type(value) in _PLAIN for value in options.values()) else _made_row
+    return make(method, schedule, start, end, prediction, clip, tuple(options.items()))
+
+
+#: Types of options that a row can be remembered by.
+_PLAIN = frozenset((bool, int, float, str))
+
+
+def _made_row(
+    method: str, schedule: Schedule, start: int, end: int, prediction: str, clip: float | None, options: Any
+) -> np.void:
+    """The row of one step."""
+    levels = from_timesteps(schedule, np.array([start]), None if end < 0 else end)
+    found = _planned(method, levels, prediction, clip, dict(options))
     if len(found) != 1:
         raise ValueError(f"a step of {method!r} has {len(found)} rows: use plan")
     row: np.void = found.rows[0]
     return row
+
+
+#: The same, made once for all the loops that ask for it step by step.
+_remembered_row = lru_cache(maxsize=4096)(_made_row)
 
 
 def _planned(method: str, levels: Levels, prediction: str, clip: float | None, options: Mapping[str, Any]) -> Plan:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -80,12 +79,13 @@ class Schedule:
         2
         """
         given = _numbers("betas", betas)
-        wrong = np.flatnonzero(
-            ~((given > 0) & ((given < 1) | ((given == 1) & (np.arange(len(given)) == len(given) - 1))))
-        )
+        below = given < 1
+        below[-1:] |= given[-1:] == 1
+        wrong = np.flatnonzero(~((given > 0) & below))
         if len(wrong):
             raise ValueError(
                 f"betas must be larger than 0 and smaller than 1, got {given[wrong[0]]:g} at index {wrong[0]}"
+                + (f": they reach {given.max():g}, too large for {len(given)} timesteps" if given.max() > 1 else "")
             )
         with np.errstate(divide="ignore"):
             logs = np.cumsum(np.log1p(-given))
@@ -177,16 +177,15 @@ class Schedule:
         """The standard deviation of what sampling starts from: 1 if the variance is preserved, else the last sigma."""
         return 1.0 if self.is_vp else float(self.sigma[-1])
 
-    @cached_property
-    def alpha_of(self) -> Callable[[np.ndarray], np.ndarray]:
-        """alpha as a function of sigma / alpha, which is exact for the three families, else interpolated."""
+    def alpha_of(self, ratio: np.ndarray) -> np.ndarray:
+        """alpha where sigma / alpha is this: exact for the three families, else interpolated."""
         if self.is_vp:
-            return lambda ratio: 1 / np.sqrt(1 + ratio**2)
+            return np.asarray(1 / np.sqrt(1 + ratio**2))
         if (self.alpha == 1).all():
-            return np.ones_like
+            return np.ones_like(ratio)
         if np.abs(self.alpha + self.sigma - 1).max() < _TOLERANCE:
-            return lambda ratio: 1 / (1 + ratio)
-        return lambda ratio: np.interp(np.log(ratio), np.log(self.ratio), self.alpha)
+            return np.asarray(1 / (1 + ratio))
+        return np.asarray(np.interp(np.log(ratio), np.log(self.ratio), self.alpha))
 
     def time_of(self, ratio: np.ndarray) -> np.ndarray:
         """The timesteps, not all integers, at which sigma / alpha is this, its logarithm taken as piecewise linear."""
