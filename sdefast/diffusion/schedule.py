@@ -9,7 +9,8 @@ import numpy as np
 
 from .. import checks
 from ..lazy import cached_property
-from ..run.sigmas import geometric_sigmas
+from ..run.sigmas import geometric_sigmas, karras_sigmas
+from .numbers import check_noise_grows, numbers
 
 __all__ = [
     "Schedule",
@@ -55,10 +56,10 @@ class Schedule:
     sigma: np.ndarray
 
     def __post_init__(self) -> None:
-        alpha, sigma = _numbers("alpha", self.alpha), _numbers("sigma", self.sigma)
+        alpha, sigma = numbers("alpha", self.alpha), numbers("sigma", self.sigma)
         if len(alpha) != len(sigma):
             raise ValueError(f"alpha and sigma must be equally long, got {len(alpha)} and {len(sigma)}")
-        _check(alpha, sigma)
+        check_noise_grows(alpha, sigma)
         for name, value in (("alpha", alpha), ("sigma", sigma)):
             value.flags.writeable = False
             object.__setattr__(self, name, value)
@@ -78,7 +79,7 @@ class Schedule:
         >>> diffusion.Schedule.from_betas([0.1, 0.2]).n
         2
         """
-        given = _numbers("betas", betas)
+        given = numbers("betas", betas)
         below = given < 1
         below[-1:] |= given[-1:] == 1
         wrong = np.flatnonzero(~((given > 0) & below))
@@ -101,7 +102,7 @@ class Schedule:
         >>> diffusion.Schedule.from_alphas_cumprod([0.9, 0.72]).betas
         array([0.1, 0.2])
         """
-        given = _numbers("alphas_cumprod", alphas_cumprod)
+        given = numbers("alphas_cumprod", alphas_cumprod)
         falling = np.diff(given, prepend=1.0) < 0
         wrong = np.flatnonzero(~falling | (given < 0))
         if len(wrong):
@@ -121,7 +122,7 @@ class Schedule:
         >>> diffusion.Schedule.from_sigmas([0.1, 1.0, 10.0]).prior_scale
         10.0
         """
-        given = _numbers("sigmas", sigmas)
+        given = numbers("sigmas", sigmas)
         return cls(np.ones_like(given), given)
 
     @property
@@ -368,41 +369,6 @@ def flow_schedule(n: int = 1000, shift: float = 1.0) -> Schedule:
     return Schedule((1 - u) / below, shift * u / below)
 
 
-def karras_sigmas(n: int, sigma_min: float, sigma_max: float, rho: float = 7.0) -> np.ndarray:
-    """Scales of noise, largest first, whose 1 / rho-th powers are evenly spaced (Karras et al. 2022, equation 5).
-
-    The final 0 of that equation is not among them.
-
-    Parameters
-    ----------
-    n : int
-        How many.
-    sigma_min, sigma_max : float
-        The last and the first.
-    rho : float
-        The larger, the more of them are small.
-
-    Returns
-    -------
-    ndarray of shape (n,)
-
-    Examples
-    --------
-    >>> from sdefast import diffusion
-    >>> diffusion.karras_sigmas(3, 0.02, 80.0).round(4)
-    array([8.0000e+01, 4.0456e+00, 2.0000e-02])
-    """
-    n, rho = checks.count("n", n), checks.real("rho", rho, positive=True)
-    least, most = checks.real("sigma_min", sigma_min, positive=True), checks.real("sigma_max", sigma_max, positive=True)
-    if not least < most and n > 1:
-        raise ValueError(f"sigma_min must be smaller than sigma_max, got {least:g} and {most:g}")
-    roots = np.linspace(most ** (1 / rho), least ** (1 / rho), n)
-    sigmas = roots**rho
-    sigmas[0] = most
-    sigmas[n - 1] = most if n == 1 else least
-    return np.asarray(sigmas)
-
-
 def _from_curve(curve: np.ndarray, most: float) -> Schedule:
     """The schedule whose alpha^2 is this curve over its first value, up to betas of ``most``."""
     most = checks.real("most", most, positive=True)
@@ -412,33 +378,3 @@ def _from_curve(curve: np.ndarray, most: float) -> Schedule:
 def _ends(n: Any, first: Any, last: Any) -> tuple[int, float, float]:
     """Number, first and last of betas."""
     return checks.count("n", n), checks.real("first", first, positive=True), checks.real("last", last, positive=True)
-
-
-def _numbers(name: str, value: Any) -> np.ndarray:
-    """A copy in float64 of a list, array or tensor that was not in half precision."""
-    checks.refuse_loss(name, value)
-    if "float16" in str(getattr(value, "dtype", "")):
-        raise ValueError(
-            f"{name} must not be in half precision, which is 1 for small timesteps: pass float64 or float32"
-        )
-    numbers = checks.array(name, value, shape=(None,)).copy()
-    if not len(numbers):
-        raise ValueError(f"{name} must not be empty")
-    return numbers
-
-
-def _check(alpha: np.ndarray, sigma: np.ndarray) -> None:
-    """ValueError unless both are positive and their ratio increases."""
-    for name, value, fine in (("alpha", alpha, alpha >= 0), ("sigma", sigma, sigma > 0)):
-        if not fine.all():
-            i = int(np.argmin(fine))
-            raise ValueError(f"{name} must be positive, got {value[i]:g} at index {i}")
-    with np.errstate(divide="ignore"):
-        ratio = sigma / alpha
-    still = np.flatnonzero(~(ratio[1:] > ratio[:-1]))
-    if len(still):
-        i = int(still[0]) + 1
-        raise ValueError(
-            f"noise must grow with the timestep, but sigma / alpha is {ratio[i]:g} at index {i} "
-            f"after {ratio[i - 1]:g}: timestep 0 is the one nearest to the data"
-        )
