@@ -129,7 +129,7 @@ def plan(
     ----------
     method : str
         ``"ddpm"``, ``"ddim"``, ``"euler"``, ``"euler-ancestral"``, ``"heun"``, ``"dpm++2m"``, ``"dpm++2m-sde"``,
-        ``"reverse-sde"``, ``"predictor-corrector"`` or ``"ode"``.
+        ``"reverse-sde"``, ``"predictor-corrector"``, ``"ode"`` or ``"annealed-langevin"``.
     schedule : Schedule
         What the model was trained on.
     n_steps : int, optional
@@ -145,7 +145,7 @@ def plan(
         Those of the sampler: ``variance`` ("beta_tilde", "beta", or an array of one variance per timestep) of ddpm;
         ``eta``, ``use_clipped_model_output`` of ddim; ``eta``, ``s_noise`` of euler-ancestral; ``s_churn``, ``s_tmin``,
         ``s_tmax``, ``s_noise`` of euler and heun; ``eta``, ``solver_type``, ``s_noise`` of dpm++2m-sde; ``predictor``,
-        ``n_corrector``, ``snr`` of predictor-corrector.
+        ``n_corrector``, ``snr`` of predictor-corrector; ``step_size``, ``steps_per_level`` of annealed-langevin.
 
     Returns
     -------

@@ -14,9 +14,10 @@ from sdefast.diffusion import Plan
 MEAN, VARIANCE = 0.7, 0.25
 
 
-def posterior_mean(x, alpha, sigma):
+def posterior_mean(x, alpha, sigma, law=(MEAN, VARIANCE)):
     """E[x_0 | alpha x_0 + sigma eps = x]."""
-    return MEAN + alpha * VARIANCE * (x - alpha * MEAN) / (alpha**2 * VARIANCE + sigma**2)
+    mean, variance = law
+    return mean + alpha * variance * (x - alpha * mean) / (alpha**2 * variance + sigma**2)
 
 
 def said(prediction, x, D, alpha, sigma):
@@ -27,13 +28,13 @@ def said(prediction, x, D, alpha, sigma):
     return {"eps": eps, "v": alpha * eps - sigma * D, "score": -eps / sigma, "flow": eps - D}[prediction]
 
 
-def moments(plan: Plan, start_mean=0.0, start_variance=None, n_rows=None):
+def moments(plan: Plan, start_mean=0.0, start_variance=None, n_rows=None, law=(MEAN, VARIANCE)):
     """Mean and variance of x after the rows, or the first of them, from N(0, prior_scale^2) if nothing is said."""
     start_variance = plan.prior_scale**2 if start_variance is None else start_variance
     m, C = np.array([start_mean, 0.0, 0.0]), np.diag([start_variance, 0.0, 0.0])
     alpha, sigma = plan.start
     for row in plan.rows[:n_rows]:
-        e, D = outputs(row, plan.prediction, alpha, sigma)
+        e, D = outputs(row, plan.prediction, alpha, sigma, law)
         x = np.array([0.0, 1.0, 0.0, 0.0])  # of 1, x, H1, H2
         out = row["a"] * x + row["b"] * D + row["g"] * e + np.array([0.0, 0.0, row["c1"], row["c2"]])
         s = row["s"]
@@ -47,11 +48,11 @@ def moments(plan: Plan, start_mean=0.0, start_variance=None, n_rows=None):
     return m[0], C[0, 0]
 
 
-def outputs(row, prediction, alpha, sigma):
+def outputs(row, prediction, alpha, sigma, law):
     """What the model says, and D by the row's p and q, as functions of (1, x, H1, H2)."""
     e, D = np.zeros(4), np.zeros(4)
     if row["call"]:
-        at = [said(prediction, x, posterior_mean(x, alpha, sigma), alpha, sigma) for x in (0.0, 1.0)]
+        at = [said(prediction, x, posterior_mean(x, alpha, sigma, law), alpha, sigma) for x in (0.0, 1.0)]
         e[:2] = at[0], at[1] - at[0]
         D = row["q"] * e
         D[1] += row["p"]

@@ -143,6 +143,16 @@ def reverse_vp(chain, betas):
         chain.x = chain.x + betas[t] * chain.x / 2 + betas[t] * score + noise if t else D
 
 
+def annealed_langevin(chain, sigmas, step_size, n):
+    """Song and Ermon 2019, algorithm 1, with eps_0 / 2 = step_size, and x + sigma^2 score at the end."""
+    for sigma in sigmas:
+        h = step_size * sigma**2 / sigmas[-1] ** 2
+        for _ in range(n):
+            score = (chain.data(chain.x, 1.0, sigma) - chain.x) / sigma**2
+            chain.x = chain.x + h * score + np.sqrt(2 * h) * chain.z()
+    chain.x = chain.data(chain.x, 1.0, sigmas[-1])
+
+
 def predictor_corrector(chain, sigmas, n_corrector, snr):
     """Song et al. 2021, algorithms 2 and 4 (VE), with the norms of many coordinates in the corrector."""
     for t, after in pairwise(sigmas):

@@ -156,6 +156,15 @@ COMPUTED = [
         )
         for flow, said in ((FLOW, "flow"), (SHIFTED, "v"))
     ),
+    computed(
+        "annealed-langevin",
+        plan_of_sigmas("annealed-langevin", SIGMAS, step_size=8e-5, steps_per_level=7),
+        sources.annealed_langevin,
+        SIGMAS[:-1],
+        8e-5,
+        7,
+        **HERE,
+    ),
     computed("reverse-sde", plan("reverse-sde", AT_200), sources.reverse_vp, AT_200.betas),
     *(
         computed(
@@ -215,6 +224,18 @@ def test_reverse_sde_errs_on_the_ve_sde_as_euler_maruyama_does(n, expected):
     assert on_fine_grids(error) == pytest.approx(expected, abs=1e-7)
 
 
+def test_annealed_langevin_on_another_gaussian():
+    # N(1.5, .04), ten scales from 10 to .1, 100 steps each, eps_0 = 2e-3 of the form with eps / 2, from N(0, 100)
+    sigmas = np.append(diffusion.geometric_sigmas(10.0, 0.1, 10), 0.0)
+    made = plan_of_sigmas("annealed-langevin", sigmas, step_size=1e-3, prediction="score")
+    assert made == plan_of_sigmas("annealed-langevin", sigmas, prediction="score", step_size=1e-3, steps_per_level=100)
+    law = (1.5, 0.04)
+    assert moments(made, 0.0, 100.0, n_rows=1000, law=law) == pytest.approx((1.5, 0.0508349), abs=5e-8)
+    assert moments(made, 0.0, 100.0, law=law) == pytest.approx((1.5, 0.0325343), abs=5e-8)
+    default = plan_of_sigmas("annealed-langevin", sigmas, prediction="score")
+    np.testing.assert_allclose(default.rows["a"], made.rows["a"], rtol=1e-12)
+
+
 def slopes(error, sizes):
     """By how many powers of two the error falls when the number of steps doubles."""
     return -np.diff(np.log2([error(n) for n in sizes]))
@@ -226,6 +247,7 @@ def test_order_on_the_flow_of_ve(method, order):
         made = plan_of_sigmas(method, karras(n)[:-1])
         return abs(moments(made, MEAN, VARIANCE + 80.0**2)[1] - (VARIANCE + 0.02**2))
 
+    assert SAMPLERS[method].order == order
     found = slopes(error, (21, 41, 81, 161, 321, 641))
     assert abs(found[-1] - order) < 0.02
     assert abs(found - order).max() < 0.1 * order

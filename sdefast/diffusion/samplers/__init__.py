@@ -1,5 +1,6 @@
 """Samplers, one file each: every one is rows of coefficients for the same kernel."""
 
+from .annealed_langevin import ANNEALED_LANGEVIN
 from .base import Sampler
 from .ddim import DDIM
 from .ddpm import DDPM
@@ -26,6 +27,7 @@ SAMPLERS = {
         REVERSE_SDE,
         PREDICTOR_CORRECTOR,
         ODE,
+        ANNEALED_LANGEVIN,
     )
 }
 
