@@ -29,6 +29,7 @@ from .trace import TraceError
 
 if _TYPE_CHECKING:
     __version__: str
+    from . import diffusion
     from .least_squares import LeastSquares, inputs
     from .least_squares.experiments import presets as sgd_presets
     from .least_squares.experiments.comparison import Comparison, compare
@@ -49,7 +50,7 @@ if _TYPE_CHECKING:
 
 #: Modules, and names in modules, that are imported when they are first used: nobody waits for what a script has not.
 _MODULES = {
-    "gibbs": "least_squares.laws.gibbs", "inputs": "least_squares.inputs", "least_squares": "least_squares",
+    "diffusion": "diffusion", "gibbs": "least_squares.laws.gibbs", "inputs": "least_squares.inputs", "least_squares": "least_squares",
     "quasi": "sde.quasi", "sgd_presets": "least_squares.experiments.presets",
     "targets": "sampling.targets", "wiener": "sde.wiener",
 }  # fmt: skip
@@ -113,6 +114,7 @@ __all__ = [
     "annealed_langevin",
     "boundaries",
     "compare",
+    "diffusion",
     "functionals",
     "gd",
     "geometric_sigmas",

@@ -6,6 +6,7 @@ from .likelihood import log_likelihood
 from .plan import ROW, Plan, plan, plan_of_sigmas, row_of
 from .predictions import PREDICTIONS, coefficients
 from .processes import VE, VP, Flow, Process
+from .sample import Progress, Trajectory, ddim_sample, ddpm_sample, sample
 from .samplers import SAMPLERS
 from .schedule import (
     Schedule,
@@ -18,6 +19,7 @@ from .schedule import (
     sigmoid_schedule,
 )
 from .spacing import timesteps
+from .step import ddim_step, ddim_step_, ddpm_step, ddpm_step_, noise_sampler, prior, randn_like
 
 __all__ = [
     "PREDICTIONS",
@@ -29,20 +31,32 @@ __all__ = [
     "Flow",
     "Plan",
     "Process",
+    "Progress",
     "Schedule",
+    "Trajectory",
     "coefficients",
     "convert",
     "cosine_schedule",
+    "ddim_sample",
+    "ddim_step",
+    "ddim_step_",
+    "ddpm_sample",
+    "ddpm_step",
+    "ddpm_step_",
     "flow_schedule",
     "gaussian_bound",
     "geometric_sigmas",
     "karras_sigmas",
     "linear_beta_schedule",
     "log_likelihood",
+    "noise_sampler",
     "plan",
     "plan_of_sigmas",
+    "prior",
     "q_posterior",
+    "randn_like",
     "row_of",
+    "sample",
     "scaled_linear_beta_schedule",
     "sigmoid_schedule",
     "timesteps",

@@ -1,0 +1,199 @@
+"""Samples where they lie, arrays of numpy or tensors of torch, behind one face: what the kernel needs of them.
+
+Torch is never imported here: somebody who has a tensor has imported it.
+"""
+
+from __future__ import annotations
+
+import sys
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any
+
+import numpy as np
+
+from .. import checks
+
+__all__ = ["NUMPY", "Library", "library_of"]
+
+#: Number of a type of outputs in the kernel, `OutputType` in csrc/levels/table.hpp, by its name.
+OUTPUT_TYPES = {"float32": 0, "float64": 1, "bfloat16": 2, "float16": 3}
+
+_FLOAT32, _FLOAT64 = OUTPUT_TYPES["float32"], OUTPUT_TYPES["float64"]
+
+
+class Library:
+    """What numpy and torch call differently."""
+
+    #: what an array is called in messages
+    word = "array"
+
+    def code(self, x: Any) -> int | None:
+        """Number of the type of ``x``; None if it is not one of outputs."""
+        raise NotImplementedError
+
+    def address(self, x: Any) -> int:
+        """Where the first element is."""
+        raise NotImplementedError
+
+    def is_contiguous(self, x: Any) -> bool:
+        """Whether samples lie row by row without gaps."""
+        raise NotImplementedError
+
+    def copied(self, x: Any, kept: Any) -> Any:
+        """The same in contiguous memory, in ``kept`` if that fits."""
+        raise NotImplementedError
+
+    def empty_like(self, x: Any) -> Any:
+        """Memory for as much."""
+        raise NotImplementedError
+
+    def refuse(self, name: str, x: Any) -> None:
+        """What must not be used, or not be changed."""
+
+    def changed(self, x: Any) -> None:
+        """Tell whoever follows gradients that ``x`` is not what it was."""
+
+    def on_gpu(self, x: Any) -> bool:
+        """Whether it lies on a GPU."""
+        return False
+
+    def same_place(self, x: Any, y: Any) -> bool:
+        """Whether both lie on the same device."""
+        return True
+
+    def times(self, x: Any, t: float | int) -> Any:
+        """What a model is told: one number for each sample, int64 or of the type of ``x``."""
+        raise NotImplementedError
+
+    def array(self, values: np.ndarray, x: Any) -> Any:
+        """Numbers of the host beside ``x``, in its type."""
+        raise NotImplementedError
+
+    def stack(self, parts: list[Any]) -> Any:
+        """Arrays along a new first axis."""
+        raise NotImplementedError
+
+    def no_gradients(self) -> AbstractContextManager[Any]:
+        """No gradients are recorded."""
+        return nullcontext()
+
+
+class _Numpy(Library):
+    _codes = {np.dtype(name): OUTPUT_TYPES[name] for name in ("float32", "float64", "float16")}
+
+    def code(self, x: np.ndarray) -> int | None:
+        return self._codes.get(x.dtype)
+
+    def address(self, x: np.ndarray) -> int:
+        return int(x.__array_interface__["data"][0])
+
+    def is_contiguous(self, x: np.ndarray) -> bool:
+        return x.flags.c_contiguous
+
+    def copied(self, x: np.ndarray, kept: Any) -> np.ndarray:
+        if kept is None or kept.shape != x.shape or kept.dtype != x.dtype:
+            return np.ascontiguousarray(x)
+        kept[...] = x
+        return kept  # type: ignore[no-any-return]
+
+    def empty_like(self, x: np.ndarray) -> np.ndarray:
+        return np.empty(x.shape, x.dtype)
+
+    def refuse(self, name: str, x: np.ndarray) -> None:
+        checks.refuse_loss(name, x)
+
+    def times(self, x: np.ndarray, t: float | int) -> np.ndarray:
+        return np.full(len(x), t, np.int64 if isinstance(t, int) else x.dtype)
+
+    def array(self, values: np.ndarray, x: np.ndarray) -> np.ndarray:
+        return values.astype(x.dtype)
+
+    def stack(self, parts: list[np.ndarray]) -> np.ndarray:
+        return np.stack(parts)
+
+
+class _Torch(Library):
+    word = "tensor"
+
+    def __init__(self, torch: Any) -> None:
+        self.torch = torch
+        self._codes = {getattr(torch, name): code for name, code in OUTPUT_TYPES.items()}
+
+    def code(self, x: Any) -> int | None:
+        return self._codes.get(x.dtype)
+
+    def address(self, x: Any) -> int:
+        return x.data_ptr()  # type: ignore[no-any-return]
+
+    def is_contiguous(self, x: Any) -> bool:
+        return x.is_contiguous()  # type: ignore[no-any-return]
+
+    def copied(self, x: Any, kept: Any) -> Any:
+        if kept is None or kept.shape != x.shape or kept.dtype != x.dtype or kept.device != x.device:
+            return x.contiguous()
+        return kept.copy_(x)
+
+    def empty_like(self, x: Any) -> Any:
+        return self.torch.empty_like(x)
+
+    def refuse(self, name: str, x: Any) -> None:
+        if x.requires_grad:
+            raise ValueError(
+                f"{name} requires a gradient, which sdefast does not follow: pass {name}.detach(), or sample under "
+                "torch.no_grad()"
+            )
+
+    def changed(self, x: Any) -> None:
+        if not x.is_inference():
+            self.torch.autograd.graph.increment_version(x)
+
+    def on_gpu(self, x: Any) -> bool:
+        return not x.is_cpu
+
+    def same_place(self, x: Any, y: Any) -> bool:
+        return (x.is_cpu and y.is_cpu) or x.device == y.device
+
+    def times(self, x: Any, t: float | int) -> Any:
+        kind = self.torch.int64 if isinstance(t, int) else x.dtype
+        return self.torch.full((x.shape[0],), t, dtype=kind, device=x.device)
+
+    def array(self, values: np.ndarray, x: Any) -> Any:
+        return self.torch.as_tensor(values, dtype=x.dtype, device=x.device)
+
+    def stack(self, parts: list[Any]) -> Any:
+        return self.torch.stack(parts)
+
+    def no_gradients(self) -> AbstractContextManager[Any]:
+        return self.torch.no_grad()  # type: ignore[no-any-return]
+
+
+NUMPY = _Numpy()
+_torch: _Torch | None = None
+
+
+def library_of(name: str, x: Any) -> Library:
+    """Whose array ``x`` is.
+
+    Raises
+    ------
+    TypeError
+        If it is neither numpy's nor torch's.
+    """
+    if type(x) is np.ndarray:
+        return NUMPY
+    known = torch_library()
+    if known is not None and isinstance(x, known.torch.Tensor):
+        return known
+    if isinstance(x, np.ndarray):  # a class derived from it
+        return NUMPY
+    raise TypeError(f"{name} must be an array of numpy or a tensor of torch, got {type(x).__name__}")
+
+
+def torch_library() -> _Torch | None:
+    """Torch, if somebody has imported it."""
+    global _torch
+    if _torch is None:
+        torch = sys.modules.get("torch")
+        if torch is not None and hasattr(torch, "Tensor"):
+            _torch = _Torch(torch)
+    return _torch

@@ -1,0 +1,201 @@
+"""The compiled update: one row of coefficients on all samples, by as many threads as pay."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from .. import _core, checks, resources
+from ..engine.executors import default_pool
+from .arrays import Library, library_of
+
+__all__ = ["Keys", "State", "apply", "coefficients_of", "noise_into", "squares"]
+
+#: Elements that a thread must have for another one to pay, with noise and without.
+_LEAST = {True: 2**16, False: 2**19}
+
+_COEFFICIENTS = ["p", "q", "limit", "a", "b", "g", "c1", "c2", "s"]
+
+
+def coefficients_of(rows: Any) -> np.ndarray:
+    """The nine numbers of a record of `Plan.rows`, or of each of an array of them."""
+    found = np.array([rows[name] for name in _COEFFICIENTS]).T
+    return np.ascontiguousarray(found)
+
+
+@dataclass(frozen=True)
+class Keys:
+    """Whose noise samples have: one seed and the number of the first, or a seed each.
+
+    Attributes
+    ----------
+    seed : int or ndarray of uint64
+        With one for each, a sample is number ``first_sample`` of its own seed, whatever its place in the batch.
+    first_sample : int
+        Number of the first sample.
+    """
+
+    seed: Any = 0
+    first_sample: int = 0
+
+    @classmethod
+    def of(cls, seed: Any, first_sample: Any, n: int) -> Keys:
+        """From what a user gives: a seed, a list of them, torch's Generator or a list of those."""
+        first = 0 if first_sample is None else checks.count("first_sample", first_sample, least=0, most=2**62)
+        if isinstance(seed, (list, tuple, np.ndarray)) and np.ndim(seed) == 1:
+            if len(seed) != n:
+                raise ValueError(f"seed must be one number, or one for each of the {n} samples, got {len(seed)}")
+            return cls(np.array([_seed(f"seed[{i}]", one) for i, one in enumerate(seed)], np.uint64), first)
+        return cls(_seed("seed", seed), first)
+
+
+def _seed(name: str, value: Any) -> int:
+    """A seed; that of a generator of torch, whose state is left alone."""
+    if hasattr(value, "initial_seed"):
+        return int(value.initial_seed()) % 2**64
+    return checks.seed(name, value)
+
+
+class State:
+    """Samples that the kernel may read or write, checked once: their library, place, type and sizes."""
+
+    __slots__ = ("doubles", "elements", "library", "n", "shape", "x")
+
+    def __init__(self, name: str, x: Any) -> None:
+        library = library_of(name, x)
+        code, shape = library.code(x), x.shape
+        if code is None or code > 1:
+            raise TypeError(f"{name} must be float32 or float64, got {x.dtype}")
+        if not shape or not (n := shape[0]):
+            raise ValueError(f"{name} must hold at least one sample along its first axis, got shape {tuple(shape)}")
+        if not library.is_contiguous(x):
+            raise ValueError(f"{name} must be contiguous, its samples row by row: pass {name}{_contiguous(library)}")
+        library.refuse(name, x)
+        self.library, self.x, self.shape, self.doubles, self.n = library, x, shape, code == 1, n
+        self.elements = (x.size if library.word == "array" else x.numel()) // n
+        if not self.elements:
+            raise ValueError(f"{name} must hold at least one element a sample, got shape {tuple(shape)}")
+
+
+def _contiguous(library: Library) -> str:
+    return ".contiguous()" if library.word == "tensor" else " through np.ascontiguousarray"
+
+
+def matching(name: str, value: Any, state: State, kept: Any = None) -> tuple[Any, int]:
+    """What a model returned for the samples, contiguous, and the number of its type; ``kept`` is memory to use."""
+    library = state.library
+    if library_of(name, value) is not library:
+        raise TypeError(f"{name} must be like x, which is of {type(state.x).__module__}, got {type(value).__name__}")
+    code = library.code(value)
+    if code is None:
+        raise TypeError(f"{name} must be float32, float64, float16 or bfloat16, got {value.dtype}")
+    if value.shape != state.shape:
+        raise ValueError(f"{name} must have the shape of x, {tuple(state.shape)}, got {tuple(value.shape)}")
+    if not library.same_place(value, state.x):
+        raise ValueError(f"{name} must be on the device of x, {state.x.device}, got {value.device}")
+    library.refuse(name, value)
+    if not library.is_contiguous(value):
+        value = library.copied(value, kept)
+    return value, code
+
+
+def apply(
+    row: np.ndarray, state: State, output: Any, code: int, out: Any, *, h1: Any = None, h2: Any = None,
+    kept: Any = None, noisy: bool = False, given: Any = None, keys: Keys = Keys(), key: Any = 0,
+    threads: int | None = None,
+) -> int:  # fmt: skip
+    """Run a row, see `Plan`, on all samples: the first whose output is not finite, or -1.
+
+    Parameters
+    ----------
+    row : ndarray of shape (9,) or (n, 9)
+        Coefficients for all samples, or for each.
+    state : State
+        x.
+    output : array
+        What the model said, of the type of number ``code``.
+    out, h1, h2, kept, given : array
+        Like x; ``out`` may be x itself, ``kept`` may be ``h1`` or ``h2``.
+    noisy : bool
+        Whether there is noise: ``given``, or that of ``keys`` and ``key``, the number of the step.
+    threads : int, optional
+        How many to use; by default those that are available, where they pay.
+    """
+    library = state.library
+    if library.on_gpu(state.x):
+        from . import gpu
+
+        return gpu.apply(row, state, output, code, out, h1, h2, kept, noisy, given, keys, key)
+    address = library.address
+
+    def at(array: Any) -> int:
+        return 0 if array is None else address(array)
+
+    pointers = (at(state.x), at(output), code, at(h1), at(h2), at(out), at(kept), noisy, at(given))
+    return _run(state, row, pointers, noisy and given is None, keys, key, threads)
+
+
+def noise_into(state: State, scale: float, keys: Keys, key: Any, threads: int | None = None) -> None:
+    """Normal noise times ``scale`` in place of the samples."""
+    row = np.zeros(9)
+    row[8] = scale
+    if state.library.on_gpu(state.x):
+        from . import gpu
+
+        gpu.noise_into(row, state, keys, key)
+        return
+    _run(state, row, (0, 0, 0, 0, 0, state.library.address(state.x), 0, True, 0), True, keys, key, threads)
+
+
+def squares(state: State) -> np.ndarray:
+    """The sum of squares of each sample, float64."""
+    if state.library.on_gpu(state.x):
+        flat = state.x.double().flatten(1)
+        found: np.ndarray = (flat * flat).sum(1).cpu().numpy()
+        return found
+    return _core.field_squares(state.doubles, state.library.address(state.x), state.n, state.elements)
+
+
+def _run(
+    state: State, row: np.ndarray, pointers: Sequence[Any], draws: bool, keys: Keys, key: Any, threads: int | None
+) -> int:
+    """The call, or one for each thread."""
+    n, elements = state.n, state.elements
+    units = _core.field_units(n, elements)
+    if draws:
+        _refuse_too_many(key, elements)
+
+    def call(first: int, last: int) -> int:
+        return _core.field_step(
+            state.doubles, row, n, elements, *pointers, keys.seed, keys.first_sample, key, first, last
+        )
+
+    pay = n * elements // _LEAST[draws]
+    if pay < 2:
+        return call(0, units)
+    wanted = resources.available_threads() if threads is None else checks.count("threads", threads)
+    return _shared(call, units, min(pay, wanted, units))
+
+
+def _shared(call: Callable[[int, int], int], units: int, parts: int) -> int:
+    """Ranges of units by threads of the library's pool, the first one by this thread."""
+    if parts == 1:
+        return call(0, units)
+    ends = [units * i // parts for i in range(parts + 1)]
+    pool = default_pool(resources.available_threads())
+    others = [pool.submit(call, ends[i], ends[i + 1]) for i in range(1, parts)]
+    found = [call(ends[0], ends[1])]
+    found += [other.result() for other in others]
+    wrong = [sample for sample in found if sample >= 0]
+    return min(wrong, default=-1)
+
+
+def _refuse_too_many(key: Any, elements: int) -> None:
+    """Segments of noise are counted in 32 bits."""
+    each = 1 if elements < 32 else 16 * -(-elements // 4096)
+    last = int(np.max(key)) if isinstance(key, np.ndarray) else key
+    if (last + 1) * each > 2**32:
+        raise ValueError(f"samples of {elements} elements have noise for {2**32 // each} steps, got step {last}")
