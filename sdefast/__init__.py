@@ -50,7 +50,8 @@ if _TYPE_CHECKING:
 
 #: Modules, and names in modules, that are imported when they are first used: nobody waits for what a script has not.
 _MODULES = {
-    "diffusion": "diffusion", "gibbs": "least_squares.laws.gibbs", "inputs": "least_squares.inputs", "least_squares": "least_squares",
+    "diffusion": "diffusion", "gibbs": "least_squares.laws.gibbs", "inputs": "least_squares.inputs",
+    "least_squares": "least_squares",
     "quasi": "sde.quasi", "sgd_presets": "least_squares.experiments.presets",
     "targets": "sampling.targets", "wiener": "sde.wiener",
 }  # fmt: skip

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import sys
 from contextlib import AbstractContextManager, nullcontext
+from types import FunctionType
 from typing import Any
 
 import numpy as np
@@ -79,7 +80,8 @@ class Library:
 
 
 class _Numpy(Library):
-    _codes = {np.dtype(name): OUTPUT_TYPES[name] for name in ("float32", "float64", "float16")}
+    def __init__(self) -> None:
+        self._codes = {np.dtype(name): OUTPUT_TYPES[name] for name in ("float32", "float64", "float16")}
 
     def code(self, x: np.ndarray) -> int | None:
         return self._codes.get(x.dtype)
@@ -151,7 +153,7 @@ class _Torch(Library):
         return not x.is_cpu
 
     def same_place(self, x: Any, y: Any) -> bool:
-        return (x.is_cpu and y.is_cpu) or x.device == y.device
+        return bool((x.is_cpu and y.is_cpu) or x.device == y.device)
 
     def times(self, x: Any, t: float | int) -> Any:
         kind = self.torch.int64 if isinstance(t, int) else x.dtype
@@ -169,6 +171,31 @@ class _Torch(Library):
 
 NUMPY = _Numpy()
 _torch: _Torch | None = None
+
+#: Functions that ``torch.compile`` is yet to be told of.
+_outside: list[FunctionType] = []
+
+
+def outside_graphs(function: Any) -> None:
+    """Have ``torch.compile`` break its graph at a function and leave alone what that calls.
+
+    ``torch.compiler.disable`` does so, too, but imports the compiler, and costs as much as a small step at every call.
+    """
+    vars(function)["_torchdynamo_disable"] = True
+    vars(function)["_torchdynamo_disable_msg"] = "it is compiled already"
+    _outside.append(function)
+    if torch_library() is not None:
+        _tell()
+
+
+def _tell() -> None:
+    """Tell torch's frame evaluation, as far as this version of it can be told."""
+    frames = getattr(getattr(sys.modules["torch"]._C, "_dynamo", None), "eval_frame", None)
+    if all(hasattr(frames, name) for name in ("set_code_exec_strategy", "_FrameExecStrategy", "_FrameAction")):
+        skip = frames._FrameAction.SKIP
+        for function in _outside:
+            frames.set_code_exec_strategy(function.__code__, frames._FrameExecStrategy(skip, skip))
+    _outside.clear()
 
 
 def library_of(name: str, x: Any) -> Library:
@@ -196,4 +223,5 @@ def torch_library() -> _Torch | None:
         torch = sys.modules.get("torch")
         if torch is not None and hasattr(torch, "Tensor"):
             _torch = _Torch(torch)
+            _tell()
     return _torch

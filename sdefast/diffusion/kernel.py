@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,6 +16,9 @@ __all__ = ["Keys", "State", "apply", "coefficients_of", "noise_into", "squares"]
 
 #: Elements that a thread must have for another one to pay, with noise and without.
 _LEAST = {True: 2**16, False: 2**19}
+
+#: x, output and its type, h1, h2, out, kept; whether there is noise, and where it is given.
+_Pointers = tuple[int, int, int, int, int, int, int, bool, int]
 
 _COEFFICIENTS = ["p", "q", "limit", "a", "b", "g", "c1", "c2", "s"]
 
@@ -129,12 +132,11 @@ def apply(
         from . import gpu
 
         return gpu.apply(row, state, output, code, out, h1, h2, kept, noisy, given, keys, key)
-    address = library.address
-
-    def at(array: Any) -> int:
-        return 0 if array is None else address(array)
-
-    pointers = (at(state.x), at(output), code, at(h1), at(h2), at(out), at(kept), noisy, at(given))
+    at = library.address
+    pointers = (
+        at(state.x), at(output), code, 0 if h1 is None else at(h1), 0 if h2 is None else at(h2), at(out),
+        0 if kept is None else at(kept), noisy, 0 if given is None else at(given),
+    )  # fmt: skip
     return _run(state, row, pointers, noisy and given is None, keys, key, threads)
 
 
@@ -160,7 +162,7 @@ def squares(state: State) -> np.ndarray:
 
 
 def _run(
-    state: State, row: np.ndarray, pointers: Sequence[Any], draws: bool, keys: Keys, key: Any, threads: int | None
+    state: State, row: np.ndarray, pointers: _Pointers, draws: bool, keys: Keys, key: Any, threads: int | None
 ) -> int:
     """The call, or one for each thread."""
     n, elements = state.n, state.elements
@@ -169,9 +171,8 @@ def _run(
         _refuse_too_many(key, elements)
 
     def call(first: int, last: int) -> int:
-        return _core.field_step(
-            state.doubles, row, n, elements, *pointers, keys.seed, keys.first_sample, key, first, last
-        )
+        whose = keys.seed, keys.first_sample, key
+        return _core.field_step(state.doubles, row, n, elements, *pointers, *whose, first, last)
 
     pay = n * elements // _LEAST[draws]
     if pay < 2:

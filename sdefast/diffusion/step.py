@@ -15,7 +15,7 @@ import numpy as np
 
 from .. import checks
 from . import kernel
-from .arrays import NUMPY, Library, library_of, torch_library
+from .arrays import NUMPY, Library, library_of, outside_graphs, torch_library
 from .kernel import Keys, State
 from .plan import row_of
 from .schedule import Schedule
@@ -162,6 +162,10 @@ def _step(
     first_sample: int, prediction: str, clip: float | None, noise: Any, previous: int | None, return_x0: bool,
     threads: int | None, in_place: bool,
 ) -> Any:  # fmt: skip
+    if not isinstance(schedule, Schedule):
+        raise TypeError(
+            f"schedule must be a Schedule: Schedule.from_betas(betas) makes one, got {type(schedule).__name__}"
+        )
     state = State("x", x)
     output, code = matching_output(output, state)
     row, key = _rows(method, schedule, t, previous, prediction, clip, options, state.n)
@@ -341,9 +345,11 @@ def empty(shape: Any, like: Any, dtype: Any, device: Any) -> Any:
         raise ValueError("shape must be (n, ...), got ()")
     torch = _wanted_torch(like, dtype, device)
     if torch is None:
-        kind = checks.dtype("dtype", dtype if dtype is not None else "float32" if like is None else like.dtype)
-        return np.empty(sizes, kind)
-    kind = getattr(torch, dtype, dtype) if isinstance(dtype, str) else dtype
+        wanted = dtype if dtype is not None else "float32" if like is None else like.dtype
+        return np.empty(sizes, checks.dtype("dtype", wanted))
+    kind: Any = getattr(torch, dtype, None) if isinstance(dtype, str) else dtype
+    if isinstance(dtype, str) and kind is None:
+        raise TypeError(f"dtype must be 'float32' or 'float64', got {dtype!r}")
     place = device if device is not None or like is None else like.device
     return torch.empty(sizes, dtype=kind or (torch.float32 if like is None else like.dtype), device=place)
 
@@ -361,3 +367,7 @@ def _wanted_torch(like: Any, dtype: Any, device: Any) -> Any:
 
     torch_library()
     return torch
+
+
+for _entry in (ddpm_step, ddpm_step_, ddim_step, ddim_step_, prior, randn_like):
+    outside_graphs(_entry)
