@@ -190,7 +190,7 @@ def outside_graphs(function: Any) -> None:
 
 def _tell() -> None:
     """Tell torch's frame evaluation, as far as this version of it can be told."""
-    frames = getattr(getattr(sys.modules["torch"]._C, "_dynamo", None), "eval_frame", None)
+    frames: Any = getattr(getattr(sys.modules["torch"]._C, "_dynamo", None), "eval_frame", None)
     if all(hasattr(frames, name) for name in ("set_code_exec_strategy", "_FrameExecStrategy", "_FrameAction")):
         skip = frames._FrameAction.SKIP
         for function in _outside:
