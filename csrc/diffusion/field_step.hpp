@@ -136,10 +136,20 @@ template <class T> class FieldStep {
 
     bool draws() const { return job.noisy && !given; }
 
-    void key(int lane, i64 sample, i64 segment) {
+    // The first of a sample's segments in a lane.
+    SDEFAST_INLINE void key(int lane, i64 sample) {
         streams.seed[lane] = job.seeds ? job.seeds[sample] : job.seed;
         streams.chain[lane] = u64(job.seeds ? job.first_sample : job.first_sample + sample);
-        streams.segment[lane] = u32((job.steps ? job.steps[sample] : job.step) * segments + segment);
+        streams.segment[lane] = u64((job.steps ? job.steps[sample] : job.step) * segments);
+    }
+
+    // field_width segments of a sample side by side.
+    SDEFAST_INLINE void key(int lane, i64 sample, i64 segment) {
+        key(lane, sample);
+        for (int l = field_width - 1; l >= 0; --l) {
+            streams.seed[lane + l] = streams.seed[lane], streams.chain[lane + l] = streams.chain[lane];
+            streams.segment[lane + l] = streams.segment[lane] + u64(segment + l);
+        }
     }
 
     void found(i64 sample) {
@@ -149,12 +159,12 @@ template <class T> class FieldStep {
     // One or two groups of wide samples, side by side in the lanes.
     void pair(i64 unit, int count) {
         const i64 groups = segments / field_width;
-        i64 sample[2], first[2], left[2] = {0, 0}, most = 0;
+        i64 sample[2], begin[2], first[2], left[2] = {0, 0}, most = 0;
         for (int u = 0; u < count; ++u) {
             sample[u] = (unit + u) / groups;
-            const i64 group = (unit + u) % groups, begin = group * field_group;
-            first[u] = sample[u] * elements + begin;
-            left[u] = elements - begin < field_group ? elements - begin : field_group;
+            begin[u] = (unit + u) % groups * field_group;
+            first[u] = sample[u] * elements + begin[u];
+            left[u] = elements - begin[u] < field_group ? elements - begin[u] : field_group;
             most = left[u] > most ? left[u] : most;
         }
         if (!draws()) {
@@ -162,9 +172,9 @@ template <class T> class FieldStep {
                 part(sample[u], first[u], left[u], given ? given + first[u] : nullptr, field_width);
             return;
         }
-        for (int l = 0; l < lane_step; ++l) {
-            const int u = l < count * field_width ? l / field_width : 0;  // the other lanes are nobody's
-            key(l, sample[u], (unit + u) % groups * field_width + l % field_width);
+        for (int half = 0; half < 2; ++half) {
+            const int u = half < count ? half : 0;  // the other lanes are nobody's
+            key(half * field_width, sample[u], begin[u] / field_draws);
         }
         alignas(64) T z[draws_at_once * lane_step];
         streams.key();
@@ -189,7 +199,7 @@ template <class T> class FieldStep {
         const T *z = given ? given + sample * elements : turned;
         if (draws()) {
             alignas(64) T drawn[lane_step * least_wide_field];
-            for (int l = 0; l < lane_step; ++l) key(l, l < count ? sample + l : sample, 0);
+            for (int l = 0; l < lane_step; ++l) key(l, l < count ? sample + l : sample);
             streams.key();
             streams.fill(drawn, elements + elements % 2);
             for (i64 e = 0; e < elements; ++e)

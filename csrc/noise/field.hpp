@@ -25,15 +25,14 @@ SDEFAST_INLINE i64 segments_per_step(i64 elements) {
 
 // The streams of lane_step segments, each of any seed and chain.
 struct FieldStreams {
-    u64 seed[lane_step], chain[lane_step];
-    u32 segment[lane_step];
+    alignas(64) u64 seed[lane_step], chain[lane_step], segment[lane_step];
     Streams streams;
 
     [[gnu::noinline]] void key() {
-#pragma GCC ivdep
-        for (int l = 0; l < lane_step; ++l) {
-            const Philox key = philox4x32_10(seed[l], segment[l], Normals::stream, u32(chain[l]), u32(chain[l] >> 32));
-            streams.s0[l] = key.x0, streams.s1[l] = key.x1, streams.s2[l] = key.x2, streams.s3[l] = key.x3;
+        for (int l = 0; l < lane_step; l += philox_lanes) {
+            const PhiloxWords chains = load(chain + l), stream = u64(Normals::stream) - PhiloxWords{};
+            philox4x32_10(load(seed + l), load(segment + l), stream, chains, chains >> 32, streams.s0 + l,
+                          streams.s1 + l, streams.s2 + l, streams.s3 + l);
         }
     }
 
@@ -41,6 +40,13 @@ struct FieldStreams {
     template <class Z> [[gnu::noinline]] void fill(Z *out, i64 draws) {
         for (i64 d = 0; d < draws; d += 2)
             fill_pair<Normals>(streams, lane_step, out + d * lane_step, out + (d + 1) * lane_step);
+    }
+
+  private:
+    SDEFAST_INLINE static PhiloxWords load(const u64 *from) {
+        PhiloxWords words;
+        __builtin_memcpy(&words, from, sizeof words);
+        return words;
     }
 };
 

@@ -4,6 +4,10 @@
 
 #include "lanes.hpp"
 
+#if defined(__SSE2__)
+#include <immintrin.h>
+#endif
+
 namespace sdefast {
 namespace SDEFAST_LEVEL {
 
@@ -20,6 +24,48 @@ SDEFAST_INLINE Philox philox4x32_10(u64 key, u32 c0, u32 c1, u32 c2, u32 c3) {
         k0 += 0x9E3779B9u, k1 += 0xBB67AE85u;
     }
     return {c0, c1, c2, c3};
+}
+
+// The same for many counters and keys at once. Numbers of 32 bits lie in the low halves of 64; what stands above them does
+// not matter. Compilers make the products of these of three multiplications, or shuffle halves about.
+#if defined(__AVX512F__)
+constexpr int philox_lanes = 8;
+#elif defined(__AVX2__)
+constexpr int philox_lanes = 4;
+#else
+constexpr int philox_lanes = 2;
+#endif
+
+typedef u64 PhiloxWords __attribute__((vector_size(8 * philox_lanes)));
+typedef u32 PhiloxHalves __attribute__((vector_size(4 * philox_lanes)));
+
+SDEFAST_INLINE PhiloxWords low_product(PhiloxWords a, u32 b) {
+    const PhiloxWords c = u64(b) - PhiloxWords{};
+#if defined(__AVX512F__)
+    return PhiloxWords(_mm512_mul_epu32(__m512i(a), __m512i(c)));
+#elif defined(__AVX2__)
+    return PhiloxWords(_mm256_mul_epu32(__m256i(a), __m256i(c)));
+#elif defined(__SSE2__)
+    return PhiloxWords(_mm_mul_epu32(__m128i(a), __m128i(c)));
+#else
+    return (a & 0xffffffff) * c;
+#endif
+}
+
+SDEFAST_INLINE void philox4x32_10(PhiloxWords key, PhiloxWords c0, PhiloxWords c1, PhiloxWords c2, PhiloxWords c3,
+                                  u32 *x0, u32 *x1, u32 *x2, u32 *x3) {
+    PhiloxWords k0 = key, k1 = key >> 32;
+    for (int round = 0; round < 10; ++round) {
+        const PhiloxWords p0 = low_product(c0, 0xD2511F53u), p1 = low_product(c2, 0xCD9E8D57u);
+        c0 = (p1 >> 32) ^ c1 ^ k0, c2 = (p0 >> 32) ^ c3 ^ k1, c1 = p1, c3 = p0;
+        k0 += 0x9E3779B9u, k1 += 0xBB67AE85u;
+    }
+    const PhiloxWords found[] = {c0, c1, c2, c3};
+    u32 *const to[] = {x0, x1, x2, x3};
+    for (int i = 0; i < 4; ++i) {
+        const PhiloxHalves halves = __builtin_convertvector(found[i], PhiloxHalves);
+        __builtin_memcpy(to[i], &halves, sizeof halves);
+    }
 }
 
 }  // namespace SDEFAST_LEVEL
