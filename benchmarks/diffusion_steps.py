@@ -1,4 +1,4 @@
-"""``python benchmarks/diffusion.py [--rounds N]``: one update of a diffusion sampler beside torch's.
+"""``python benchmarks/diffusion_steps.py [--rounds N]``: one update of a diffusion sampler beside torch's.
 
 Both take turns in this one process, on one thread unless said; the figures are medians of the ratios.
 Last comes the share of the update in a step with a small network.
@@ -59,9 +59,8 @@ def share() -> None:
     steps = Steps(SHAPES[0])
     with torch.no_grad():
         a, ratio = compared(steps.ddpm(), lambda: network(steps.x), 2_000_000, 5)
-    print(
-        f"\nthree convolutions of 32 channels on {SHAPES[0]}: the update is {1 / (1 + ratio):.2%} of a step ({a:.0f} us)"
-    )
+    part = 1 / (1 + ratio)
+    print(f"\nthree convolutions of 32 channels on {SHAPES[0]}: the update is {part:.2%} of a step ({a:.0f} us)")
 
 
 def main() -> None:
