@@ -88,6 +88,7 @@ def test_every_public_name_has_a_docstring_with_an_example() -> None:
         "TraceError",
         "SCHEMES",
         "targets",
+        "diffusion",
         "noise",
         "math",
         "wiener",

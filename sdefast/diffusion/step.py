@@ -133,7 +133,7 @@ def ddim_step(
     >>> import numpy as np, sdefast as sf
     >>> schedule = sf.diffusion.linear_beta_schedule(1000)
     >>> sf.diffusion.ddim_step(np.ones((1, 1)), np.zeros((1, 1)), 999, schedule, previous=888).round(4)
-    array([[2.8833]])
+    array([[2.8842]])
     """
     return _step("ddim", {"eta": eta}, x, output, t, schedule, seed, first_sample, prediction, clip, noise, previous,
                  return_x0, threads, False)  # fmt: skip
