@@ -10,6 +10,7 @@ import numpy as np
 
 from .. import _core, checks, resources
 from ..engine.executors import default_pool
+from ..run import options
 from .arrays import Library, library_of
 
 __all__ = ["Keys", "State", "apply", "coefficients_of", "noise_into", "squares"]
@@ -56,10 +57,10 @@ class Keys:
 
 
 def _seed(name: str, value: Any) -> int:
-    """A seed; that of a generator of torch, whose state is left alone."""
+    """A seed, a random one for None; that of a generator of torch, whose state is left alone."""
     if hasattr(value, "initial_seed"):
         return int(value.initial_seed()) % 2**64
-    return checks.seed(name, value)
+    return options.seed(None) if value is None else checks.seed(name, value)
 
 
 class State:

@@ -7,13 +7,14 @@ not depend on its batch, and no generator is touched.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from functools import lru_cache
 from typing import Any
 
 import numpy as np
 
-from .. import checks
+from .. import checks, resources
 from . import kernel
 from .arrays import NUMPY, Library, library_of, outside_graphs, torch_library
 from .kernel import Keys, State
@@ -45,7 +46,8 @@ def ddpm_step(
     schedule : Schedule
         What the model was trained on.
     seed : int, torch.Generator or list of them
-        Of the noise; a list has one for each sample, whose noise then does not depend on its place.
+        Of the noise; a list has one for each sample, whose noise then does not depend on its place. None is a random
+        one at every call.
     first_sample : int
         Number of the first sample: noise is that of (seed, number, timestep).
     variance : {"beta_tilde", "beta"} or array of shape (T,)
@@ -343,6 +345,9 @@ def empty(shape: Any, like: Any, dtype: Any, device: Any) -> Any:
         raise TypeError(f"shape must be a tuple of integers, (n, ...), got {shape!r}") from None
     if not sizes:
         raise ValueError("shape must be (n, ...), got ()")
+    resources.refuse_too_large(
+        8 * math.prod(sizes), f"samples of shape {sizes}", ["draw fewer at a time, with first_sample"]
+    )
     torch = _wanted_torch(like, dtype, device)
     if torch is None:
         wanted = dtype if dtype is not None else "float32" if like is None else like.dtype

@@ -114,6 +114,16 @@ def test_noise_belongs_to_samples():
     assert torch.equal(torch.get_rng_state(), state)
 
 
+def test_no_seed_is_a_random_one():
+    x, e = pair((2, 40))
+    assert not torch.equal(*(ddpm_step(x, e, 70, THESIS, seed=None) for _ in range(2)))
+
+
+def test_samples_that_do_not_fit_are_refused_before_they_are_made():
+    with pytest.raises(MemoryError, match=r"GiB, .* first_sample"):
+        prior((2**40, 3), THESIS)
+
+
 def test_noise_that_is_given_or_left_out():
     x, e = pair((4, 40))
     z = randn_like(x, seed=1, step=70)
