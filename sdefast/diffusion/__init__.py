@@ -1,5 +1,9 @@
 """Diffusion models: schedules of noise, and samplers as tables of rows that one kernel runs."""
 
+from importlib import import_module as _import_module
+from typing import TYPE_CHECKING as _TYPE_CHECKING
+from typing import Any as _Any
+
 from .bound import Bound, gaussian_bound, q_posterior, variational_bound
 from .conversions import convert
 from .likelihood import log_likelihood
@@ -20,6 +24,19 @@ from .schedule import (
 )
 from .spacing import timesteps
 from .step import ddim_step, ddim_step_, ddpm_step, ddpm_step_, noise_sampler, prior, randn_like
+
+if _TYPE_CHECKING:
+    from . import k
+
+#: Modules that are imported when they are first used.
+_MODULES = ("k",)
+
+
+def __getattr__(name: str) -> _Any:
+    if name in _MODULES:
+        return _import_module(f".{name}", __name__)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
 
 __all__ = [
     "PREDICTIONS",
@@ -46,6 +63,7 @@ __all__ = [
     "flow_schedule",
     "gaussian_bound",
     "geometric_sigmas",
+    "k",
     "karras_sigmas",
     "linear_beta_schedule",
     "log_likelihood",
