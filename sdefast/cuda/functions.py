@@ -99,6 +99,7 @@ def functions(dtype: str, noise_dtype: str) -> dict[str, Any]:
     kinds = {
         "T": np.dtype(dtype).type,
         "Z": np.dtype(noise_dtype).type,
+        "F": np.float32,
         "D": np.float64,
         "I": np.int32,
         "U": np.uint64,
@@ -127,7 +128,10 @@ def _numbers(dtype: str) -> dict[str, Any]:
 
 @cache
 def _words() -> dict[str, Any]:
-    """Halves of 64-bit integers, the next word of a generator, the start of a segment, a number below another."""
+    """Halves of 64-bit integers, a float32 of its bits and back, and what the noise is made of.
+
+    That is the next word of a generator, the start of a segment, a number below another.
+    """
     word, wide = types.uint32, types.int64
 
     def emit_low(context: Any, builder: Any, args: Any) -> Any:
@@ -135,6 +139,12 @@ def _words() -> dict[str, Any]:
 
     def emit_high(context: Any, builder: Any, args: Any) -> Any:
         return builder.trunc(builder.lshr(args[0], ir.IntType(64)(32)), ir.IntType(32))
+
+    def emit_single(context: Any, builder: Any, args: Any) -> Any:
+        return builder.bitcast(args[0], ir.FloatType())
+
+    def emit_bits(context: Any, builder: Any, args: Any) -> Any:
+        return builder.zext(builder.bitcast(args[0], ir.IntType(32)), ir.IntType(64))
 
     def emit_next(context: Any, builder: Any, args: Any) -> Any:
         _, generator = _given(context, builder, args)
@@ -153,6 +163,8 @@ def _words() -> dict[str, Any]:
 
     return {
         "pick": _callable(_Function(wide, [word, word, wide], emit_pick)),
+        "single": _callable(_Function(types.float32, [word], emit_single)),
+        "bits": _callable(_Function(wide, [types.float32], emit_bits)),
         "low": _callable(_Function(word, [wide], emit_low)),
         "high": _callable(_Function(word, [wide], emit_high)),
         "next": _callable(_Function(types.UniTuple(word, 5), [word] * 4, emit_next)),

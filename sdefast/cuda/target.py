@@ -97,6 +97,15 @@ def _quiet(function: Any) -> Any:
     return FunctionType(run.__code__, function.__globals__, function.__name__, None, run.__closure__)
 
 
+def borrowed(values: Any) -> Any:
+    """Contiguous memory of another library on the card (in the simulator, on the host) as kernels take it."""
+    if not SIMULATED:
+        return cuda.as_cuda_array(values, sync=False)
+    from numba.cuda.simulator.cudadrv.devicearray import FakeCUDAArray
+
+    return FakeCUDAArray(np.asarray(values))
+
+
 def launch(kernel: Any, grid: Any, threads: int, stream: Any) -> Any:
     """A kernel ready to be called; numba's warning that a small grid does not fill the card is no news."""
     with _lock:

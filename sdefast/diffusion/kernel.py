@@ -129,6 +129,8 @@ def apply(
         How many to use; by default those that are available, where they pay.
     """
     library = state.library
+    if noisy and given is None:
+        _refuse_too_many(key, state.elements)
     if library.on_gpu(state.x):
         from . import gpu
 
@@ -145,6 +147,7 @@ def noise_into(state: State, scale: float, keys: Keys, key: Any, threads: int | 
     """Normal noise times ``scale`` in place of the samples."""
     row = np.zeros(9)
     row[8] = scale
+    _refuse_too_many(key, state.elements)
     if state.library.on_gpu(state.x):
         from . import gpu
 
@@ -156,9 +159,9 @@ def noise_into(state: State, scale: float, keys: Keys, key: Any, threads: int | 
 def squares(state: State) -> np.ndarray:
     """The sum of squares of each sample, float64."""
     if state.library.on_gpu(state.x):
-        flat = state.x.double().flatten(1)
-        found: np.ndarray = (flat * flat).sum(1).cpu().numpy()
-        return found
+        from . import gpu
+
+        return gpu.squares(state)
     return _core.field_squares(state.doubles, state.library.address(state.x), state.n, state.elements)
 
 
@@ -168,8 +171,6 @@ def _run(
     """The call, or one for each thread."""
     n, elements = state.n, state.elements
     units = _core.field_units(n, elements)
-    if draws:
-        _refuse_too_many(key, elements)
 
     def call(first: int, last: int) -> int:
         whose = keys.seed, keys.first_sample, key

@@ -1,0 +1,1 @@
+"""Updates of samples on GPUs."""
