@@ -170,6 +170,7 @@ class _Torch(Library):
 
 
 NUMPY = _Numpy()
+_by_type: dict[type, Library] = {np.ndarray: NUMPY}
 _torch: _Torch | None = None
 
 #: Functions that ``torch.compile`` is yet to be told of.
@@ -206,8 +207,9 @@ def library_of(name: str, x: Any) -> Library:
     TypeError
         If it is neither numpy's nor torch's.
     """
-    if type(x) is np.ndarray:
-        return NUMPY
+    found = _by_type.get(type(x))
+    if found is not None:
+        return found
     known = torch_library()
     if known is not None and isinstance(x, known.torch.Tensor):
         return known
@@ -222,6 +224,6 @@ def torch_library() -> _Torch | None:
     if _torch is None:
         torch = sys.modules.get("torch")
         if torch is not None and hasattr(torch, "Tensor"):
-            _torch = _Torch(torch)
+            _torch = _by_type[torch.Tensor] = _Torch(torch)
             _tell()
     return _torch

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -30,8 +29,7 @@ def coefficients_of(rows: Any) -> np.ndarray:
     return np.ascontiguousarray(found)
 
 
-@dataclass(frozen=True)
-class Keys:
+class Keys(NamedTuple):
     """Whose noise samples have: one seed and the number of the first, or a seed each.
 
     Attributes
@@ -91,7 +89,7 @@ def _contiguous(library: Library) -> str:
 def matching(name: str, value: Any, state: State, kept: Any = None) -> tuple[Any, int]:
     """What a model returned for the samples, contiguous, and the number of its type; ``kept`` is memory to use."""
     library = state.library
-    if library_of(name, value) is not library:
+    if type(value) is not type(state.x) and library_of(name, value) is not library:
         raise TypeError(f"{name} must be like x, which is of {type(state.x).__module__}, got {type(value).__name__}")
     code = library.code(value)
     if code is None:
@@ -171,14 +169,14 @@ def _run(
     """The call, or one for each thread."""
     n, elements = state.n, state.elements
     units = _core.field_units(n, elements)
-
-    def call(first: int, last: int) -> int:
-        whose = keys.seed, keys.first_sample, key
-        return _core.field_step(state.doubles, row, n, elements, *pointers, *whose, first, last)
-
+    what = state.doubles, row, n, elements, *pointers, *keys, key
     pay = n * elements // _LEAST[draws]
     if pay < 2:
-        return call(0, units)
+        return _core.field_step(*what, 0, units)
+
+    def call(first: int, last: int) -> int:
+        return _core.field_step(*what, first, last)
+
     wanted = resources.available_threads() if threads is None else checks.count("threads", threads)
     return _shared(call, units, min(pay, wanted, units))
 
@@ -198,6 +196,8 @@ def _shared(call: Callable[[int, int], int], units: int, parts: int) -> int:
 
 def _refuse_too_many(key: Any, elements: int) -> None:
     """Segments of noise are counted in 32 bits."""
+    if type(key) is int and key < 2**16 and elements <= 2**24:
+        return
     each = 1 if elements < 32 else 16 * -(-elements // 4096)
     last = int(np.max(key)) if isinstance(key, np.ndarray) else key
     if (last + 1) * each > 2**32:

@@ -172,9 +172,8 @@ def _step(
     output, code = matching_output(output, state)
     row, key = _rows(method, schedule, t, previous, prediction, clip, options, state.n)
     noisy, given = _noise(noise, state, row)
-    keys = Keys(seed, first_sample) if type(seed) is type(first_sample) is int else Keys.of(seed, first_sample, state.n)
-    if keys.first_sample < 0 or (type(seed) is int and not 0 <= seed < 2**64):
-        keys = Keys.of(seed, first_sample, state.n)  # which refuses it
+    sound = type(seed) is type(first_sample) is int and 0 <= seed < 2**64 and 0 <= first_sample < 2**62
+    keys = Keys(seed, first_sample) if sound else Keys.of(seed, first_sample, state.n)
     library = state.library
     x0 = library.empty_like(x) if checks.flag("return_x0", return_x0) else None
     out = x if in_place else library.empty_like(x)
