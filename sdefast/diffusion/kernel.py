@@ -54,6 +54,10 @@ class Keys(NamedTuple):
         return cls(_seed("seed", seed), first)
 
 
+#: Of rows without noise.
+NOBODY = Keys()
+
+
 def _seed(name: str, value: Any) -> int:
     """A seed, a random one for None; that of a generator of torch, whose state is left alone."""
     if hasattr(value, "initial_seed"):
@@ -106,7 +110,7 @@ def matching(name: str, value: Any, state: State, kept: Any = None) -> tuple[Any
 
 def apply(
     row: np.ndarray, state: State, output: Any, code: int, out: Any, *, h1: Any = None, h2: Any = None,
-    kept: Any = None, noisy: bool = False, given: Any = None, keys: Keys = Keys(), key: Any = 0,
+    kept: Any = None, noisy: bool = False, given: Any = None, keys: Keys = NOBODY, key: Any = 0,
     threads: int | None = None,
 ) -> int:  # fmt: skip
     """Run a row, see `Plan`, on all samples: the first whose output is not finite, or -1.
