@@ -33,7 +33,7 @@ def count(name: str, value: Any, *, least: int = 1, most: int = 2**62) -> int:
     """An integer between ``least`` and ``most``; numpy integers are welcome, bools and floats are not."""
     refuse_loss(name, value)
     try:
-        if isinstance(value, (bool, np.bool_)):
+        if isinstance(value, (bool, np.bool_)) or str(getattr(value, "dtype", "")) in ("bool", "torch.bool"):
             raise TypeError
         number = operator.index(value)
     except TypeError:

@@ -51,6 +51,13 @@ class Library:
     def refuse(self, name: str, x: Any) -> None:
         """What must not be used, or not be changed."""
 
+    def refuse_fixed(self, name: str, x: Any) -> None:
+        """What cannot be written to."""
+
+    def seen(self, x: Any) -> Any:
+        """The same samples, for somebody who may follow gradients of them."""
+        return x
+
     def changed(self, x: Any) -> None:
         """Tell whoever follows gradients that ``x`` is not what it was."""
 
@@ -72,6 +79,10 @@ class Library:
 
     def stack(self, parts: list[Any]) -> Any:
         """Arrays along a new first axis."""
+        raise NotImplementedError
+
+    def where(self, here: Any, x: Any) -> Any:
+        """``x`` there, and 0 elsewhere."""
         raise NotImplementedError
 
     def no_gradients(self) -> AbstractContextManager[Any]:
@@ -104,6 +115,10 @@ class _Numpy(Library):
     def refuse(self, name: str, x: np.ndarray) -> None:
         checks.refuse_loss(name, x)
 
+    def refuse_fixed(self, name: str, x: np.ndarray) -> None:
+        if not x.flags.writeable:
+            raise ValueError(f"{name} must be writeable, to be changed in place: pass {name}.copy()")
+
     def times(self, x: np.ndarray, t: float | int) -> np.ndarray:
         return np.full(len(x), t, np.int64 if isinstance(t, int) else x.dtype)
 
@@ -112,6 +127,9 @@ class _Numpy(Library):
 
     def stack(self, parts: list[np.ndarray]) -> np.ndarray:
         return np.stack(parts)
+
+    def where(self, here: np.ndarray, x: np.ndarray) -> np.ndarray:
+        return np.where(here, x, x.dtype.type(0))
 
 
 class _Torch(Library):
@@ -128,15 +146,15 @@ class _Torch(Library):
         return x.data_ptr()  # type: ignore[no-any-return]
 
     def is_contiguous(self, x: Any) -> bool:
-        return x.is_contiguous()  # type: ignore[no-any-return]
+        return x.is_contiguous() and not x.is_neg()
 
     def copied(self, x: Any, kept: Any) -> Any:
         if kept is None or kept.shape != x.shape or kept.dtype != x.dtype or kept.device != x.device:
-            return x.contiguous()
+            return x.resolve_neg().contiguous()
         return kept.copy_(x)
 
     def empty_like(self, x: Any) -> Any:
-        return self.torch.empty_like(x)
+        return self.torch.empty_like(x, memory_format=self.torch.contiguous_format)
 
     def refuse(self, name: str, x: Any) -> None:
         if x.requires_grad:
@@ -144,6 +162,9 @@ class _Torch(Library):
                 f"{name} requires a gradient, which sdefast does not follow: pass {name}.detach(), or sample under "
                 "torch.no_grad()"
             )
+
+    def seen(self, x: Any) -> Any:
+        return x.detach()
 
     def changed(self, x: Any) -> None:
         if not x.is_inference():
@@ -164,6 +185,9 @@ class _Torch(Library):
 
     def stack(self, parts: list[Any]) -> Any:
         return self.torch.stack(parts)
+
+    def where(self, here: Any, x: Any) -> Any:
+        return self.torch.where(here, x, 0.0)
 
     def no_gradients(self) -> AbstractContextManager[Any]:
         return self.torch.no_grad()  # type: ignore[no-any-return]

@@ -303,7 +303,8 @@ class _Steps:
         self.callback, self.noise_sampler = callback, noise_sampler
         self.sigmas = sigmas if hasattr(sigmas, "dtype") else np.asarray(sigmas, np.float64)
         calls = plan.rows[plan.rows["call"]]
-        self.calls = iter(zip(calls["key"].tolist(), calls["t"].tolist(), strict=True))
+        steps = len(self.sigmas) - 2 - calls["key"]  # keys count what is left
+        self.calls = iter(zip(steps.tolist(), calls["t"].tolist(), strict=True))
         self.i = -1
 
     def denoised(self, x: Any, sigma: Any) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from concurrent.futures import wait
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -142,7 +143,8 @@ def apply(
         at(state.x), at(output), code, 0 if h1 is None else at(h1), 0 if h2 is None else at(h2), at(out),
         0 if kept is None else at(kept), noisy, 0 if given is None else at(given),
     )  # fmt: skip
-    return _run(state, row, pointers, noisy and given is None, keys, key, threads)
+    lent = state.x, output, out, h1, h2, kept, given
+    return _run(state, row, pointers, noisy and given is None, keys, key, threads, lent)
 
 
 def noise_into(state: State, scale: float, keys: Keys, key: Any, threads: int | None = None) -> None:
@@ -168,9 +170,12 @@ def squares(state: State) -> np.ndarray:
 
 
 def _run(
-    state: State, row: np.ndarray, pointers: _Pointers, draws: bool, keys: Keys, key: Any, threads: int | None
-) -> int:
-    """The call, or one for each thread."""
+    state: State, row: np.ndarray, pointers: _Pointers, draws: bool, keys: Keys, key: Any, threads: int | None,
+    lent: tuple[Any, ...] = (),
+) -> int:  # fmt: skip
+    """The call, or one for each thread, which hold what is ``lent`` to them as long as they run."""
+    if threads is not None:
+        threads = checks.count("threads", threads)
     n, elements = state.n, state.elements
     units = _core.field_units(n, elements)
     what = state.doubles, row, n, elements, *pointers, *keys, key
@@ -178,10 +183,10 @@ def _run(
     if pay < 2:
         return _core.field_step(*what, 0, units)
 
-    def call(first: int, last: int) -> int:
+    def call(first: int, last: int, lent: tuple[Any, ...] = lent) -> int:
         return _core.field_step(*what, first, last)
 
-    wanted = resources.available_threads() if threads is None else checks.count("threads", threads)
+    wanted = resources.available_threads() if threads is None else threads
     return _shared(call, units, min(pay, wanted, units))
 
 
@@ -192,8 +197,10 @@ def _shared(call: Callable[[int, int], int], units: int, parts: int) -> int:
     ends = [units * i // parts for i in range(parts + 1)]
     pool = default_pool(resources.available_threads())
     others = [pool.submit(call, ends[i], ends[i + 1]) for i in range(1, parts)]
-    found = [call(ends[0], ends[1])]
-    found += [other.result() for other in others]
+    try:
+        found = [call(ends[0], ends[1]), *(other.result() for other in others)]
+    finally:  # nobody writes on after an interruption
+        wait(others)
     wrong = [sample for sample in found if sample >= 0]
     return min(wrong, default=-1)
 

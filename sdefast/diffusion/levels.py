@@ -38,7 +38,7 @@ class Levels:
     t : ndarray of shape (n + 1,)
         What the model is told: timesteps, or sigmas where there is no schedule; of the data -1 or 0.
     keys : ndarray of shape (n + 1,)
-        Numbers of the noise: the timesteps if they are integers, else the index of the step.
+        Numbers of the noise: the timesteps if they are integers, else how many steps are left after this one.
     schedule : Schedule or None
         Where they come from.
     """
@@ -107,7 +107,7 @@ def from_karras(schedule: Schedule, n_steps: int, rho: float = 7.0) -> Levels:
     ratio = karras_sigmas(n_steps, schedule.ratio[0], schedule.ratio[-1], rho)
     alpha = schedule.alpha_of(ratio)
     t = np.append(schedule.time_of(ratio), -1.0)
-    keys = np.append(np.arange(n_steps), -1)
+    keys = np.append(np.arange(n_steps)[::-1], -1)
     return Levels(np.append(alpha, 1.0), np.append(alpha * ratio, 0.0), t, keys, schedule)
 
 
@@ -125,4 +125,5 @@ def from_sigmas(sigmas: Any) -> Levels:
             "sigmas must decrease strictly, largest first, and end with 0 or above, "
             f"got {given[i]:g} before {given[i + 1]:g} at index {i}"
         )
-    return Levels(np.ones_like(given), given, given, np.append(np.arange(len(given) - 1), -1))
+    n = len(given) - 1
+    return Levels(np.ones_like(given), given, given, np.append(np.arange(n)[::-1], n if given[-1] > 0 else -1))

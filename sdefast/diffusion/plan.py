@@ -58,6 +58,8 @@ class Plan:
         ``h = 2 (snr |z| / |score|)^2`` for each sample. ``alpha``, ``sigma``: those of x after the row.
     start : tuple of float
         alpha and sigma of what the first row takes.
+    prior_key : int
+        Which noise `prior` draws: no row's.
 
     Examples
     --------
@@ -73,6 +75,7 @@ class Plan:
     options: Mapping[str, Any]
     rows: np.ndarray
     start: tuple[float, float]
+    prior_key: int
 
     @property
     def timesteps(self) -> np.ndarray:
@@ -89,7 +92,7 @@ class Plan:
     @property
     def prior_scale(self) -> float:
         """The standard deviation of the noise that the first row takes for the state."""
-        return self.start[1] if self.schedule is None else self.schedule.prior_scale
+        return 1.0 if self.schedule is not None and self.schedule.is_vp else self.start[1]
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -118,7 +121,7 @@ def plan(
     schedule: Schedule,
     n_steps: int | None = None,
     *,
-    spacing: str | Sequence[int] = "leading",
+    spacing: str | Sequence[int] | None = None,
     prediction: str = "eps",
     clip: float | None = None,
     **options: Any,
@@ -135,7 +138,9 @@ def plan(
     n_steps : int, optional
         Number of steps, by default one for every timestep, or for every one of an own list.
     spacing : {"leading", "trailing", "linspace", "karras"} or sequence of int
-        Which timesteps are visited, see `timesteps`; ``"karras"`` spaces sigma / alpha as EDM does, at timesteps
+        Which timesteps are visited, see `timesteps`: by default ``"leading"``, as DDPM's scripts have it, where the
+        variance is preserved and some data is left at the last timestep, else ``"trailing"``, which begins there.
+        ``"karras"`` spaces sigma / alpha as EDM does, at timesteps
         that are not integers.
     prediction : {"eps", "x0", "v", "score", "flow"}
         What the model predicts.
@@ -163,6 +168,8 @@ def plan(
     Plan('dpm++2m', 20 rows, 20 calls, prediction='v', clip=1)
     """
     schedule = _schedule(schedule)
+    if spacing is None:
+        spacing = "leading" if schedule.is_vp and schedule.alpha[-1] > 0 else "trailing"
     if isinstance(spacing, str) and checks.choice("spacing", spacing, (*SPACINGS, "karras")) == "karras":
         n_steps = schedule.n if n_steps is None else checks.count("n_steps", n_steps)
         levels = from_karras(schedule, n_steps)
@@ -240,6 +247,7 @@ def row_of(
     end = -1 if previous is None else checks.count("previous", previous, least=-1, most=schedule.n - 1)
     if end >= start:
         raise ValueError(f"previous must be smaller than the timestep, {start}, got {end}")
+    clip = None if clip is None else checks.real("clip", clip, positive=True)
     make = _remembered_row if all(type(value) in _PLAIN for value in options.values()) else _made_row
     return make(method, schedule, start, end, prediction, clip, tuple(options.items()))
 
@@ -273,7 +281,8 @@ def _planned(method: str, levels: Levels, prediction: str, clip: float | None, o
     limit = math.inf if clip is None else clip
     rows = np.array([_record(row, prediction, limit) for row in sampler.rows(levels, **checked)], ROW)
     rows.flags.writeable = False
-    return Plan(sampler.name, levels.schedule, prediction, clip, checked, rows, (levels[0].alpha, levels[0].sigma))
+    start, prior_key = (levels[0].alpha, levels[0].sigma), levels.further(-1, 1)
+    return Plan(sampler.name, levels.schedule, prediction, clip, checked, rows, start, prior_key)
 
 
 def _record(row: Row, prediction: str, limit: float) -> tuple[Any, ...]:

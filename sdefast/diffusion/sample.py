@@ -147,7 +147,7 @@ def sample(
 
 
 def ddpm_sample(
-    model: Callable[[Any, Any], Any], *, schedule: Schedule, n_steps: int | None = None, spacing: Any = "leading",
+    model: Callable[[Any, Any], Any], *, schedule: Schedule, n_steps: int | None = None, spacing: Any = None,
     variance: Any = "beta_tilde", prediction: str = "eps", clip: float | None = None, **others: Any,
 ) -> Any:  # fmt: skip
     """Samples by DDPM: `sample` with the plan ``"ddpm"``, by default through every timestep.
@@ -173,7 +173,7 @@ def ddpm_sample(
 
 
 def ddim_sample(
-    model: Callable[[Any, Any], Any], *, schedule: Schedule, n_steps: int | None = 50, spacing: Any = "leading",
+    model: Callable[[Any, Any], Any], *, schedule: Schedule, n_steps: int | None = 50, spacing: Any = None,
     eta: float = 0.0, prediction: str = "eps", clip: float | None = None, **others: Any,
 ) -> Any:  # fmt: skip
     """Samples by DDIM: `sample` with the plan ``"ddim"``.
@@ -259,13 +259,15 @@ class _Loop:
             x0 = self._take(i, record, wants_x0 and bool(record["call"]))
             self.level = float(record["alpha"]), float(record["sigma"])
             if record["call"]:
+                if wants_x0 and record["keep"]:  # rows that follow read it
+                    x0 = self.library.copied(x0, self.library.empty_like(x0))
                 yield Progress(calls, len(times), times[calls], self.x, x0)
                 calls += 1
 
     def _call(self, t: float | int) -> None:
         """Ask the model."""
         with self.library.no_gradients():
-            said = self.model(self.x, self.library.times(self.x, t))
+            said = self.model(self.library.seen(self.x), self.library.times(self.x, t))
         self.output, self.code = kernel.matching("the model's output", said, self.state, self.kept_output)
         if self.output is not said:
             self.kept_output = self.output
@@ -286,6 +288,7 @@ class _Loop:
             row, self.state, self.output, self.code, out, h1=self._read(self.h1), h2=self._read(self.h2), kept=x0,
             noisy=noisy, given=given, keys=self.keys, key=int(record["key"]), threads=self.threads,
         )  # fmt: skip
+        self.library.changed(out)
         if wrong >= 0:
             raise FloatingPointError(not_finite(_time(record["t"]), wrong))
         if keep == 1:
@@ -330,6 +333,7 @@ class _Loop:
         rows[:, 2], rows[:, 3], rows[:, 5], rows[:, 8] = np.inf, 1.0, h, np.sqrt(2 * h)
         kernel.apply(rows, self.state, score.x, int(self.state.doubles), self.x, noisy=noisy, given=z.x,
                      threads=self.threads)  # fmt: skip
+        self.library.changed(self.x)
 
 
 def _time(t: Any) -> int | float:
@@ -350,16 +354,20 @@ class _Known:
         """Checked, in the type of the samples."""
         found = []
         for name, value in (("mask", mask), ("known", known)):
+            checks.refuse_loss(name, value)
             try:
                 found.append(_spread(value, loop))
             except (ValueError, RuntimeError):
                 raise ValueError(
                     f"{name} must have the shape of x, {tuple(loop.x.shape)}, or spread to it, got {np.shape(value)}"
                 ) from None
-        if bool(((found[0] != 0) & (found[0] != 1)).any()):
+        inside, values = found
+        if bool(((inside != 0) & (inside != 1)).any()):
             raise ValueError("mask must be 0 or 1, or True where the samples are known")
-        keys = loop.plan.rows["key"]
-        return cls(found[0], found[1], int(keys.max()) + 2)
+        known = loop.library.where(inside != 0, values)
+        if not bool((known - known == 0).all()):
+            raise ValueError("known must be finite where mask is 1")
+        return cls(inside, known, max(int(loop.plan.rows["key"].max()), loop.plan.prior_key) + 1)
 
     def put(self, loop: _Loop, call: int) -> None:
         """Overwrite the known part with ``alpha known + sigma z``."""

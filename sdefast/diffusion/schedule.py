@@ -23,8 +23,8 @@ __all__ = [
     "sigmoid_schedule",
 ]
 
-#: How far alpha^2 + sigma^2, or alpha + sigma, may be from 1.
-_TOLERANCE = 1e-9
+#: How far alpha^2 + sigma^2, or alpha + sigma, may be from 1: numbers may have been computed in float32.
+_TOLERANCE = 1e-6
 
 
 @dataclass(frozen=True, eq=False)

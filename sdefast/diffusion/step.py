@@ -18,7 +18,7 @@ from .. import checks, resources
 from . import kernel
 from .arrays import NUMPY, Library, library_of, outside_graphs, torch_library
 from .kernel import Keys, State
-from .plan import row_of
+from .plan import Plan, row_of
 from .schedule import Schedule
 
 __all__ = ["ddim_step", "ddim_step_", "ddpm_step", "ddpm_step_", "noise_sampler", "prior", "randn_like"]
@@ -46,8 +46,9 @@ def ddpm_step(
     schedule : Schedule
         What the model was trained on.
     seed : int, torch.Generator or list of them
-        Of the noise; a list has one for each sample, whose noise then does not depend on its place. None is a random
-        one at every call.
+        Of the noise. A list has one for each sample, whose noise then does not depend on its place; of a generator it
+        is the seed that it was made with; None is a random one at every call. Equal numbers have equal noise: the next
+        batch wants another seed, or the next ``first_sample``, and so does a timestep that is visited again.
     first_sample : int
         Number of the first sample: noise is that of (seed, number, timestep).
     variance : {"beta_tilde", "beta"} or array of shape (T,)
@@ -175,6 +176,9 @@ def _step(
     sound = type(seed) is type(first_sample) is int and 0 <= seed < 2**64 and 0 <= first_sample < 2**62
     keys = Keys(seed, first_sample) if sound else Keys.of(seed, first_sample, state.n)
     library = state.library
+    if in_place:
+        library.refuse_fixed("x", x)
+        output, given = _apart(output, state), _apart(given, state)
     x0 = library.empty_like(x) if checks.flag("return_x0", return_x0) else None
     out = x if in_place else library.empty_like(x)
     wrong = kernel.apply(
@@ -186,6 +190,16 @@ def _step(
         at = int(key[wrong]) if isinstance(key, np.ndarray) else key
         raise FloatingPointError(not_finite(at, wrong))
     return out if x0 is None else (out, x0)
+
+
+def _apart(array: Any, state: State) -> Any:
+    """An array that x is not written over before it is read: a copy, if it begins in the middle of x or ends there."""
+    if array is None:
+        return None
+    away = abs(state.library.address(array) - state.library.address(state.x))
+    if away == 0 or away >= (8 if state.doubles else 4) * state.n * state.elements:
+        return array
+    return state.library.copied(array, state.library.empty_like(array))
 
 
 def matching_output(output: Any, state: State) -> tuple[Any, int]:
@@ -203,6 +217,10 @@ def _rows(
     options: dict[str, Any], n: int,
 ) -> tuple[np.ndarray, Any]:  # fmt: skip
     """Coefficients, and the number of the noise: for all samples, or for each if they are at timesteps of their own."""
+    if previous is not None and type(previous) is not int:
+        previous = checks.count("previous", previous, least=-1)
+    if clip is not None and type(clip) is not float:
+        clip = checks.real("clip", clip, positive=True)
     (option,) = options.values()
     find = _coefficients if type(option) in (str, float, int) else _coefficients.__wrapped__
     names = tuple(options.items())
@@ -275,7 +293,8 @@ def prior(
     shape : tuple of int
         (n, ...).
     schedule : Schedule or Plan
-        The scale is its ``prior_scale``: 1 if the variance is preserved and for flows, else the largest sigma.
+        The scale is its ``prior_scale``: 1 if the variance is preserved and for flows, else the largest sigma; a plan
+        knows where it begins, which may be at less.
     seed, first_sample
         As of `ddpm_step`; the noise has a number that no step has.
     like : ndarray or torch.Tensor, optional
@@ -296,8 +315,9 @@ def prior(
     dtype('float32')
     """
     state = State("x", empty(shape, like, dtype, device))
-    own = getattr(schedule, "schedule", schedule)
-    number = len(schedule) if own is None else own.n
+    if not isinstance(schedule, (Schedule, Plan)):
+        raise TypeError(f"schedule must be a Schedule or a Plan, got {type(schedule).__name__}")
+    number = schedule.prior_key if isinstance(schedule, Plan) else schedule.n
     kernel.noise_into(state, float(schedule.prior_scale), Keys.of(seed, first_sample, state.n), number, threads)
     return state.x
 
@@ -328,7 +348,7 @@ def noise_sampler(x: Any, *, seed: Any = 0, first_sample: int = 0) -> Callable[[
     >>> sf.diffusion.noise_sampler(np.zeros((2, 3)), seed=[5, 6])(1.0, 0.5).shape
     (2, 3)
     """
-    calls = iter(range(2**32))
+    calls = iter(range(1, 2**32))
 
     def sampler(sigma: Any, sigma_next: Any) -> Any:
         return randn_like(x, seed=seed, step=next(calls), first_sample=first_sample)

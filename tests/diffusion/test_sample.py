@@ -11,7 +11,7 @@ from diffusion.reference import run_plan
 from diffusion.test_plan import OPTIONS
 
 from sdefast import diffusion
-from sdefast.diffusion import SAMPLERS, plan, plan_of_sigmas, prior, randn_like, sample
+from sdefast.diffusion import SAMPLERS, kernel, plan, plan_of_sigmas, prior, randn_like, sample
 
 LINEAR = diffusion.linear_beta_schedule(1000)
 SCALED = diffusion.linear_beta_schedule(200, scaled=True)
@@ -189,6 +189,82 @@ def test_inpainting_ends_at_what_is_known_and_follows_the_rest():
     ):
         with pytest.raises((TypeError, ValueError), match=text):
             sample(model, made, shape=(2, 40), **wrong)
+
+
+def test_missing_data_are_painted_in_and_known_ones_must_be_there():
+    mask, made = np.arange(6) < 3, plan("ddim", LINEAR, 5)
+    known = np.where(mask, 0.5, np.nan)
+    x = sample(noise_model, made, shape=(2, 6), mask=mask, known=known)
+    assert (x[:, mask] == 0.5).all()
+    assert np.isfinite(x).all()
+    with pytest.raises(ValueError, match="known must be finite where mask is 1"):
+        sample(noise_model, made, shape=(2, 6), mask=~mask, known=known)
+
+
+def plans():
+    short = plan_of_sigmas
+    return [
+        plan("ddim", LINEAR, 50), plan("predictor-corrector", LINEAR, 7), plan("ddpm", SCALED),
+        plan("ddpm", diffusion.linear_beta_schedule(10, scaled=False, last=0.5), 20, spacing="karras"),
+        short("predictor-corrector", SIGMAS), short("annealed-langevin", SIGMAS), short("euler", SIGMAS, s_churn=40.0),
+        short("predictor-corrector", SIGMAS[:-1]),
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("made", plans(), ids=lambda made: f"{made.method}-{len(made)}")
+def test_no_noise_is_drawn_twice(made, monkeypatch):
+    drawn, apply, alone = [], kernel.apply, kernel.noise_into
+
+    def applied(*args, noisy=False, given=None, key=0, **rest):
+        drawn.extend([key] if noisy and given is None else [])
+        return apply(*args, noisy=noisy, given=given, key=key, **rest)
+
+    def noised(state, scale, keys, key, threads=None):
+        drawn.append(key)
+        alone(state, scale, keys, key, threads)
+
+    monkeypatch.setattr(kernel, "apply", applied)
+    monkeypatch.setattr(kernel, "noise_into", noised)
+    sample(lambda x, t: 0 * x, made, shape=(2, 6), mask=np.arange(6) < 3, known=0.5)
+    assert len(drawn) > 2
+    assert len(set(drawn)) == len(drawn)
+
+
+@pytest.mark.parametrize("spacing", ["leading", "trailing", "linspace"])
+def test_samples_begin_with_the_noise_of_the_first_timestep(spacing):
+    wide = diffusion.Schedule.from_sigmas(np.geomspace(0.01, 50, 1000))
+    made = plan("ddim", wide, 10, spacing=spacing)
+    assert made.prior_scale == wide.sigma[made.timesteps[0]]
+    assert plan("ddim", wide, 10).timesteps[0] == 999  # by default the noisiest
+    assert plan("ddim", diffusion.flow_schedule(100), 10, prediction="flow").prior_scale == 1
+    assert plan("ddim", LINEAR, 10).timesteps[0] == 900
+
+
+def test_models_may_follow_gradients_of_samples():
+    torch = pytest.importorskip("torch")
+    made, kept = plan_of_sigmas("heun", SIGMAS), []
+
+    def guided(x, sigma):
+        with torch.enable_grad():
+            x.requires_grad_()
+            kept.append((weight * x).sum())
+            (slope,) = torch.autograd.grad((x**2).sum(), x)
+        return denoiser(x.detach(), sigma) - 1e-3 * slope
+
+    weight = torch.ones(2, 6, requires_grad=True)
+    x = sample(guided, made, shape=(2, 6), device="cpu", mask=np.arange(6) < 3, known=0.5)
+    assert not x.requires_grad
+    with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+        kept[0].backward()
+    with pytest.raises(ValueError, match=r"^known requires a gradient"):
+        sample(guided, made, shape=(2, 6), device="cpu", mask=torch.ones(6), known=weight[0])
+
+
+@pytest.mark.parametrize("method", ["dpm++2m", "heun"])
+def test_what_callbacks_do_to_their_copy_changes_nothing(method):
+    made = plan_of_sigmas(method, SIGMAS)
+    want = sample(denoiser, made, shape=(2, 6))
+    np.testing.assert_array_equal(sample(denoiser, made, shape=(2, 6), callback=lambda p: p.x0.fill(0.0)), want)
 
 
 def test_an_output_that_is_not_finite_is_named():

@@ -1,5 +1,8 @@
 """Single steps in loops of other people's: right values, both kinds of arrays, and what is refused."""
 
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 
@@ -158,6 +161,73 @@ def test_outputs_that_are_not_finite_are_named(sample):
             step(x.clone(), e, 70, THESIS)
 
 
+def test_memory_that_must_not_be_written_is_refused(tmp_path):
+    x, e = (a.numpy() for a in pair((3, 40)))
+    np.save(tmp_path / "x.npy", x)
+    fixed = x.copy()
+    fixed.flags.writeable = False
+    for kept in (np.load(tmp_path / "x.npy", mmap_mode="r"), fixed, np.broadcast_to(x[:1], (3, 40))[:1]):
+        with pytest.raises(ValueError, match="x must be writeable"):
+            ddpm_step_(kept, e[: len(kept)], 70, THESIS)
+    np.testing.assert_array_equal(fixed, x)
+    np.testing.assert_array_equal(ddpm_step(fixed, e, 70, THESIS), ddpm_step(x, e, 70, THESIS))
+
+
+def test_outputs_that_lie_in_the_samples_are_read_first():
+    values = np.random.default_rng(0).normal(size=4097).astype(np.float32)
+    want = ddim_step(values[1:][None].copy(), values[:-1][None].copy(), 70, THESIS)
+    np.testing.assert_array_equal(ddim_step_(values[1:][None], values[:-1][None], 70, THESIS), want)
+
+
+def test_an_interrupted_step_has_no_threads_that_go_on():
+    code = """
+import signal, numpy as np, sdefast as sf
+d, x, n = sf.diffusion, np.ones((2, 2**22), np.float32), 0
+schedule = d.linear_beta_schedule(10)
+d.ddpm_step(x, x.copy(), 5, schedule, threads=2)
+signal.signal(signal.SIGALRM, signal.default_int_handler)
+for _ in range(12):
+    try:
+        signal.setitimer(signal.ITIMER_REAL, 2e-3)
+        d.ddpm_step(x, x.copy(), 5, schedule, threads=2)
+    except KeyboardInterrupt:
+        n += 1
+    signal.setitimer(signal.ITIMER_REAL, 0)
+print(n)
+"""
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert run.returncode == 0, run.stderr
+    assert int(run.stdout) > 0
+
+
+def test_numbers_in_arrays_are_taken_as_they_are_now():
+    x, e = pair((1, 2))
+    previous, clip = torch.tensor(50), torch.tensor(1.0)
+    first = ddim_step(x, e, 70, THESIS, previous=previous, clip=clip)
+    assert torch.equal(first, ddim_step(x, e, 70, THESIS, previous=np.array(50), clip=np.array(1.0)))
+    previous -= 30
+    clip *= 0.1
+    assert torch.equal(
+        ddim_step(x, e, 70, THESIS, previous=previous, clip=clip),
+        ddim_step(x, e, 70, THESIS, previous=20, clip=float(clip)),
+    )
+    for wrong in ({"previous": True}, {"previous": 1.0}, {"clip": "1"}):
+        with pytest.raises(TypeError, match=next(iter(wrong))):
+            ddim_step(x, e, 70, THESIS, **wrong)
+    with pytest.raises(TypeError, match="must be an integer"):
+        ddim_step(x, e, torch.tensor(True), THESIS)
+
+
+def test_templates_and_outputs_of_any_layout():
+    x, e = pair((2, 3, 4, 5))
+    last = x.contiguous(memory_format=torch.channels_last)
+    assert torch.equal(randn_like(last, seed=1), randn_like(x, seed=1))
+    assert diffusion.noise_sampler(last, seed=1)(1.0, 0.5).is_contiguous()
+    negative = torch.complex(e, -e).conj().imag  # e, by a bit that says minus
+    assert negative.is_neg()
+    assert torch.equal(ddim_step(x, negative, 70, THESIS), ddim_step(x, e, 70, THESIS))
+
+
 def test_what_is_refused():
     x, e = pair((3, 1, 6, 6))
     for call, kind, text in (
@@ -177,6 +247,8 @@ def test_what_is_refused():
         (lambda: ddpm_step(x, e, 3, [0.1, 0.2]), TypeError, "schedule"),
         (lambda: ddim_step(x, e, 3, THESIS, eta=-1.0), ValueError, "eta"),
         (lambda: ddpm_step(x, e, 3, THESIS, return_x0="yes"), TypeError, "return_x0"),
+        (lambda: ddpm_step(x, e, 3, THESIS, threads=0), ValueError, "threads"),
+        (lambda: prior((2, 3), THESIS.betas), TypeError, "schedule must be a Schedule or a Plan"),
     ):
         with pytest.raises(kind, match=text):
             call()
