@@ -26,10 +26,10 @@ from .spacing import timesteps
 from .step import ddim_step, ddim_step_, ddpm_step, ddpm_step_, noise_sampler, prior, randn_like
 
 if _TYPE_CHECKING:
-    from . import k
+    from . import hf, k
 
 #: Modules that are imported when they are first used.
-_MODULES = ("k",)
+_MODULES = ("hf", "k")
 
 
 def __getattr__(name: str) -> _Any:
