@@ -37,7 +37,9 @@ class FlowMatchEulerDiscreteScheduler(Steps, diffusers.FlowMatchEulerDiscreteSch
         mu: float | None = None, timesteps: list[float] | None = None,
     ) -> None:  # fmt: skip
         """The list: even, or own sigmas or timesteps, shifted as the config says."""
-        diffusers.FlowMatchEulerDiscreteScheduler.set_timesteps(self, num_inference_steps, device, sigmas, mu, timesteps)
+        diffusers.FlowMatchEulerDiscreteScheduler.set_timesteps(
+            self, num_inference_steps, device, sigmas, mu, timesteps
+        )
         found = self.sigmas.double().cpu().numpy()
         if (np.diff(found) > 0).any() or found[0] > 1:
             raise ValueError("sigmas must decrease, from at most 1")
