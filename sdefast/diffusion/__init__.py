@@ -63,6 +63,7 @@ __all__ = [
     "flow_schedule",
     "gaussian_bound",
     "geometric_sigmas",
+    "hf",
     "k",
     "karras_sigmas",
     "linear_beta_schedule",

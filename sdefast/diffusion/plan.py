@@ -175,7 +175,7 @@ def plan(
         levels = from_karras(schedule, n_steps)
     else:
         levels = from_timesteps(schedule, timesteps(schedule.n, n_steps, spacing))
-    return _planned(method, levels, prediction, clip, options)
+    return planned(method, levels, prediction, clip, options)
 
 
 def plan_of_sigmas(
@@ -202,7 +202,7 @@ def plan_of_sigmas(
     >>> diffusion.plan_of_sigmas("heun", [80.0, 5.0, 0.1, 0.0]).timesteps
     array([80. ,  5. ,  5. ,  0.1,  0.1])
     """
-    return _planned(method, from_sigmas(sigmas), prediction, clip, options)
+    return planned(method, from_sigmas(sigmas), prediction, clip, options)
 
 
 def row_of(
@@ -261,7 +261,7 @@ def _made_row(
 ) -> np.void:
     """The row of one step."""
     levels = from_timesteps(schedule, np.array([start]), None if end < 0 else end)
-    found = _planned(method, levels, prediction, clip, dict(options))
+    found = planned(method, levels, prediction, clip, dict(options))
     if len(found) != 1:
         raise ValueError(f"a step of {method!r} has {len(found)} rows: use plan")
     row: np.void = found.rows[0]
@@ -272,7 +272,7 @@ def _made_row(
 _remembered_row = lru_cache(maxsize=4096)(_made_row)
 
 
-def _planned(method: str, levels: Levels, prediction: str, clip: float | None, options: Mapping[str, Any]) -> Plan:
+def planned(method: str, levels: Levels, prediction: str, clip: float | None, options: Mapping[str, Any]) -> Plan:
     """The plan through these levels."""
     sampler = SAMPLERS[checks.choice("method", method, SAMPLERS)]
     checks.choice("prediction", prediction, PREDICTIONS)

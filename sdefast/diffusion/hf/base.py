@@ -16,7 +16,7 @@ from ... import checks
 from .. import kernel
 from ..kernel import Keys, State
 from ..levels import Levels
-from ..plan import _planned
+from ..plan import planned
 from ..samplers.base import HOLD, PUSH
 from ..schedule import Schedule, cosine_schedule, linear_beta_schedule, scaled_linear_beta_schedule
 from ..step import given_noise, not_finite
@@ -128,7 +128,7 @@ class Steps:
 
     def _prepare(self, method: str, levels: Levels, prediction: str, **options: Any) -> np.ndarray:
         """The rows through these levels."""
-        rows = _planned(method, levels, prediction, self.clip, options).rows.copy()
+        rows = planned(method, levels, prediction, self.clip, options).rows.copy()
         self._use(rows)
         return rows
 
