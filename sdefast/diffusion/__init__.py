@@ -26,7 +26,8 @@ from .spacing import timesteps
 from .step import ddim_step, ddim_step_, ddpm_step, ddpm_step_, noise_sampler, prior, randn_like
 
 if _TYPE_CHECKING:
-    from . import hf, k
+    from . import hf as hf
+    from . import k
 
 #: Modules that are imported when they are first used.
 _MODULES = ("hf", "k")
@@ -63,7 +64,6 @@ __all__ = [
     "flow_schedule",
     "gaussian_bound",
     "geometric_sigmas",
-    "hf",
     "k",
     "karras_sigmas",
     "linear_beta_schedule",

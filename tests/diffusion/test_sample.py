@@ -309,3 +309,20 @@ d.sample(lambda x, t: 0 * x, d.plan("dpm++2m", d.linear_beta_schedule(50), 5), s
 assert not {"torch", "diffusers", "scipy"} & set(sys.modules), sorted(sys.modules)
 """
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_the_family_needs_neither_torch_nor_diffusers():
+    code = """
+import sys
+sys.modules["torch"] = sys.modules["diffusers"] = None
+from sdefast.diffusion import *
+assert callable(sample) and k.get_sigmas_karras(3, .1, 1., device=None)[-1] == 0
+from sdefast import diffusion
+try:
+    diffusion.hf
+except ImportError as error:
+    assert "sdefast[hf]" in str(error), error
+else:
+    raise SystemExit("no error")
+"""
+    subprocess.run([sys.executable, "-c", code], check=True)
