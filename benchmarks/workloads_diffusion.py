@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-import numpy as np
 import torch
 
 from sdefast import diffusion
 from sdefast.diffusion import kernel
-from sdefast.diffusion.kernel import Keys, State
+from sdefast.diffusion.kernel import State
 
 SCHEDULE = diffusion.linear_beta_schedule(1000)
 T = 500
@@ -47,11 +46,8 @@ class Steps:
         return lambda: diffusion.ddpm_step_(x, eps, T, SCHEDULE, seed=1, clip=1.0, threads=self.threads)
 
     def ddpm_seeds(self) -> Update:
-        x, seeds = self.x.clone(), np.arange(self.n, dtype=np.uint64)
-        state, keys = State("x", x), Keys(seeds, 0)
-        return lambda: kernel.apply(
-            self.row, state, self.eps, 0, x, noisy=True, keys=keys, key=T, threads=self.threads
-        )  # fmt: skip
+        x, seeds = self.x.clone(), list(range(self.n))
+        return lambda: diffusion.ddpm_step_(x, self.eps, T, SCHEDULE, seed=seeds, clip=1.0, threads=self.threads)
 
     def ddim_in_place(self) -> Update:
         x = self.x.clone()

@@ -51,12 +51,24 @@ class Keys(NamedTuple):
         if isinstance(seed, (list, tuple, np.ndarray)) and np.ndim(seed) == 1:
             if len(seed) != n:
                 raise ValueError(f"seed must be one number, or one for each of the {n} samples, got {len(seed)}")
-            return cls(np.array([_seed(f"seed[{i}]", one) for i, one in enumerate(seed)], np.uint64), first)
+            return cls(_seeds(seed), first)
         return cls(_seed("seed", seed), first)
 
 
 #: Of rows without noise.
 NOBODY = Keys()
+
+
+def _seeds(given: Any) -> np.ndarray:
+    """One for each sample, uint64."""
+    if isinstance(given, np.ndarray) and given.dtype == np.uint64:
+        return np.ascontiguousarray(given)
+    if set(map(type, given)) == {int}:
+        try:
+            return np.array(given, np.uint64)
+        except OverflowError:  # of one of them, which is named below
+            pass
+    return np.array([_seed(f"seed[{i}]", one) for i, one in enumerate(given)], np.uint64)
 
 
 def _seed(name: str, value: Any) -> int:

@@ -109,6 +109,9 @@ def test_noise_belongs_to_samples():
     assert torch.equal(ddpm_step(x[2:3], e[2:3], 70, THESIS, seed=[7]), listed[2:3])
     generators = [torch.Generator().manual_seed(s) for s in (5, 6, 7, 8)]
     assert torch.equal(ddpm_step(x, e, 70, THESIS, seed=generators), listed)
+    assert torch.equal(ddpm_step(x, e, 70, THESIS, seed=np.array([5, 6, 7, 8], np.uint64)), listed)
+    large = [2**64 - 1, 0, 1, 2]
+    assert torch.equal(ddpm_step(x, e, 70, THESIS, seed=large)[:1], ddpm_step(x[:1], e[:1], 70, THESIS, seed=large[:1]))
     with pytest.raises(ValueError, match=r"each of the 4 samples, got 3"):
         ddpm_step(x, e, 70, THESIS, seed=[1, 2, 3])
     for wrong in (-1, 2**64, [1, 2, 3, -4]):

@@ -209,9 +209,9 @@ class Steps:
     def _keep(keep: int, way: _Trajectory, x: torch.Tensor, data: torch.Tensor) -> None:
         """What later rows need."""
         if keep == PUSH:
-            way.h1, way.h2 = data, way.h1
+            way.h1, way.h2 = data.clone(), way.h1  # callers may overwrite theirs
         elif keep == HOLD:
-            way.h1, way.h2 = x.clone(), data.clone()  # callers may overwrite theirs
+            way.h1, way.h2 = x.clone(), data.clone()
         else:
             way.h1 = way.h2 = None
 
