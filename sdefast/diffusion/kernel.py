@@ -16,7 +16,7 @@ from .arrays import Library, library_of
 __all__ = ["Keys", "State", "apply", "coefficients_of", "noise_into", "squares"]
 
 #: Elements that a thread must have for another one to pay, with noise and without.
-_LEAST = {True: 2**16, False: 2**19}
+_LEAST = {True: 2**18, False: 2**20}
 
 #: x, output and its type, h1, h2, out, kept; whether there is noise, and where it is given.
 _Pointers = tuple[int, int, int, int, int, int, int, bool, int]
