@@ -30,8 +30,8 @@ struct FieldStreams {
 
     [[gnu::noinline]] void key() {
         for (int l = 0; l < lane_step; l += philox_lanes) {
-            const PhiloxWords chains = load(chain + l), stream = u64(Normals::stream) - PhiloxWords{};
-            philox4x32_10(load(seed + l), load(segment + l), stream, chains, chains >> 32, streams.s0 + l,
+            const PhiloxWords chains = load_words(chain + l), stream = u64(Normals::stream) - PhiloxWords{};
+            philox4x32_10(load_words(seed + l), load_words(segment + l), stream, chains, chains >> 32, streams.s0 + l,
                           streams.s1 + l, streams.s2 + l, streams.s3 + l);
         }
     }
@@ -40,13 +40,6 @@ struct FieldStreams {
     template <class Z> [[gnu::noinline]] void fill(Z *out, i64 draws) {
         for (i64 d = 0; d < draws; d += 2)
             fill_pair<Normals>(streams, lane_step, out + d * lane_step, out + (d + 1) * lane_step);
-    }
-
-  private:
-    SDEFAST_INLINE static PhiloxWords load(const u64 *from) {
-        PhiloxWords words;
-        __builtin_memcpy(&words, from, sizeof words);
-        return words;
     }
 };
 

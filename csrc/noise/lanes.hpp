@@ -25,6 +25,15 @@ using u64 = uint64_t;
 using i32 = int32_t;
 using i64 = int64_t;
 
+// The level's own vectors.
+#if defined(__AVX512F__)
+constexpr int vector_bytes = 64;
+#elif defined(__FMA__)
+constexpr int vector_bytes = 32;
+#else
+constexpr int vector_bytes = 16;
+#endif
+
 SDEFAST_INLINE float fma(float a, float b, float c) { return __builtin_fmaf(a, b, c); }
 SDEFAST_INLINE double fma(double a, double b, double c) { return __builtin_fma(a, b, c); }
 SDEFAST_INLINE float sqrt(float a) { return __builtin_sqrtf(a); }

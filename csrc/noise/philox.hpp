@@ -11,30 +11,9 @@
 namespace sdefast {
 namespace SDEFAST_LEVEL {
 
-struct Philox {
-    u32 x0, x1, x2, x3;
-};
-
-SDEFAST_INLINE Philox philox4x32_10(u64 key, u32 c0, u32 c1, u32 c2, u32 c3) {
-    u32 k0 = u32(key), k1 = u32(key >> 32);
-    for (int round = 0; round < 10; ++round) {
-        const u64 p0 = u64(0xD2511F53u) * c0, p1 = u64(0xCD9E8D57u) * c2;
-        const u32 n0 = u32(p1 >> 32) ^ c1 ^ k0, n2 = u32(p0 >> 32) ^ c3 ^ k1;
-        c1 = u32(p1), c3 = u32(p0), c0 = n0, c2 = n2;
-        k0 += 0x9E3779B9u, k1 += 0xBB67AE85u;
-    }
-    return {c0, c1, c2, c3};
-}
-
-// The same for many counters and keys at once. Numbers of 32 bits lie in the low halves of 64; what stands above them does
-// not matter. Compilers make the products of these of three multiplications, or shuffle halves about.
-#if defined(__AVX512F__)
-constexpr int philox_lanes = 8;
-#elif defined(__AVX2__)
-constexpr int philox_lanes = 4;
-#else
-constexpr int philox_lanes = 2;
-#endif
+// Many counters and keys at once, in vectors. Numbers of 32 bits lie in the low halves of 64; what stands above them does
+// not matter. Left to themselves compilers make a product of these of three multiplications, or shuffle halves about.
+constexpr int philox_lanes = vector_bytes / 8;
 
 typedef u64 PhiloxWords __attribute__((vector_size(8 * philox_lanes)));
 typedef u32 PhiloxHalves __attribute__((vector_size(4 * philox_lanes)));
@@ -50,6 +29,12 @@ SDEFAST_INLINE PhiloxWords low_product(PhiloxWords a, u32 b) {
 #else
     return (a & 0xffffffff) * c;
 #endif
+}
+
+SDEFAST_INLINE PhiloxWords load_words(const u64 *from) {
+    PhiloxWords words;
+    __builtin_memcpy(&words, from, sizeof words);
+    return words;
 }
 
 SDEFAST_INLINE void philox4x32_10(PhiloxWords key, PhiloxWords c0, PhiloxWords c1, PhiloxWords c2, PhiloxWords c3,

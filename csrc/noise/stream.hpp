@@ -42,14 +42,13 @@ struct alignas(64) Streams {
 
 // Lane l gets the start of a segment of chain first_chain + l.
 [[gnu::noinline]] inline void rekey(Streams &streams, int lanes, u64 seed, u32 stream, u32 segment, u64 first_chain) {
-    for (int b = 0; b < lanes; b += lane_step) {
-#pragma GCC ivdep
-        for (int l = b; l < b + lane_step; ++l) {
-            const u64 chain = first_chain + u64(l);
-            const Philox key = philox4x32_10(seed, segment, stream, u32(chain), u32(chain >> 32));
-            streams.s0[l] = key.x0, streams.s1[l] = key.x1, streams.s2[l] = key.x2, streams.s3[l] = key.x3;
-        }
-    }
+    const PhiloxWords none{}, key = seed - none;
+    u64 first[philox_lanes];
+    for (int l = 0; l < philox_lanes; ++l) first[l] = first_chain + u64(l);
+    PhiloxWords chain = load_words(first);
+    for (int l = 0; l < lanes; l += philox_lanes, chain += u64(philox_lanes))
+        philox4x32_10(key, u64(segment) - none, u64(stream) - none, chain, chain >> 32, streams.s0 + l, streams.s1 + l,
+                      streams.s2 + l, streams.s3 + l);
 }
 
 [[gnu::noinline]] inline void skip(Streams &streams, int lanes, int words) {

@@ -11,14 +11,6 @@
 namespace sdefast {
 namespace SDEFAST_LEVEL {
 
-#if defined(__AVX512F__)
-constexpr int vector_bytes = 64;
-#elif defined(__FMA__)
-constexpr int vector_bytes = 32;
-#else
-constexpr int vector_bytes = 16;
-#endif
-
 template <class T> struct VectorOf;
 template <> struct VectorOf<float> {
     typedef float type __attribute__((vector_size(vector_bytes)));

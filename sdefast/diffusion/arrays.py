@@ -6,6 +6,7 @@ Torch is never imported here: somebody who has a tensor has imported it.
 from __future__ import annotations
 
 import sys
+from abc import ABC, abstractmethod
 from contextlib import AbstractContextManager, nullcontext
 from types import FunctionType
 from typing import Any
@@ -22,37 +23,39 @@ OUTPUT_TYPES = {"float32": 0, "float64": 1, "bfloat16": 2, "float16": 3}
 _FLOAT32, _FLOAT64 = OUTPUT_TYPES["float32"], OUTPUT_TYPES["float64"]
 
 
-class Library:
+class Library(ABC):
     """What numpy and torch call differently."""
 
     #: what an array is called in messages
     word = "array"
 
+    @abstractmethod
     def code(self, x: Any) -> int | None:
         """Number of the type of ``x``; None if it is not one of outputs."""
-        raise NotImplementedError
 
+    @abstractmethod
     def address(self, x: Any) -> int:
         """Where the first element is."""
-        raise NotImplementedError
 
+    @abstractmethod
     def is_contiguous(self, x: Any) -> bool:
         """Whether samples lie row by row without gaps."""
-        raise NotImplementedError
 
+    @abstractmethod
     def copied(self, x: Any, kept: Any) -> Any:
         """The same in contiguous memory, in ``kept`` if that fits."""
-        raise NotImplementedError
 
+    @abstractmethod
     def empty_like(self, x: Any) -> Any:
         """Memory for as much."""
-        raise NotImplementedError
 
     def refuse(self, name: str, x: Any) -> None:
         """What must not be used, or not be changed."""
+        return None
 
     def refuse_fixed(self, name: str, x: Any) -> None:
         """What cannot be written to."""
+        return None
 
     def seen(self, x: Any) -> Any:
         """The same samples, for somebody who may follow gradients of them."""
@@ -60,6 +63,7 @@ class Library:
 
     def changed(self, x: Any) -> None:
         """Tell whoever follows gradients that ``x`` is not what it was."""
+        return None
 
     def on_gpu(self, x: Any) -> bool:
         """Whether it lies on a GPU."""
@@ -69,21 +73,21 @@ class Library:
         """Whether both lie on the same device."""
         return True
 
+    @abstractmethod
     def times(self, x: Any, t: float | int) -> Any:
         """What a model is told: one number for each sample, int64 or of the type of ``x``."""
-        raise NotImplementedError
 
+    @abstractmethod
     def array(self, values: np.ndarray, x: Any) -> Any:
         """Numbers of the host beside ``x``, in its type."""
-        raise NotImplementedError
 
+    @abstractmethod
     def stack(self, parts: list[Any]) -> Any:
         """Arrays along a new first axis."""
-        raise NotImplementedError
 
+    @abstractmethod
     def where(self, here: Any, x: Any) -> Any:
         """``x`` there, and 0 elsewhere."""
-        raise NotImplementedError
 
     def no_gradients(self) -> AbstractContextManager[Any]:
         """No gradients are recorded."""

@@ -12,12 +12,13 @@ from typing import Any
 import numpy as np
 
 from .. import checks
+from .arrays import library_of, torch_library
 
 
 def is_tensor(x: Any) -> bool:
     """Whether ``x`` is a tensor of torch, which is not imported for the question."""
-    torch = sys.modules.get("torch")
-    return torch is not None and isinstance(x, torch.Tensor)
+    known = torch_library()
+    return known is not None and isinstance(x, known.torch.Tensor)
 
 
 def flat(x: Any) -> np.ndarray:
@@ -67,7 +68,7 @@ def checked(out: Any, x: Any, when: str) -> Any:
 
 def without_gradients(x: Any) -> AbstractContextManager[Any]:
     """No gradients are recorded for tensors."""
-    return sys.modules["torch"].no_grad() if is_tensor(x) else nullcontext()
+    return library_of("x", x).no_gradients() if is_tensor(x) else nullcontext()
 
 
 def numbers(name: str, values: Any, n: int) -> np.ndarray:

@@ -170,7 +170,7 @@ def _step(
             f"schedule must be a Schedule: Schedule.from_betas(betas) makes one, got {type(schedule).__name__}"
         )
     state = State("x", x)
-    output, code = matching_output(output, state)
+    output, code = kernel.matching("output", output, state)
     row, key = _rows(method, schedule, t, previous, prediction, clip, options, state.n)
     noisy, given = _noise(noise, state, row)
     sound = type(seed) is type(first_sample) is int and 0 <= seed < 2**64 and 0 <= first_sample < 2**62
@@ -200,11 +200,6 @@ def _apart(array: Any, state: State) -> Any:
     if away == 0 or away >= (8 if state.doubles else 4) * state.n * state.elements:
         return array
     return state.library.copied(array, state.library.empty_like(array))
-
-
-def matching_output(output: Any, state: State) -> tuple[Any, int]:
-    """What the model said, checked."""
-    return kernel.matching("output", output, state)
 
 
 def not_finite(t: Any, sample: int) -> str:
