@@ -23,24 +23,22 @@ template <class T> struct FieldRow {
           s(T(c[8])) {}
 };
 
-// What a row reads and writes; `output` has the model's type.
+// What a row reads and writes, but for the model's output.
 template <class T> struct FieldData {
-    const T *x;
-    const void *output;
-    const T *h1, *h2;
+    const T *x, *h1, *h2;
     T *out, *kept;
 };
 
-// Elements from `first` on; rows of field_width normals lie `z_row` apart. Whether an output was not finite.
-template <class T, class S, bool keeps, bool remembers, bool noisy>
-[[gnu::noinline]] u32 update(const FieldRow<T> &row, const FieldData<T> &data, i64 first, i64 n, const T *z,
-                             i64 z_row) {
+// Elements from `first` on, of which `output` is; rows of field_width normals lie `z_row` apart. Whether an output was
+// not finite.
+template <class T, bool keeps, bool remembers, bool noisy>
+[[gnu::noinline]] u32 update(const FieldRow<T> &row, const FieldData<T> &data, i64 first, i64 n, const T *output,
+                             const T *z, i64 z_row) {
     const T *x = data.x + first, *h1 = remembers ? data.h1 + first : nullptr, *h2 = remembers ? data.h2 + first : nullptr;
-    const S *output = static_cast<const S *>(data.output) + first;
     T *out = data.out + first, *kept = keeps ? data.kept + first : nullptr;
     const FieldRow<T> r = row;
     const auto one = [&](i64 i, T noise) SDEFAST_LAMBDA {
-        const T e = T(widened(output[i])), xi = x[i];
+        const T e = output[i], xi = x[i];
         T D = fma(r.p, xi, r.q * e);
         D = D > r.limit ? r.limit : D;  // not a number stays so
         D = D < -r.limit ? -r.limit : D;
@@ -65,8 +63,8 @@ template <class T, class S, bool keeps, bool remembers, bool noisy>
 
 // Noise alone: x' = s z.
 template <class T>
-[[gnu::noinline]] u32 noise_alone(const FieldRow<T> &row, const FieldData<T> &data, i64 first, i64 n, const T *z,
-                                  i64 z_row) {
+[[gnu::noinline]] u32 noise_alone(const FieldRow<T> &row, const FieldData<T> &data, i64 first, i64 n, const T *,
+                                  const T *z, i64 z_row) {
     T *out = data.out + first;
     for (i64 b = 0; b < n; b += field_width, z += z_row) {
         const i64 m = n - b < field_width ? n - b : field_width;
@@ -76,16 +74,17 @@ template <class T>
 }
 
 template <class T> class FieldStep {
-    static constexpr i64 draws_at_once = 32;
+    static constexpr i64 draws_at_once = 32, turned_at_once = draws_at_once * field_width;
 
-    using Update = u32 (*)(const FieldRow<T> &, const FieldData<T> &, i64, i64, const T *, i64);
+    using Update = u32 (*)(const FieldRow<T> &, const FieldData<T> &, i64, i64, const T *, const T *, i64);
+    using Turn = void (*)(const void *, i64, i64, T *);
 
   public:
     explicit FieldStep(const FieldJob &job)
         : job(job), elements(job.elements), segments(segments_per_step(job.elements)),
-          data{static_cast<const T *>(job.x), job.output, static_cast<const T *>(job.h1),
+          data{static_cast<const T *>(job.x), static_cast<const T *>(job.h1),
                static_cast<const T *>(job.h2 ? job.h2 : job.h1), static_cast<T *>(job.out), static_cast<T *>(job.kept)},
-          given(static_cast<const T *>(job.given)), update(chosen()) {}
+          given(static_cast<const T *>(job.given)), update(chosen()), turn(turning()) {}
 
     // How many units, each for one thread, the samples are.
     static i64 units(i64 n_samples, i64 elements) {
@@ -109,28 +108,30 @@ template <class T> class FieldStep {
     const FieldData<T> data;
     const T *const given;
     const Update update;
+    const Turn turn;
     FieldStreams streams;
     i64 first_wrong = -1;
 
     FieldRow<T> row(i64 sample) const { return FieldRow<T>(job.row + sample * job.row_stride); }
 
-    template <class S> Update variant() const {
-        const bool keeps = data.kept, remembers = data.h1, noisy = job.noisy;
-        static constexpr Update variants[2][2][2] = {
-            {{SDEFAST_LEVEL::update<T, S, false, false, false>, SDEFAST_LEVEL::update<T, S, false, false, true>},
-             {SDEFAST_LEVEL::update<T, S, false, true, false>, SDEFAST_LEVEL::update<T, S, false, true, true>}},
-            {{SDEFAST_LEVEL::update<T, S, true, false, false>, SDEFAST_LEVEL::update<T, S, true, false, true>},
-             {SDEFAST_LEVEL::update<T, S, true, true, false>, SDEFAST_LEVEL::update<T, S, true, true, true>}}};
-        return variants[keeps][remembers][noisy];
-    }
-
     Update chosen() const {
         if (!data.x) return noise_alone<T>;
+        static constexpr Update variants[2][2][2] = {
+            {{SDEFAST_LEVEL::update<T, false, false, false>, SDEFAST_LEVEL::update<T, false, false, true>},
+             {SDEFAST_LEVEL::update<T, false, true, false>, SDEFAST_LEVEL::update<T, false, true, true>}},
+            {{SDEFAST_LEVEL::update<T, true, false, false>, SDEFAST_LEVEL::update<T, true, false, true>},
+             {SDEFAST_LEVEL::update<T, true, true, false>, SDEFAST_LEVEL::update<T, true, true, true>}}};
+        return variants[data.kept != nullptr][data.h1 != nullptr][job.noisy];
+    }
+
+    // How outputs become the state's type; null if they have it.
+    Turn turning() const {
+        if (!data.x) return nullptr;
         switch (job.output_type) {
-            case OutputType::float32: return variant<float>();
-            case OutputType::float64: return variant<double>();
-            case OutputType::bfloat16: return variant<BFloat16>();
-            default: return variant<Float16>();
+            case OutputType::float32: return sizeof(T) == sizeof(float) ? nullptr : turned<T, float>;
+            case OutputType::float64: return sizeof(T) == sizeof(double) ? nullptr : turned<T, double>;
+            case OutputType::bfloat16: return turned<T, BFloat16>;
+            default: return turned<T, Float16>;
         }
     }
 
@@ -189,50 +190,58 @@ template <class T> class FieldStep {
     }
 
     void part(i64 sample, i64 first, i64 n, const T *z, i64 z_row) {
-        if (update(row(sample), data, first, n, z, z_row)) found(sample);
+        if (updated(row(sample), first, n, z, z_row)) found(sample);
+    }
+
+    // Outputs of another type are turned a stretch at a time, which stays in the first-level cache.
+    u32 updated(const FieldRow<T> &row, i64 first, i64 n, const T *z, i64 z_row) const {
+        if (!turn) {
+            const T *output = static_cast<const T *>(job.output);  // noise alone has none
+            return update(row, data, first, n, output ? output + first : nullptr, z, z_row);
+        }
+        alignas(64) T output[turned_at_once];
+        u32 wrong = 0;
+        for (i64 done = 0; done < n; done += turned_at_once) {
+            const i64 m = n - done < turned_at_once ? n - done : turned_at_once;
+            turn(job.output, first + done, m, output);
+            wrong |= update(row, data, first + done, m, output, z ? z + done / field_width * z_row : nullptr, z_row);
+        }
+        return wrong;
     }
 
     // Small samples, one a lane.
     void small(i64 sample) {
         const i64 left = job.n_samples - sample, count = left < lane_step ? left : lane_step;
-        alignas(64) T turned[lane_step * least_wide_field];
-        const T *z = given ? given + sample * elements : turned;
+        alignas(64) T by_sample[lane_step * least_wide_field];
+        const T *z = given ? given + sample * elements : by_sample;
         if (draws()) {
             alignas(64) T drawn[lane_step * least_wide_field];
             for (int l = 0; l < lane_step; ++l) key(l, l < count ? sample + l : sample);
             streams.key();
             streams.fill(drawn, elements + elements % 2);
             for (i64 e = 0; e < elements; ++e)
-                for (i64 l = 0; l < count; ++l) turned[l * elements + e] = drawn[e * lane_step + l];
+                for (i64 l = 0; l < count; ++l) by_sample[l * elements + e] = drawn[e * lane_step + l];
         }
         const i64 first = sample * elements;
         if (job.row_stride == 0) {
-            if (!update(row(sample), data, first, count * elements, z, field_width)) return;
+            if (!updated(row(sample), first, count * elements, z, field_width)) return;
         }
         for (i64 l = 0; l < count; ++l) {
             const bool wrong = job.row_stride == 0 ? !is_finite(first + l * elements)
-                                                   : update(row(sample + l), data, first + l * elements, elements,
-                                                            z + l * elements, field_width);
+                                                   : updated(row(sample + l), first + l * elements, elements,
+                                                             z + l * elements, field_width);
             if (wrong) found(sample + l);
         }
     }
 
-    template <class S> bool finite(i64 first) const {
-        const S *output = static_cast<const S *>(data.output) + first;
-        for (i64 e = 0; e < elements; ++e) {
-            const T v = T(widened(output[e]));
-            if (!(v - v == T(0))) return false;
-        }
-        return true;
-    }
-
+    // Whether the output of a small sample is.
     bool is_finite(i64 first) const {
-        switch (job.output_type) {
-            case OutputType::float32: return finite<float>(first);
-            case OutputType::float64: return finite<double>(first);
-            case OutputType::bfloat16: return finite<BFloat16>(first);
-            default: return finite<Float16>(first);
-        }
+        T kept[least_wide_field];
+        const T *output = turn ? kept : static_cast<const T *>(job.output) + first;
+        if (turn) turn(job.output, first, elements, kept);
+        for (i64 e = 0; e < elements; ++e)
+            if (!(output[e] - output[e] == T(0))) return false;
+        return true;
     }
 };
 

@@ -27,5 +27,13 @@ SDEFAST_INLINE float widened(Float16 v) {
     return bits<float>(sign | (magnitude < 0x400u ? small : magnitude < 0x7c00u ? normal : infinite));
 }
 
+// `n` outputs from number `first` on, in the type T; as many more, which come next, are asked for from memory.
+template <class T, class S> [[gnu::noinline]] void turned(const void *outputs, i64 first, i64 n, T *out) {
+    const S *from = static_cast<const S *>(outputs) + first;
+    for (i64 i = n; i < 2 * n; i += 64 / i64(sizeof(S))) __builtin_prefetch(from + i);
+#pragma GCC ivdep
+    for (i64 i = 0; i < n; ++i) out[i] = T(widened(from[i]));
+}
+
 }  // namespace SDEFAST_LEVEL
 }  // namespace sdefast
