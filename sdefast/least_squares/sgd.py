@@ -152,8 +152,9 @@ def sgd(
     Notes
     -----
     Gathering moments of the iterates at every iteration takes 10 to 30 % longer than the errors alone, and d times as
-    long as an iteration where correlated inputs run in an eigenbasis. By default they are gathered for up to 16
-    parameters with uncorrelated inputs, and for any where up to 16 iterations (or a 64th of all) are saved.
+    long as an iteration where correlated inputs run in an eigenbasis; so does a histogram. By default moments are
+    gathered for up to 16 parameters with uncorrelated inputs, and for any where up to 16 iterations (or a 64th of all)
+    are saved.
 
     References
     ----------
@@ -342,12 +343,9 @@ def _gathering(iteration: DescentStep, grid: TimeGrid, wanted: _Wanted) -> tuple
     cheap = len(saves) <= max(_FEW_TIMES, grid.n_steps // 64) or (d <= _FEW_PARAMETERS and not rotated)
     gathers = bool(wanted.moments or wanted.covariance or (wanted.moments is None and cheap and not iteration.is_error))
     if iteration.is_error:
-        for name in ("moments", "covariance"):
+        for name in ("moments", "covariance", "histogram"):
             if getattr(wanted, name):
                 raise ValueError(f"reduced=True runs the error alone: there are no iterates for {name}=")
-    if wanted.histogram is not None and (iteration.is_error or rotated):
-        why = "reduced=True runs the error alone" if iteration.is_error else "correlated inputs run in an eigenbasis"
-        raise ValueError(f"histogram counts parameters, and {why}")
     if wanted.covariance and wanted.moments is False:
         raise ValueError("moments=False contradicts covariance=True")
     layout = Layout(d, 2, False, wanted.covariance)

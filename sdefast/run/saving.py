@@ -78,9 +78,10 @@ class Savable(Recorded):
         s, bins = self.settings, 0 if self.settings.histogram is None else self.settings.histogram.bins + 2
         n_times, n_rows, n_chains = len(s.saves), s.stepping.n_rows, s.n_chains
         n_kept = n_rows if s.kept_rows is None else s.kept_rows
+        n_counted = n_kept if s.counted is None else s.counted.n
         arrays = [
             (self._states, (n_times, n_kept, n_chains), s.dtype), (self._final, (n_rows, n_chains), s.dtype),
-            (self._counts, (n_times, n_kept, bins), np.dtype(np.int64)),
+            (self._counts, (n_times, n_counted, bins), np.dtype(np.int64)),
         ]  # fmt: skip
         for gathered, nodes in zip(s.gathering.all, self._nodes, strict=True):
             arrays += [(node, (n_times, gathered.layout.size), np.dtype(float)) for node in nodes.values()]
