@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike
 
 from ..run.report import Report
 from ..run.schedule import iteration_grid, saved_iterations, step_sizes
-from .problem import LeastSquares
+from .problem import LeastSquares, refuse_others
 from .result import Descent, described_rates, error_axes
 
 if TYPE_CHECKING:
@@ -172,8 +172,7 @@ def gd(
     >>> sf.gd(problem, step_size=0.5, n_steps=3).error.tolist()
     [2.0, 0.5, 0.125, 0.03125]
     """
-    if not isinstance(problem, LeastSquares):
-        raise TypeError(f"problem must be a LeastSquares, got {problem!r}")
+    refuse_others(problem)
     theta = problem.expected_theta(step_size=step_size, n_steps=n_steps, theta0=theta0, save_at=save_at)
     rates, grid = step_sizes(step_size, n_steps, problem.dim), iteration_grid(n_steps)
     _warn_of_threshold(problem, rates)
