@@ -72,7 +72,7 @@ def run(
     saved: NDArray[np.floating] | None,
     statistics: tuple[tuple[bool, int, int, int, bool, bool, NDArray[np.float64]], ...],
     observer: tuple[str | tuple[int, str], int, NDArray[np.float64], NDArray[np.float64]] | None,
-    histogram: tuple[float, float, NDArray[np.int64]] | None,
+    histogram: tuple[float, float, NDArray[np.int64], int, bool] | None,
     normals: NDArray[np.floating] | None,
     data: tuple[NDArray[np.floating], int, bool, int] | None,
     table: NDArray[np.floating] | None,

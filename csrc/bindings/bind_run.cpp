@@ -174,12 +174,14 @@ void set_table(Job &job, const py::array &table, const py::array &state) {
     job.table = table.data();
 }
 
-// From (low, bins per unit, counts).
+// From (low, bins per unit, counts, first row, whether rows are the observer's).
 void set_histogram(Job &job, const py::tuple &t) {
     require(py::isinstance<py::array_t<int64_t, py::array::c_style>>(t[2]), "counts must be a contiguous int64 array");
     auto counts = py::reinterpret_borrow<py::array_t<int64_t, py::array::c_style>>(t[2]);
-    require(counts.ndim() == 3 && counts.shape(0) == job.n_saves && counts.shape(1) <= job.dim && counts.shape(2) >= 3,
-            "counts must have shape (n_saves, at most dim, n_bins + 2)");
+    job.counted_row = t[3].cast<int>(), job.counts_observed = t[4].cast<bool>();
+    require(counts.ndim() == 3 && counts.shape(0) == job.n_saves && counts.shape(2) >= 3 && job.counted_row >= 0 &&
+                job.counted_row + counts.shape(1) <= (job.counts_observed ? job.observer_dim : job.dim),
+            "counts must have shape (n_saves, rows that there are, n_bins + 2)");
     job.low = t[0].cast<double>(), job.bins_per_unit = t[1].cast<double>();
     job.n_bins = int(counts.shape(2)) - 2, job.counted_dim = int(counts.shape(1));
     job.histogram = counts.mutable_data();

@@ -252,7 +252,9 @@ template <class T, class Z, Layout chain_layout> class ChainLoop {
             for (int i = 0; i < job.saved_dim; ++i)
                 store_row(out + i * job.saved_dim_stride, x + i * row, g.valid * i64(sizeof(T)), streaming);
         }
-        if (job.histogram) count(g, x, job.histogram + save * job.counted_dim * (job.n_bins + 2));
+        if (job.histogram)
+            count(g, (job.counts_observed ? observed : x) + job.counted_row * row,
+                  job.histogram + save * job.counted_dim * (job.n_bins + 2));
         for (int i = 0; i < job.n_gathers; ++i) {
             const Gather &gather = job.gathers[i];
             T *rows = (gather.observed ? observed : x) + gather.first_row * row;
@@ -307,7 +309,7 @@ template <class T, class Z, Layout chain_layout> class ChainLoop {
 
     // Chains that lie one after the other as rows of components, if somebody asks for those.
     T *components(const Group &g) const {
-        bool wanted = job.saved || job.histogram || job.observes_rows;
+        bool wanted = job.saved || (job.histogram && !job.counts_observed) || job.observes_rows;
         for (int i = 0; i < job.n_gathers; ++i) wanted |= !job.gathers[i].observed;
         return wanted ? turn(g, at<T>(memory.path), state(g.index), false) : nullptr;
     }

@@ -93,11 +93,12 @@ struct Job {
     const Gather *gathers;
     int n_gathers;
 
-    // Counts of the values of the first counted_dim rows in n_bins equal bins from low on, those below and above in the
-    // first and the last of n_bins + 2 columns: (n_saves, counted_dim, n_bins + 2), or null. Counts are added to what is
-    // there.
+    // Counts of the values of counted_dim rows, from counted_row on, of the state or of what the observer computes, in
+    // n_bins equal bins from low on, those below and above in the first and the last of n_bins + 2 columns:
+    // (n_saves, counted_dim, n_bins + 2), or null. Counts are added to what is there.
     int64_t *histogram;
-    int n_bins, counted_dim;
+    int n_bins, counted_dim, counted_row;
+    bool counts_observed;
     double low, bins_per_unit;
 
     // Set to non-zero by another thread to stop early; the results are then unusable.

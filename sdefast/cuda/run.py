@@ -219,7 +219,7 @@ class _Run:
             for key, place in made.places:
                 into[key][part.saves] = self.card.receive(merged[place])
         if self.tile.histogram is not None and made.counts is not None:
-            made.counts[part.saves] += self._count(part, saved)
+            made.counts[part.saves] += self._count(part, observed if self.tile.counts_of.observed else saved)
 
     def _observe(self, part: Launch, saved: Any) -> Any:
         observer = self.tile.observer
@@ -252,12 +252,12 @@ class _Run:
         self.card.launch_chains(find, part.n, (part.n_saves,), x, gathered.first_row, dim, part.n, known)
         return known
 
-    def _count(self, part: Launch, saved: Any) -> np.ndarray:
-        histogram = self.tile.histogram
+    def _count(self, part: Launch, x: Any) -> np.ndarray:
+        histogram, of = self.tile.histogram, self.tile.counts_of
         assert histogram is not None
-        dim, counts = self.tile.n_kept, self.card.send(histogram.empty(part.n_saves, self.tile.n_kept))
-        arguments = saved, dim, histogram.low, histogram.bins_per_unit, histogram.bins, part.n, counts
-        self.card.launch_chains(self.card.builtin("count"), part.n, (dim, part.n_saves), *arguments)
+        counts = self.card.send(histogram.empty(part.n_saves, of.n))
+        arguments = x, of.first_row, histogram.low, histogram.bins_per_unit, histogram.bins, part.n, counts
+        self.card.launch_chains(self.card.builtin("count"), part.n, (of.n, part.n_saves), *arguments)
         return self.card.receive(counts)
 
     def _pace(self, part: Launch | None) -> None:
@@ -288,7 +288,7 @@ class _Made(NamedTuple):
         nodes: tuple[Nodes, ...] = tuple(
             {key: np.empty((len(tile.saves), g.layout.size)) for key, _ in places} for g in tile.gathered
         )
-        counts = None if tile.histogram is None else tile.histogram.empty(len(tile.saves), tile.n_kept)
+        counts = tile.empty_counts(len(tile.saves))
         if begun is not None:
             for found, before in zip(nodes, begun.statistics, strict=True):
                 for own, known in zip(found.values(), before, strict=True):
@@ -328,7 +328,7 @@ class _Limits(NamedTuple):
             n = max(n // 2 // BLOCK * BLOCK, BLOCK)
         saves = min(int(budget / max(per_save * n, 1.0)), _MOST_SAVES)
         if whole.histogram is not None:
-            saves = min(saves, budget // (8 * whole.n_kept * (whole.histogram.bins + 2)))
+            saves = min(saves, budget // (8 * whole.counts_of.n * (whole.histogram.bins + 2)))
         steps = int(LAUNCH / (n * whole.cost))
         if per_step:
             steps = min(steps, int(budget / (per_step * n)))

@@ -287,15 +287,15 @@ def lay_in_tiles(start, n, n_rows, state):
             state[first + row * TILE] = start[row, column]
 
 
-def count(x, n_rows, low, bins_per_unit, n_bins, n_chains, counts):
-    """Add the values of every row to the counts of the bins (n_times, rows, n_bins + 2); no number is counted nowhere.
+def count(x, first_row, low, bins_per_unit, n_bins, n_chains, counts):
+    """Add the values of rows from ``first_row`` on to the counts of the bins (n_times, rows, n_bins + 2).
 
-    The grid is (chains, rows, times).
+    Values that are no number are counted nowhere. The grid is (chains, rows, times).
     """
     chain = cuda.blockIdx.x * cuda.blockDim.x + cuda.threadIdx.x
     row, time = cuda.blockIdx.y, cuda.blockIdx.z
     if chain < n_chains:
-        place = (np.float64(x[time, row, chain]) - low) * bins_per_unit
+        place = (np.float64(x[time, first_row + row, chain]) - low) * bins_per_unit
         if place == place:
             index = 0
             if place >= n_bins:

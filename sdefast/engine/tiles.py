@@ -122,6 +122,14 @@ class Gathered:
     observed: bool = False
 
 
+class Counted(NamedTuple):
+    """Rows that a histogram is of: ``n`` from ``first_row`` on, of the state or of what the observer computes."""
+
+    n: int
+    first_row: int = 0
+    observed: bool = False
+
+
 @dataclass(frozen=True)
 class Tile:
     """A range of chains through all steps of a run.
@@ -130,8 +138,8 @@ class Tile:
     or (dim, n_chains); ``coefficients`` has one row, or one for every step; ``normals``, (draws, n_chains), take the
     place of the generator's. ``table``, one-dimensional, contiguous and of the state's type, holds constants of the run
     that steps and observers read. ``keep_paths`` keeps the states at the saves, ``keep_final`` all rows at the end
-    (a GPU only if the last step is a save). ``kept_rows`` of the first rows are what is kept and counted at the saves,
-    by default all.
+    (a GPU only if the last step is a save). ``kept_rows`` of the first rows are what is kept at the saves, by default
+    all; ``counted`` are those that a histogram is of, by default the same.
     """
 
     kernel: str | Compiled | SteppedOutside
@@ -154,6 +162,7 @@ class Tile:
     table: np.ndarray | None = None
     keep_final: bool = False
     kept_rows: int | None = None
+    counted: Counted | None = None
 
     @property
     def dim(self) -> int:
@@ -162,8 +171,17 @@ class Tile:
 
     @property
     def n_kept(self) -> int:
-        """How many of them are kept, and counted, at the saves."""
+        """How many of them are kept at the saves."""
         return self.dim if self.kept_rows is None else self.kept_rows
+
+    @property
+    def counts_of(self) -> Counted:
+        """The rows that a histogram is of."""
+        return Counted(self.n_kept) if self.counted is None else self.counted
+
+    def empty_counts(self, n_saves: int) -> np.ndarray | None:
+        """Counts of nothing yet at so many saves, where there is a histogram."""
+        return None if self.histogram is None else self.histogram.empty(n_saves, self.counts_of.n)
 
     @property
     def work(self) -> int:
@@ -240,7 +258,7 @@ def run_tile(
         saved = empty_states(n_saves, tile.n_kept, tile.n_chains, dtype)
     n_blocks = -(-tile.n_chains // BLOCK)
     statistics = [np.empty((n_blocks, n_saves, g.layout.size)) for g in tile.gathered]
-    counts = None if tile.histogram is None else tile.histogram.empty(n_saves, tile.n_kept)
+    counts = tile.empty_counts(n_saves)
     if begun is not None:
         _restore(begun, state, statistics, counts)
     outside = tile.kernel.opened(tile) if hasattr(tile.kernel, "opened") else None
@@ -335,7 +353,7 @@ def _run_chunk(
         saved[saves] if saved is not None else None,
         tuple(_request(g, out) for g, out in zip(tile.gathered, parts, strict=True)),
         None if observer is None else observer.at(saves),
-        _bins(tile.histogram, counts, saves),
+        _bins(tile, counts, saves),
         None if tile.normals is None else _steps_of(tile, chunk),
         None if tile.data is None else (tile.data.rows, tile.data.dim, tile.data.shuffled, draws.picks),
         tile.table,
@@ -389,12 +407,11 @@ def _steps_of(tile: Tile, chunk: _Chunk) -> np.ndarray:
     return tile.normals[first:last]
 
 
-def _bins(
-    histogram: Histogram | None, counts: np.ndarray | None, saves: slice
-) -> tuple[float, float, np.ndarray] | None:
+def _bins(tile: Tile, counts: np.ndarray | None, saves: slice) -> tuple[float, float, np.ndarray, int, bool] | None:
+    histogram, counted = tile.histogram, tile.counts_of
     if histogram is None or counts is None:
         return None
-    return histogram.low, histogram.bins_per_unit, counts[saves]
+    return histogram.low, histogram.bins_per_unit, counts[saves], counted.first_row, counted.observed
 
 
 def part(run: Tile, first: int, n_chains: int) -> Tile:

@@ -4,18 +4,23 @@ from __future__ import annotations
 
 import warnings
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
 
 import numpy as np
 from numpy.typing import ArrayLike
 
+from ..run.report import Report
 from ..run.schedule import iteration_grid, saved_iterations, step_sizes
-from .problem import LeastSquares
+from .problem import LeastSquares, refuse_others
+from .result import Descent, described_rates, error_axes
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 
 @dataclass(frozen=True, eq=False)
-class GradientDescent:
-    """Result of `gd`.
+class GradientDescent(Report):
+    """Result of `gd`: one run, without noise, a seed or anything that is estimated.
 
     Attributes
     ----------
@@ -25,11 +30,30 @@ class GradientDescent:
         Saved iterations, of shape (n_times,); 0 is the start.
     theta : numpy.ndarray
         The parameters there, of shape (n_times, d).
+    n_steps : int
+        Number of iterations.
+    rates : numpy.ndarray
+        Step sizes, of shape (1 or n_steps, 1 or d).
     """
 
     problem: LeastSquares
     iterations: np.ndarray
     theta: np.ndarray = field(repr=False)
+    n_steps: int
+    rates: np.ndarray = field(repr=False)
+
+    call: ClassVar[str] = "gd"
+    time_word: ClassVar[str] = "iteration"
+
+    @property
+    def t(self) -> np.ndarray:
+        """The saved iterations."""
+        return self.iterations
+
+    @property
+    def exact(self) -> np.ndarray:
+        """The same as `error`: nothing is estimated."""
+        return self.error
 
     @property
     def error(self) -> np.ndarray:
@@ -44,6 +68,51 @@ class GradientDescent:
         with np.errstate(over="ignore", invalid="ignore"):
             quadratic = ((delta @ self.problem.hessian) * delta).sum(-1)
             return np.asarray(0.5 * (quadratic + self.problem.noise_std**2))
+
+    def describe(self) -> dict[str, Any]:
+        """The settings as plain numbers and strings."""
+        return {
+            "problem": repr(self.problem),
+            "iteration": "gradient descent",
+            "step_size": described_rates(self.rates),
+            "n_steps": self.n_steps,
+        }
+
+    def plot(self, ax: Axes | None = None) -> Axes:
+        """Draw the error.
+
+        Parameters
+        ----------
+        ax : matplotlib.axes.Axes, optional
+            Where to draw; a new figure by default.
+
+        Raises
+        ------
+        ImportError
+            If matplotlib is not installed.
+        ValueError
+            If a single iteration was saved.
+        """
+        ax = error_axes(ax, self.error, self.call)
+        ax.plot(self.iterations, self.error, color="C0", label="gradient descent")
+        ax.legend(fontsize="small")
+        return ax
+
+    def _tabulated(self) -> dict[str, tuple[tuple[str, ...], Any]]:
+        return {"error": ((), self.error), "loss": ((), self.loss), "theta": (("component",), self.theta)}
+
+    @classmethod
+    def _from_record(cls, record: dict[str, Any]) -> GradientDescent:
+        result = cls(**record)
+        shape = len(result.iterations), result.problem.dim
+        if result.theta.shape != shape:
+            raise ValueError(f"theta is of {result.theta.shape}, not {shape}")
+        return result
+
+    def __getattr__(self, name: str) -> NoReturn:
+        if not name.startswith("_") and hasattr(Descent, name):
+            raise AttributeError(f"gd makes one run without noise, which has no {name}: sgd and noisy_gd give it")
+        raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
 
 
 def gd(
@@ -78,7 +147,8 @@ def gd(
     Returns
     -------
     GradientDescent
-        With ``iterations`` (n_times,), ``theta`` (n_times, d), ``error`` and ``loss`` (n_times,).
+        With ``iterations`` (n_times,), ``theta`` (n_times, d), ``error`` and ``loss`` (n_times,), ``plot``, ``save``,
+        ``to_xarray`` and ``describe`` as every result.
 
     Raises
     ------
@@ -102,11 +172,11 @@ def gd(
     >>> sf.gd(problem, step_size=0.5, n_steps=3).error.tolist()
     [2.0, 0.5, 0.125, 0.03125]
     """
-    if not isinstance(problem, LeastSquares):
-        raise TypeError(f"problem must be a LeastSquares, got {problem!r}")
+    refuse_others(problem)
     theta = problem.expected_theta(step_size=step_size, n_steps=n_steps, theta0=theta0, save_at=save_at)
-    _warn_of_threshold(problem, step_sizes(step_size, n_steps, problem.dim))
-    return GradientDescent(problem, saved_iterations(save_at, iteration_grid(n_steps), problem.dim), theta)
+    rates, grid = step_sizes(step_size, n_steps, problem.dim), iteration_grid(n_steps)
+    _warn_of_threshold(problem, rates)
+    return GradientDescent(problem, saved_iterations(save_at, grid, problem.dim), theta, grid.n_steps, rates)
 
 
 def _warn_of_threshold(problem: LeastSquares, rates: np.ndarray) -> None:

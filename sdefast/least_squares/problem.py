@@ -11,14 +11,14 @@ from numpy.typing import ArrayLike
 from .. import checks
 from ..run.records import Recorded
 from ..sde.models import laws
-from ..sde.models.base import Model
 from .inputs import InputLaw, Normal
-from .laws import modified
 from .laws.exact import ExactLaws
-from .laws.moments import EmpiricalMoments, GaussianMoments, IndependentMoments, Moments, covariance_matrix
+from .laws.matrices import covariance_matrix, symmetric_root
+from .laws.modified import ModifiedEquations
+from .laws.moments import EmpiricalMoments, GaussianMoments, IndependentMoments, Moments
 
 
-class LeastSquares(Recorded, ExactLaws):
+class LeastSquares(Recorded, ExactLaws, ModifiedEquations):
     r"""Linear least squares as a problem for stochastic gradient descent.
 
     The loss of one sample is :math:`\ell(\theta) = \frac12 (y - \langle\theta, x\rangle)^2`. Samples are streamed,
@@ -317,78 +317,10 @@ class LeastSquares(Recorded, ExactLaws):
         elif self.covariance is not None:
             slope = delta @ self.hessian
             scale = np.sqrt(np.sum(slope * delta, axis=-1, keepdims=True) + self.noise_std**2)
-            noise = scale * (z[..., :-1] @ modified.symmetric_root(self.hessian)) + slope * z[..., -1:]
+            noise = scale * (z[..., :-1] @ symmetric_root(self.hessian)) + slope * z[..., -1:]
         else:
-            noise = (modified.symmetric_root(self.gradient_covariance(theta)) @ z[..., None])[..., 0]
+            noise = (symmetric_root(self.gradient_covariance(theta)) @ z[..., None])[..., 0]
         return np.asarray(noise / math.sqrt(B))
-
-    # The equations that SGD follows -----------------------------------------------------------------------------
-
-    def modified_equation(
-        self, step_size: float, *, order: int = 1, covariance: str = "full", batch_size: int = 1
-    ) -> Model:
-        r"""The stochastic modified equation, an SDE for `simulate`: iteration k is time k ``step_size``.
-
-        Parameters
-        ----------
-        step_size : float
-            The constant step size gamma.
-        order : {1, 2}
-            Weak order in gamma: drift :math:`-H\delta` or :math:`-(H + \frac\gamma2 H^2)\delta`.
-        covariance : {"full", "isotropic"}
-            That of the gradient noise at theta, or at theta* (an Ornstein-Uhlenbeck process with closed forms).
-        batch_size : int
-            Samples of an iteration.
-
-        Returns
-        -------
-        Model
-            An `SDE`, or for "isotropic" a `LinearSDE`.
-
-        Raises
-        ------
-        ValueError
-            If an argument is out of range, or inputs are not Gaussian.
-
-        References
-        ----------
-        Li, Tai and E, Journal of Machine Learning Research 20, 2019.
-
-        Examples
-        --------
-        >>> import sdefast as sf
-        >>> problem = sf.LeastSquares(theta_star=[0.1, -0.2], noise_std=0.1)
-        >>> sde = problem.modified_equation(0.1, order=2)
-        >>> run = sf.simulate(sde, x0=(0.0, 0.0), t1=2.0, n_steps=200, n_paths=10_000, seed=1)
-        >>> bool(abs(run.mean[0, 0] - 0.1 * (1 - 2.718281828 ** (-2 * 1.05))) < 1e-2)
-        True
-        """
-        step, order, covariance, batch = modified.checked(step_size, order, covariance, batch_size)
-        H = self._gaussian_hessian("modified_equation")
-        make = modified.full if covariance == "full" else modified.ornstein_uhlenbeck
-        return make(H, self.theta_star, self.noise_std, step, order, batch)
-
-    def modified_expected_error(
-        self, t: ArrayLike, step_size: float, *, order: int = 1, covariance: str = "full", batch_size: int = 1,
-        theta0: ArrayLike | None = None,
-    ) -> np.ndarray:  # fmt: skip
-        """The exact E|theta(t) - theta*|^2 of `modified_equation`, of the shape of the times ``t``.
-
-        Parameters as there; ``theta0`` is the start, of shape (d,), zero by default.
-        """
-        settings = modified.checked(step_size, order, covariance, batch_size)
-        times = checks.array("t", t)
-        if (times < 0).any():
-            raise ValueError(f"t must not be negative, got {times.min():g}")
-        values, vectors = np.linalg.eigh(self._gaussian_hessian("modified_expected_error"))
-        start = checks.array("theta0", np.zeros(self.dim) if theta0 is None else theta0, shape=(self.dim,))
-        squares = (vectors.T @ (start - self.theta_star)) ** 2
-        return modified.expected_errors(values, squares, self.noise_std, settings, times)
-
-    def _gaussian_hessian(self, what: str) -> np.ndarray:
-        if self.covariance is None:
-            raise ValueError(f"{what} needs Gaussian inputs, not {self!r}")
-        return self.covariance
 
     def _isotropic_noise(self, delta: np.ndarray, z: np.ndarray, c: float) -> np.ndarray:
         v = c * delta
@@ -420,3 +352,9 @@ def _aligned(shape: tuple[int, int], dtype: np.dtype) -> np.ndarray:
 def _freeze(*arrays: np.ndarray) -> None:
     for array in arrays:
         array.flags.writeable = False
+
+
+def refuse_others(problem: object) -> None:
+    """TypeError where a problem is none of these."""
+    if not isinstance(problem, LeastSquares):
+        raise TypeError(f"problem must be a LeastSquares, got {problem!r}")

@@ -96,6 +96,22 @@ def _theta(
     return s.iteration.coordinates.theta(rows, kept.parameters).transpose(0, 2, 1)
 
 
+def error_axes(ax: Axes | None, error: np.ndarray, call: str) -> Axes:
+    """Axes for errors at saved iterations, new ones for None; ValueError if a single one was saved."""
+    if len(error) < 2:
+        raise ValueError(f"plot needs several saved iterations: {call} with save_at='all' or every so many")
+    ax = ax if ax is not None else plots.new_axes()
+    if (error > 0).any():
+        ax.set_yscale("log")
+    ax.set(xlabel="iteration", ylabel=r"$|\theta_k - \theta^*|^2$")
+    return ax
+
+
+def described_rates(rates: np.ndarray) -> float | str:
+    """Step sizes in a word."""
+    return float(rates[0, 0]) if rates.size == 1 else "several"
+
+
 @dataclass(frozen=True, eq=False, repr=False)
 class Descent(Result):
     """Result of `sgd`: error and iterates over all runs that are finite, at every saved iteration."""
@@ -219,7 +235,7 @@ class Descent(Result):
 
     # What was run ------------------------------------------------------------------------------------------------
 
-    def _tabulated(self) -> dict[str, tuple[tuple[str, ...], np.ndarray]]:
+    def _tabulated(self) -> dict[str, tuple[tuple[str, ...], Any]]:
         errors = {"error": ((), self.error), "error_standard_error": ((), self.error_standard_error)}
         if self.settings.gathers_moments:
             return {**errors, **super()._tabulated()}
@@ -227,11 +243,11 @@ class Descent(Result):
 
     def describe(self) -> dict[str, Any]:
         """The settings as plain numbers and strings."""
-        s, rates = self.settings, self.settings.rates
+        s = self.settings
         return {
             "problem": repr(self.problem),
             "iteration": s.iteration.name,
-            "step_size": float(rates[0, 0]) if rates.size == 1 else "several",
+            "step_size": described_rates(s.rates),
             "batch_size": s.iteration.batch_size,
             "averaging": "polyak-ruppert" if s.iteration.averaged else "none",
             "sampling": "shuffle" if s.iteration.shuffled else "replacement",
@@ -255,17 +271,12 @@ class Descent(Result):
         ValueError
             If a single iteration was saved.
         """
-        if len(self.iterations) < 2:
-            raise ValueError("plot needs several saved iterations: sgd with save_at='all' or every so many")
-        ax = ax if ax is not None else plots.new_axes()
         k, error, width = self.iterations, self.error, 2 * self.error_standard_error
+        ax = error_axes(ax, error, self.call)
         ax.plot(k, error, color="C0", label=f"mean of {self.n_runs:,} runs")
         ax.fill_between(k, error - width, error + width, color="C0", alpha=0.2, label="± 2 standard errors")
         with suppress(ValueError):  # there is not always an exact law
             ax.plot(k, self.exact, color="k", linestyle="--", linewidth=1, label="exact")
-        if (error > 0).any():
-            ax.set_yscale("log")
-        ax.set(xlabel="iteration", ylabel=r"$|\theta_k - \theta^*|^2$")
         ax.legend(fontsize="small")
         return ax
 

@@ -170,5 +170,4 @@ class Part:
         tile = self.tile
         parts = zip(n_parts, tile.gathered, strict=True)
         statistics = [np.empty((n, n_saves, g.layout.size)) for n, g in parts]
-        counts = None if tile.histogram is None else tile.histogram.empty(n_saves, tile.n_kept)
-        return Begun(step, n_saves, np.empty(shape, tile.start.dtype), statistics, counts)
+        return Begun(step, n_saves, np.empty(shape, tile.start.dtype), statistics, tile.empty_counts(n_saves))

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 import numpy as np
 
@@ -19,9 +19,6 @@ from ..lazy import cached_property
 from .records import register
 from .saving import Savable
 from .step import Settings
-
-if TYPE_CHECKING:
-    import xarray
 
 
 @register
@@ -72,10 +69,8 @@ class Result(Savable):
     _counts: np.ndarray | None = field(default=None, repr=False)
     _final: np.ndarray | None = field(default=None, repr=False)  # all rows at the end, where states are not kept
 
-    #: the family's words for the call, a chain, a step and time
-    call: ClassVar[str] = "the call"
+    #: the family's word for a chain
     chain_word: ClassVar[str] = "chain"
-    time_word: ClassVar[str] = "time"
 
     @property
     def seed(self) -> int:
@@ -303,31 +298,14 @@ class Result(Savable):
         """The family's own fields of shards put together, of which this is the first."""
         return {}
 
-    def to_xarray(self) -> xarray.Dataset:
-        """States (if kept), mean, variance and standard error as an `xarray.Dataset` over time, chain and component.
-
-        Raises
-        ------
-        ImportError
-            If xarray is not installed.
-        """
-        try:
-            import xarray
-        except ImportError:
-            raise ImportError("to_xarray needs xarray: pip install xarray") from None
-        axis, many = self.time_word, self.chain_word
-        data = {name: ((axis, *axes), value) for name, (axes, value) in self._tabulated().items()}
-        coordinates: dict[str, Any] = {axis: self.t}
-        if self._states is not None:
-            data["x"] = ((axis, many, "component"), np.asarray(self.x))
-            first = self.settings.first_chain
-            coordinates[many] = np.arange(first, first + self._n_shown)
-        return xarray.Dataset(data, coordinates, attrs=self.describe())
-
-    def _tabulated(self) -> dict[str, tuple[tuple[str, ...], np.ndarray]]:
-        """What `to_xarray` holds besides states: names, the axes after time, values."""
+    def _tabulated(self) -> dict[str, tuple[tuple[str, ...], Any]]:
         moments = {name: (("component",), getattr(self, name)) for name in ("mean", "variance", "standard_error")}
-        return {**moments, "n_nonfinite": ((), self.n_nonfinite)}
+        states = {} if self._states is None else {"x": ((self.chain_word, "component"), np.asarray(self.x))}
+        return {**moments, "n_nonfinite": ((), self.n_nonfinite), **states}
+
+    def _coordinates(self) -> dict[str, np.ndarray]:
+        first = self.settings.first_chain
+        return {} if self._states is None else {self.chain_word: np.arange(first, first + self._n_shown)}
 
     def describe(self) -> dict[str, Any]:
         """The settings as plain numbers and strings."""
@@ -376,7 +354,10 @@ def merge(*runs: AnyResult) -> AnyResult:
     8192
     """
     if not runs or not all(isinstance(run, Result) and type(run) is type(runs[0]) for run in runs):
-        raise TypeError("merge takes one or more results of the same call: merge(run, run, ...)")
+        raise TypeError(
+            "merge takes one or more results of the same call, of many chains each: merge(run, run, ...), got "
+            + ", ".join(type(run).__name__ for run in runs)
+        )
     first, word = runs[0].settings, runs[0].chain_word
     nodes: tuple[Nodes, ...] = tuple({} for _ in runs[0]._nodes)
     next_chain = first.first_chain

@@ -1,4 +1,4 @@
-"""Results in files: a result writes itself with `Savable.save`, and `load` reads it again."""
+"""Results in files: a result writes itself with `Report.save`, and `load` reads it again."""
 
 from __future__ import annotations
 
@@ -9,52 +9,18 @@ import numpy as np
 
 from ..engine.statistics import Nodes
 from . import files
-from .records import Recorded
+from .report import Report
 from .step import Settings
 
 
-class Savable(Recorded):
-    """What a result can be saved by, for `sdefast.run.result.Result` to derive from."""
+class Savable(Report):
+    """How what was gathered of many chains travels, for `sdefast.run.result.Result` to derive from."""
 
     settings: Settings
     _states: Any
     _nodes: tuple[Nodes, ...]
     _counts: np.ndarray | None
     _final: np.ndarray | None
-
-    def save(self, path: str | PathLike[str]) -> None:
-        """Write all of it to a file, of which `sdefast.load` makes the same result in another process.
-
-        The file is an archive of numpy's, in which ``header.json`` has the versions and every setting. Functions that
-        the run was given travel as what they compute, and nothing is pickled. States on a GPU come back in the host's
-        memory.
-
-        Parameters
-        ----------
-        path : str or os.PathLike
-            Where to, taken as it is. A file that is there is replaced once the new one is whole.
-
-        Raises
-        ------
-        TypeError, ValueError
-            If the path is none or that of a folder; if a function that the run was given refers to values that have
-            changed since then, or the model is of a class that cannot be written.
-        FileNotFoundError
-            If its folder is not there.
-
-        Examples
-        --------
-        >>> import os, tempfile
-        >>> import sdefast as sf
-        >>> run = sf.simulate(sf.SDE(lambda t, x, p: -x[0], lambda t, x, p: 0.5), x0=1.0, t1=1.0, n_steps=8, n_paths=10)
-        >>> with tempfile.TemporaryDirectory() as folder:
-        ...     run.save(os.path.join(folder, "run.npz"))
-        ...     again = sf.load(os.path.join(folder, "run.npz"))
-        >>> further = sf.simulate(again.model, resume=again, n_steps=8)
-        >>> further.t
-        array([2.])
-        """
-        files.write(path, "result", self)
 
     def _to_record(self) -> dict[str, Any]:
         nodes = tuple(
@@ -78,9 +44,10 @@ class Savable(Recorded):
         s, bins = self.settings, 0 if self.settings.histogram is None else self.settings.histogram.bins + 2
         n_times, n_rows, n_chains = len(s.saves), s.stepping.n_rows, s.n_chains
         n_kept = n_rows if s.kept_rows is None else s.kept_rows
+        n_counted = n_kept if s.counted is None else s.counted.n
         arrays = [
             (self._states, (n_times, n_kept, n_chains), s.dtype), (self._final, (n_rows, n_chains), s.dtype),
-            (self._counts, (n_times, n_kept, bins), np.dtype(np.int64)),
+            (self._counts, (n_times, n_counted, bins), np.dtype(np.int64)),
         ]  # fmt: skip
         for gathered, nodes in zip(s.gathering.all, self._nodes, strict=True):
             arrays += [(node, (n_times, gathered.layout.size), np.dtype(float)) for node in nodes.values()]
@@ -102,7 +69,7 @@ def load(path: str | PathLike[str]) -> Any:
 
     Returns
     -------
-    Simulation or Descent
+    Simulation, Descent, Chains, ...
         Of the kind that was saved.
 
     Raises

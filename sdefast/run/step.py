@@ -18,7 +18,7 @@ from .. import _core, checks, noise, resources
 from ..engine.gathering import ONE, Gathering, gathering_of
 from ..engine.grid import TimeGrid
 from ..engine.statistics import Histogram, Layout
-from ..engine.tiles import Compiled, Data, Draws, Gathered, Observer, Tile, layout_of
+from ..engine.tiles import Compiled, Counted, Data, Draws, Gathered, Observer, Tile, layout_of
 from ..jit.compile import Program
 from ..jit.emit import CLOCK, Step, n_written, observer_source, stepper_source
 from ..jit.sums import sums_in
@@ -314,7 +314,12 @@ class Settings(records.Recorded, ABC):
 
     @property
     def kept_rows(self) -> int | None:
-        """How many of a chain's first rows are kept, and counted in a histogram, at saved times; None for all."""
+        """How many of a chain's first rows are kept at saved times; None for all."""
+        return None
+
+    @property
+    def counted(self) -> Counted | None:
+        """The rows that a histogram is of; None for those that are kept."""
         return None
 
     def __getstate__(self) -> dict[str, Any]:
@@ -366,7 +371,7 @@ class Settings(records.Recorded, ABC):
             start, self.saves, self.keeps_states, self.gathering.all if gathers else (), cost,
             observer, self.histogram, normals,
             None if device is not None else stepping.data(self.dtype, self.noise_dtype), keep_final=keep_final,
-            table=stepping.table(self), kept_rows=self.kept_rows,
+            table=stepping.table(self), kept_rows=self.kept_rows, counted=self.counted,
         )  # fmt: skip
 
 

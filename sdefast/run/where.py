@@ -38,7 +38,7 @@ class Outcome:
     @classmethod
     def empty(cls, whole: Tile, states: Any) -> Outcome:
         """That of no chains yet, with the memory for the states, which workers fill."""
-        counts = None if whole.histogram is None else whole.histogram.empty(len(whole.saves), whole.n_kept)
+        counts = whole.empty_counts(len(whole.saves))
         final = np.empty((whole.dim, whole.n_chains), whole.start.dtype) if whole.keep_final else None
         return cls(states, tuple({} for _ in whole.gathered), counts, final)
 

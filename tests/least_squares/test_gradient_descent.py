@@ -1,5 +1,6 @@
 """Gradient descent against its closed forms, plain loops and the mean of SGD."""
 
+import dataclasses
 import math
 import warnings
 
@@ -100,3 +101,70 @@ def test_refused(change, error, message):
     settings = {"problem": THESIS, "step_size": 0.1, "n_steps": 5, **change}
     with pytest.raises(error, match=message):
         sf.gd(settings.pop("problem"), **settings)
+
+
+@pytest.mark.parametrize("problem", [CORRELATED, DATA], ids=["stream", "data"])
+def test_saved_and_loaded(problem, tmp_path):
+    result = sf.gd(problem, step_size=[[0.1, 0.2, 0.05]], n_steps=6, save_at=2, theta0=[1.0, 2.0, 3.0])
+    result.save(tmp_path / "descent.npz")
+    again = sf.load(tmp_path / "descent.npz")
+    assert type(again) is sf.GradientDescent
+    assert again.problem == problem
+    assert again.iterations.tolist() == [0, 2, 4, 6]
+    for name in ("theta", "rates", "error", "loss"):
+        assert getattr(again, name).tobytes() == getattr(result, name).tobytes()
+    assert again.describe() == result.describe()
+
+
+def test_a_file_whose_arrays_do_not_fit_is_refused(tmp_path):
+    result = sf.gd(THESIS, step_size=0.1, n_steps=3)
+    dataclasses.replace(result, theta=result.theta[1:]).save(tmp_path / "bad.npz")
+    with pytest.raises(ValueError, match=r"theta is of \(3, 5\), not \(4, 5\)"):
+        sf.load(tmp_path / "bad.npz")
+
+
+def test_what_it_says_of_itself():
+    assert sf.gd(THESIS, step_size=0.1, n_steps=5).describe() == {
+        "problem": repr(THESIS), "iteration": "gradient descent", "step_size": 0.1, "n_steps": 5,
+    }  # fmt: skip
+    assert sf.gd(THESIS, step_size=lambda k: 0.1 / (k + 1), n_steps=5).describe()["step_size"] == "several"
+
+
+def test_table():
+    result = sf.gd(CORRELATED, step_size=0.1, n_steps=20, save_at=5)
+    table = result.to_xarray()
+    assert {name: array.dims for name, array in table.data_vars.items()} == {
+        "error": ("iteration",), "loss": ("iteration",), "theta": ("iteration", "component"),
+    }  # fmt: skip
+    assert table["iteration"].values.tolist() == [0, 5, 10, 15, 20]
+    assert np.array_equal(table["theta"].values, result.theta)
+    assert np.array_equal(table["loss"].values, result.loss)
+    assert table.attrs == result.describe()
+
+
+def test_plot():
+    result = sf.gd(CORRELATED, step_size=0.1, n_steps=20)
+    ax = result.plot()
+    (line,) = ax.lines
+    assert np.array_equal(line.get_xdata(), np.arange(21))
+    assert np.array_equal(line.get_ydata(), result.error)
+    assert ax.get_yscale() == "log"
+    assert result.plot(ax) is ax
+    with pytest.raises(ValueError, match="plot needs several saved iterations: gd with save_at='all'"):
+        sf.gd(CORRELATED, step_size=0.1, n_steps=20, save_at="final").plot()
+
+
+def test_what_one_run_without_noise_does_not_have():
+    result = sf.gd(THESIS, step_size=0.1, n_steps=5)
+    assert np.array_equal(result.exact, result.error)
+    for name in ("quantile", "seed", "variance", "error_standard_error", "n_nonfinite"):
+        with pytest.raises(
+            AttributeError, match=f"gd makes one run without noise, which has no {name}: sgd and noisy_gd"
+        ):
+            getattr(result, name)
+    with pytest.raises(AttributeError, match="'GradientDescent' object has no attribute 'thetas'"):
+        result.thetas  # noqa: B018
+    with pytest.raises(TypeError, match=r"of many chains each: .* got GradientDescent, GradientDescent"):
+        sf.merge(result, result)
+    with pytest.raises(TypeError, match="resume must be the result of an earlier sgd, got GradientDescent"):
+        sf.sgd(THESIS, n_steps=3, resume=result)

@@ -13,7 +13,7 @@ from scipy import stats
 import sdefast as sf
 from sdefast import noise
 from sdefast.engine.statistics import Layout
-from sdefast.least_squares.sgd import start_rows
+from sdefast.least_squares.asked import start_rows
 from sdefast.least_squares.steps.base import Settings
 from sdefast.least_squares.steps.chi_square import SMOOTH, ChiSquare, quantile_polynomial
 from sdefast.least_squares.steps.reduced import ReducedIteration

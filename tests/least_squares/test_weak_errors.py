@@ -9,8 +9,8 @@ import pytest
 import sdefast as sf
 from sdefast.engine.gathering import ONE
 from sdefast.engine.statistics import Layout
+from sdefast.least_squares.asked import start_rows
 from sdefast.least_squares.experiments import weak_errors
-from sdefast.least_squares.sgd import start_rows
 from sdefast.least_squares.steps.base import Settings
 from sdefast.run.schedule import iteration_grid
 from sdefast.run.where import Where

@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike
 
 from ... import checks
 from ..laws.modified import EQUATIONS
-from ..problem import LeastSquares
+from ..problem import LeastSquares, refuse_others
 from ..result import Descent
 from ..sgd import sgd
 from . import figures, weak_errors
@@ -188,8 +188,7 @@ def compare(
     {'order 1': 1, 'order 2': 2, 'Ornstein-Uhlenbeck': 1}
     """
     size = checks.real("step_size", step_size, positive=True)
-    if not isinstance(problem, LeastSquares):
-        raise TypeError(f"problem must be a LeastSquares, got {problem!r}")
+    refuse_others(problem)
     start = checks.array("theta0", np.zeros(problem.dim) if theta0 is None else theta0, shape=(problem.dim,))
     if problem.covariance is None:
         raise ValueError(f"problem must have Gaussian inputs to be compared with modified equations, got {problem!r}")

@@ -27,7 +27,7 @@ from ...sde.models import LinearSDE
 from ...sde.result import Simulation
 from ...sde.simulate import simulate
 from ..inputs import Uniform
-from ..problem import LeastSquares
+from ..problem import LeastSquares, refuse_others
 from ..result import Descent
 from ..sgd import sgd
 from . import figures
@@ -95,8 +95,7 @@ class SGDExperiment:
     description: str = ""
 
     def __post_init__(self) -> None:
-        if not isinstance(self.problem, LeastSquares):
-            raise TypeError(f"problem must be a LeastSquares, got {self.problem!r}")
+        refuse_others(self.problem)
         checks.count("n_steps", self.n_steps)
         checks.choice("measure", self.measure, figures.MEASURES)
         checks.count("first_shown", self.first_shown, least=0, most=self.n_steps)

@@ -39,7 +39,6 @@ import numpy as np
 from ... import checks
 from ...engine.gathering import ONE
 from ...engine.statistics import Layout
-from ...jit.emit import Step
 from ...lazy import cached_property
 from ...run.schedule import iteration_grid
 from ...run.where import Where
@@ -47,13 +46,15 @@ from ...sde.functionals import Functional, Move
 from ...sde.schemes.equation import Vector
 from ...sde.sde import SDE, sde_of
 from ...sde.simulate import simulate
-from ...trace import Expr, as_expr, constant, symbol
-from ...trace.vectors import numbered, symbols, total
+from ...trace import Expr, as_expr, constant
+from ...trace.vectors import numbered
+from ..asked import start_rows
 from ..laws import modified
+from ..laws.matrices import eigenbasis, is_diagonal
 from ..problem import LeastSquares
-from ..sgd import sgd, start_rows
-from ..steps.base import MOST_INPUTS, MOST_ROWS, DescentStep, Settings
-from ..steps.coordinates import Coordinates
+from ..sgd import sgd
+from ..steps.base import MOST_INPUTS, MOST_ROWS, Settings
+from ..steps.noise_met import NoiseIteration
 from . import figures
 
 if TYPE_CHECKING:
@@ -229,10 +230,10 @@ def _warn_of_unclear(result: WeakErrors) -> None:
 def in_eigenbasis(problem: LeastSquares, theta: np.ndarray) -> tuple[LeastSquares, np.ndarray]:
     """The same problem and point in coordinates in which H is diagonal; errors are the same there."""
     H = problem.hessian
-    if np.array_equal(H, np.diag(np.diag(H))):
+    if is_diagonal(H):
         return problem, theta
-    values, vectors = np.linalg.eigh(H)
-    rotated = LeastSquares(problem.theta_star @ vectors, problem.noise_std, np.diag(np.maximum(values, 0.0)))
+    values, vectors = eigenbasis(H)
+    rotated = LeastSquares(problem.theta_star @ vectors, problem.noise_std, np.diag(values))
     return rotated, theta @ vectors
 
 
@@ -342,60 +343,6 @@ class Chain(NamedTuple):
         )  # fmt: skip
         error = result.expectations["error"]
         return Estimate(float(error.value[-1]), float(error.standard_error[-1]))
-
-
-@dataclass(frozen=True)
-class NoiseIteration(DescentStep):
-    """SGD with a diagonal H, and rows for the squares of the gradient noise that a run meets.
-
-    There is one such row for every eigenvalue h of H: V <- (1 - g h)^2 V + g^2 sum e_i^2, over the directions i with
-    that eigenvalue. What is observed are |theta - theta*|^2 and the sum of these rows.
-    """
-
-    problem: LeastSquares
-    batch_size: int
-    per_parameter: bool = False
-
-    @cached_property
-    def _curvatures(self) -> np.ndarray:
-        """The different eigenvalues."""
-        return np.unique(np.diag(self.problem.hessian))
-
-    @cached_property
-    def step(self) -> Step:
-        """An iteration."""
-        d, curvatures, n = self.problem.dim, self._curvatures.tolist(), 0
-        which = [curvatures.index(h) for h in np.diag(self.problem.hessian).tolist()]
-        delta = symbols("x", d)
-        sums: list[Any] = [0.0] * d
-        for _ in range(self.batch_size):
-            x = [symbol(f"p_root{which[j]}") * symbol(f"z{n + j}") for j in range(d)]
-            residual = symbol("p_noise") * symbol(f"z{n + d}")
-            for xj, old in zip(x, delta, strict=True):
-                residual = residual - xj * old
-            sums = [s + xj * residual for s, xj in zip(sums, x, strict=True)]
-            n += d + 1
-        rate, curvature = symbol("rate0"), symbols("p_h", len(curvatures))
-        moves = [rate * (s * symbol("p_share")) for s in sums]
-        noises = [m + (rate * curvature[k]) * old for m, k, old in zip(moves, which, delta, strict=True)]
-        new = [old + m for old, m in zip(delta, moves, strict=True)]
-        for k, old in enumerate(symbols("x", len(curvatures), first=d)):
-            decay = 1 - rate * curvature[k]
-            new.append(total([(decay * decay) * old, *(e * e for e, w in zip(noises, which, strict=True) if w == k)]))
-        return Step(tuple(map(as_expr, new)), tuple(self.parameters), ("rate0",), n)
-
-    @cached_property
-    def coordinates(self) -> Coordinates:
-        return Coordinates(self.problem.theta_star)
-
-    @property
-    def errors(self) -> tuple[Expr, ...]:
-        return self.squared_norm(0), total(symbols("x", len(self._curvatures), first=self.dim))
-
-    @cached_property
-    def parameters(self) -> dict[str, float]:
-        values = numbered("p_h", self._curvatures) | numbered("p_root", np.sqrt(self._curvatures))
-        return values | {"p_noise": self.problem.noise_std, "p_share": 1 / self.batch_size}
 
 
 @dataclass(frozen=True)

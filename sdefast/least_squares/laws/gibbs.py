@@ -24,7 +24,7 @@ from numpy.typing import ArrayLike
 from ... import checks
 from ...run.schedule import constant_steps
 from ...sde.models import laws
-from .moments import covariance_matrix, hessian_and_noise
+from .matrices import covariance_matrix, hessian_and_noise, rounding
 from .thresholds import constant_noise_covariance as constant_noise_covariance
 
 
@@ -208,7 +208,7 @@ def gibbs_law(
     s2 = checks.real("noise_variance", noise_variance, positive=True)
     A = H + 2 * checks.real("ridge", ridge, least=0.0) * np.eye(len(H))
     values = np.linalg.eigvalsh(A)
-    if values[0] <= len(A) * np.finfo(float).eps * values[-1]:
+    if values[0] <= rounding(values):
         raise ValueError("H must be positive definite, or ridge positive, for a normalisable Gibbs law")
     return np.linalg.solve(A, H @ minimiser), 0.5 * s2 * np.linalg.inv(A)
 
@@ -259,6 +259,6 @@ def posterior_law(
     ridge, tau = checks.real("ridge", ridge, least=0.0), checks.real("noise_std", noise_std, positive=True)
     precision = X.T @ X + 2 * ridge * len(X) * np.eye(X.shape[1])
     values = np.linalg.eigvalsh(precision)
-    if values[0] <= len(values) * np.finfo(float).eps * values[-1]:
+    if values[0] <= rounding(values):
         raise ValueError("X must have full column rank, or ridge be positive, for a proper posterior")
     return np.linalg.solve(precision, X.T @ y), tau**2 * np.linalg.inv(precision)

@@ -13,14 +13,17 @@ theta* alone, sigma^2 H, it is an Ornstein-Uhlenbeck process. Li, Tai and E, Jou
 from __future__ import annotations
 
 import math
+from abc import abstractmethod
 from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from ... import checks
 from ...sde.models import LinearSDE
 from ...sde.models.base import Model
 from ...sde.sde import SDE
+from .matrices import symmetric_root
 
 #: name -> order and covariance of a modified equation
 EQUATIONS = {"order 1": (1, "full"), "order 2": (2, "full"), "Ornstein-Uhlenbeck": (1, "isotropic")}
@@ -89,15 +92,6 @@ def expected_errors(
     return np.where(np.isfinite(errors), errors, np.inf)  # beyond float64, parts of both signs have no sum
 
 
-def symmetric_root(H: np.ndarray) -> np.ndarray:
-    """The symmetric root of a positive semidefinite matrix of shape (..., d, d), diagonal if one is."""
-    if H.ndim == 2 and np.array_equal(H, np.diag(np.diag(H))):
-        return np.asarray(np.diag(np.sqrt(np.diag(H))))
-    values, vectors = np.linalg.eigh(H)
-    roots = np.sqrt(np.maximum(values, 0.0))
-    return np.asarray((vectors * roots[..., None, :]) @ np.swapaxes(vectors, -1, -2))
-
-
 def checked(step_size: Any, order: Any, covariance: Any, batch_size: Any) -> tuple[float, int, str, int]:
     """The arguments that say which equation."""
     checks.choice("covariance", covariance, ("full", "isotropic"))
@@ -105,3 +99,81 @@ def checked(step_size: Any, order: Any, covariance: Any, batch_size: Any) -> tup
         checks.real("step_size", step_size, positive=True), checks.count("order", order, most=2), covariance,
         checks.count("batch_size", batch_size),
     )  # fmt: skip
+
+
+class ModifiedEquations:
+    """The equations that SGD follows on a problem with Gaussian inputs; `LeastSquares` has it all."""
+
+    theta_star: np.ndarray
+    noise_std: float
+
+    @property
+    @abstractmethod
+    def covariance(self) -> np.ndarray | None:
+        """The covariance of Gaussian inputs, of shape (d, d); None for others."""
+
+    def modified_equation(
+        self, step_size: float, *, order: int = 1, covariance: str = "full", batch_size: int = 1
+    ) -> Model:
+        r"""The stochastic modified equation, an SDE for `simulate`: iteration k is time k ``step_size``.
+
+        Parameters
+        ----------
+        step_size : float
+            The constant step size gamma.
+        order : {1, 2}
+            Weak order in gamma: drift :math:`-H\delta` or :math:`-(H + \frac\gamma2 H^2)\delta`.
+        covariance : {"full", "isotropic"}
+            That of the gradient noise at theta, or at theta* (an Ornstein-Uhlenbeck process with closed forms).
+        batch_size : int
+            Samples of an iteration.
+
+        Returns
+        -------
+        Model
+            An `SDE`, or for "isotropic" a `LinearSDE`.
+
+        Raises
+        ------
+        ValueError
+            If an argument is out of range, or inputs are not Gaussian.
+
+        References
+        ----------
+        Li, Tai and E, Journal of Machine Learning Research 20, 2019.
+
+        Examples
+        --------
+        >>> import sdefast as sf
+        >>> problem = sf.LeastSquares(theta_star=[0.1, -0.2], noise_std=0.1)
+        >>> sde = problem.modified_equation(0.1, order=2)
+        >>> run = sf.simulate(sde, x0=(0.0, 0.0), t1=2.0, n_steps=200, n_paths=10_000, seed=1)
+        >>> bool(abs(run.mean[0, 0] - 0.1 * (1 - 2.718281828 ** (-2 * 1.05))) < 1e-2)
+        True
+        """
+        step, order, covariance, batch = checked(step_size, order, covariance, batch_size)
+        H = self._gaussian_hessian("modified_equation")
+        make = full if covariance == "full" else ornstein_uhlenbeck
+        return make(H, self.theta_star, self.noise_std, step, order, batch)
+
+    def modified_expected_error(
+        self, t: ArrayLike, step_size: float, *, order: int = 1, covariance: str = "full", batch_size: int = 1,
+        theta0: ArrayLike | None = None,
+    ) -> np.ndarray:  # fmt: skip
+        """The exact E|theta(t) - theta*|^2 of `modified_equation`, of the shape of the times ``t``.
+
+        Parameters as there; ``theta0`` is the start, of shape (d,), zero by default.
+        """
+        settings = checked(step_size, order, covariance, batch_size)
+        times = checks.array("t", t)
+        if (times < 0).any():
+            raise ValueError(f"t must not be negative, got {times.min():g}")
+        values, vectors = np.linalg.eigh(self._gaussian_hessian("modified_expected_error"))
+        start = checks.array("theta0", np.zeros(len(values)) if theta0 is None else theta0, shape=(len(values),))
+        squares = (vectors.T @ (start - self.theta_star)) ** 2
+        return expected_errors(values, squares, self.noise_std, settings, times)
+
+    def _gaussian_hessian(self, what: str) -> np.ndarray:
+        if self.covariance is None:
+            raise ValueError(f"{what} needs Gaussian inputs, not {self!r}")
+        return self.covariance

@@ -17,41 +17,14 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
-from ... import checks
 from ...lazy import cached_property
 from ..inputs import InputLaw
+from .matrices import eigenbasis, is_diagonal, rounding
 
 _TENSOR_DIM = 24  # the fourth-moment tensor of data in up to so many dimensions is small
-
-
-def covariance_matrix(name: str, value: Any) -> np.ndarray:
-    """A symmetric positive semidefinite matrix, as float64, with the rounding errors in its symmetry removed."""
-    given = checks.array(name, value, shape=(None, None))
-    if given.shape[0] != given.shape[1] or not len(given):
-        raise ValueError(f"{name} must have shape (d, d), got {given.shape}")
-    size = float(np.abs(given).max())
-    if np.abs(given - given.T).max() > 1e-10 * size:
-        i, j = np.unravel_index(np.abs(given - given.T).argmax(), given.shape)
-        raise ValueError(
-            f"{name} must be symmetric, got {given[i, j]:g} at {(int(i), int(j))} and {given[j, i]:g} across"
-        )
-    symmetric = np.asarray(0.5 * (given + given.T) + 0.0)
-    least = float(np.linalg.eigvalsh(symmetric)[0])
-    if least < -1e-10 * size:
-        raise ValueError(f"{name} must be positive semidefinite, got the eigenvalue {least:g}")
-    return symmetric
-
-
-def hessian_and_noise(H: Any, Sigma: Any) -> tuple[np.ndarray, np.ndarray]:
-    """A Hessian and a covariance of gradient noise, two covariance matrices of one shape."""
-    H, Sigma = covariance_matrix("H", H), covariance_matrix("Sigma", Sigma)
-    if H.shape != Sigma.shape:
-        raise ValueError(f"Sigma must have the shape of H, {H.shape}, got {Sigma.shape}")
-    return H, Sigma
 
 
 class Moments(ABC):
@@ -90,7 +63,7 @@ class Moments(ABC):
     def modes(self) -> tuple[np.ndarray, np.ndarray]:
         """The positive eigenvalues of H, of shape (r,), and their eigenvectors, of shape (d, r)."""
         values, vectors = np.linalg.eigh(self.hessian)
-        kept = values > len(values) * np.finfo(float).eps * values[-1]
+        kept = values > rounding(values)
         return values[kept], vectors[:, kept]
 
     def spectrum(self) -> Spectrum | None:
@@ -113,8 +86,7 @@ class GaussianMoments(Moments):
         self.hessian = hessian
         self.noise = noise_variance * hessian
         self.noise_variance = noise_variance
-        diagonal = np.diagonal(hessian)
-        self._diagonal = diagonal if np.array_equal(hessian, np.diag(diagonal)) else None
+        self._diagonal = np.diagonal(hessian) if is_diagonal(hessian) else None
 
     @property
     def is_isotropic(self) -> bool:
@@ -142,8 +114,7 @@ class GaussianMoments(Moments):
         if self.is_isotropic:
             c = float(self.hessian[0, 0])
             return SymmetricSpectrum(np.array([c]), np.array([d]), np.array([[(d + 2) * c**2]]), self.noise_variance)
-        values, vectors = np.linalg.eigh(self.hessian)
-        values = np.maximum(values, 0.0)
+        values, vectors = eigenbasis(self.hessian)
         fourth = 2 * np.diag(values**2) + np.outer(values, values)
         return EigenSpectrum(values, np.ones(d, dtype=np.int64), fourth, self.noise_variance, vectors)
 
@@ -155,8 +126,8 @@ class GaussianMoments(Moments):
         """N(0, diag of the eigenvalues)."""
         if self._diagonal is not None:
             return self, None
-        values, vectors = np.linalg.eigh(self.hessian)
-        return GaussianMoments(np.diag(np.maximum(values, 0.0)), self.noise_variance), vectors
+        values, vectors = eigenbasis(self.hessian)
+        return GaussianMoments(np.diag(values), self.noise_variance), vectors
 
 
 class IndependentMoments(Moments):

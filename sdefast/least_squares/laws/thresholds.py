@@ -35,7 +35,8 @@ from numpy.typing import ArrayLike
 
 from ... import checks
 from ...run.schedule import constant_steps
-from .moments import Moments, Spectrum, hessian_and_noise
+from .matrices import hessian_and_noise, rounding
+from .moments import Moments, Spectrum
 
 _Map = Callable[[np.ndarray], np.ndarray]
 
@@ -209,7 +210,7 @@ def constant_noise_covariance(
     root = np.sqrt(constant_steps(step_size, len(H)) * np.ones(len(H)))
     # theta = diag(eta)^{1/2} psi has step size 1, Hessian and noise scaled on both sides.
     h, basis = np.linalg.eigh(root[:, None] * H * root)
-    if h[0] <= len(h) * np.finfo(float).eps * h[-1]:
+    if h[0] <= rounding(h):
         raise ValueError(
             f"H must be positive definite for a stationary law, got the eigenvalue {h[0]:g} (times step_size)"
         )

@@ -15,7 +15,7 @@ import numpy as np
 
 from ... import checks
 from ...engine.gathering import ONE, Gathering
-from ...engine.tiles import Gathered
+from ...engine.tiles import Counted, Gathered
 from ...jit.sums import sums_in
 from ...lazy import cached_property
 from ...run import step
@@ -56,13 +56,25 @@ class Settings(step.Settings):
         """An iteration."""
         return self.iteration
 
+    @property
+    def observes_theta(self) -> bool:
+        """Whether theta - theta* is observed, for moments and a histogram, after the errors: rows are others then."""
+        wanted = self.gathers_moments or self.histogram is not None
+        return wanted and self.iteration.coordinates.basis is not None
+
+    @property
+    def counted(self) -> Counted | None:
+        """The rows that a histogram is of."""
+        observed = self.histogram is not None and self.observes_theta
+        return Counted(self.layout.dim, self.iteration.n_errors, True) if observed else None
+
     @cached_property
     def gathering(self) -> Gathering:
         """Where in the gathered statistics is what: errors, moments of theta - theta*, expectations."""
-        errors = self.iteration.gathered_errors
-        n, rotated = len(errors), self.iteration.coordinates.basis is not None
-        state = (Gathered(self.layout, n if rotated else 0, rotated),) * self.gathers_moments
-        first = n + self.layout.dim * (rotated and self.gathers_moments)
+        errors, observed = self.iteration.gathered_errors, self.observes_theta
+        n = len(errors)
+        state = (Gathered(self.layout, n if observed else 0, observed),) * self.gathers_moments
+        first = n + self.layout.dim * observed
         asked = tuple(Gathered(ONE, first + i, True) for i in range(len(self.expectations)))
         end = n + len(asked)
         return Gathering((*errors, *asked, *state), range(end, end + len(state)), [], range(end), range(0))
@@ -216,13 +228,13 @@ class DescentStep(TracedStepping):
         return total([row * row for row in symbols("x", self.dim, first=first_row)])
 
     def observing(self, run: step.Settings, device: Any, layout: str) -> Observing | None:
-        """Errors and, where moments are gathered and rows are others, theta - theta*."""
+        """Errors and, where it is wanted and rows are others, theta - theta*."""
         assert isinstance(run, Settings)
         if self.is_error:
             return None
         if run.expectations:
             return self.asked_observer(self._asked(run), checks.type_name(run.dtype), device, layout)
-        basis = self.coordinates.basis if run.gathers_moments else None
+        basis = self.coordinates.basis if run.observes_theta else None
         return self.error_observer(basis, checks.type_name(run.dtype), device, layout)
 
     def table(self, run: step.Settings) -> np.ndarray | None:
@@ -232,9 +244,9 @@ class DescentStep(TracedStepping):
         return values.astype(run.dtype) if values.size else None
 
     def _asked(self, run: Settings) -> tuple[Expr, ...]:
-        """The errors and, where moments are gathered, theta - theta*, then functions of the parameters."""
+        """The errors and, where rows are others and it is wanted, theta - theta*, then functions of the parameters."""
         theta = self.theta()
-        turned = self._turned if run.gathers_moments and self.coordinates.basis is not None else ()
+        turned = self._turned if run.observes_theta else ()
         return (*self.errors, *turned, *(as_expr(f(symbol("t"), theta)) for _, f in run.expectations))
 
     def theta(self) -> tuple[Expr, ...]:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ...run.records import Recorded
+from ..laws.matrices import eigenbasis, is_diagonal, rounding
 from ..problem import LeastSquares
 
 
@@ -33,12 +34,12 @@ class Coordinates(Recorded):
         star, H = problem.theta_star, problem.covariance
         if H is None or np.array_equal(H, np.eye(len(H))):
             return cls(star)
-        if np.array_equal(H, np.diag(np.diag(H))):
+        if is_diagonal(H):
             return cls(star, scales=np.sqrt(np.diag(H)))
         if per_parameter:
             return cls(star, root=_root(H))
         values, vectors = np.linalg.eigh(H)
-        values[values <= len(H) * np.finfo(float).eps * values[-1]] = 0.0  # directions that inputs never take
+        values[values <= rounding(values)] = 0.0  # directions that inputs never take
         return cls(star, vectors, np.sqrt(values))
 
     def rows(self, theta: np.ndarray) -> np.ndarray:
@@ -67,5 +68,5 @@ def _root(H: np.ndarray) -> np.ndarray:
     try:
         return np.linalg.cholesky(H)
     except np.linalg.LinAlgError:
-        values, vectors = np.linalg.eigh(H)
-        return np.asarray(vectors * np.sqrt(np.maximum(values, 0.0)))
+        values, vectors = eigenbasis(H)
+        return np.asarray(vectors * np.sqrt(values))

@@ -27,7 +27,7 @@ from ...jit.emit import Step
 from ...lazy import cached_property
 from ...trace import make, symbol
 from ...trace.vectors import entries, symbols, times, total
-from ..laws.modified import symmetric_root
+from ..laws.matrices import is_diagonal, symmetric_root
 from ..problem import LeastSquares
 from .base import DescentStep, Settings
 from .coordinates import Coordinates
@@ -49,7 +49,7 @@ class NoisyIteration(DescentStep):
     def coordinates(self) -> Coordinates:
         """The eigenbasis of H, whatever the inputs' law, unless parameters have step sizes of their own."""
         H, star = self.problem.hessian, self.problem.theta_star
-        if self.per_parameter or np.array_equal(H, np.diag(np.diag(H))):
+        if self.per_parameter or is_diagonal(H):
             return Coordinates(star)
         return Coordinates(star, np.asarray(np.linalg.eigh(H)[1]))
 
