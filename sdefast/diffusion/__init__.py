@@ -28,14 +28,21 @@ from .step import ddim_step, ddim_step_, ddpm_step, ddpm_step_, noise_sampler, p
 if _TYPE_CHECKING:
     from . import hf as hf
     from . import k
+    from . import training as training
+    from .training import train as train
 
 #: Modules that are imported when they are first used.
-_MODULES = ("hf", "k")
+_MODULES = ("hf", "k", "training")
+
+#: Names in such modules.
+_NAMES = {"train": "training"}
 
 
 def __getattr__(name: str) -> _Any:
     if name in _MODULES:
         return _import_module(f".{name}", __name__)
+    if name in _NAMES:
+        return getattr(_import_module(f".{_NAMES[name]}", __name__), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
