@@ -28,21 +28,26 @@ from .step import ddim_step, ddim_step_, ddpm_step, ddpm_step_, noise_sampler, p
 if _TYPE_CHECKING:
     from . import hf as hf
     from . import k
+    from . import losses as losses
+    from . import networks as networks
+    from . import objectives as objectives
     from . import training as training
     from .training import train as train
 
 #: Modules that are imported when they are first used.
-_MODULES = ("hf", "k", "training")
+_MODULES = (
+    "hf", "k", "losses", "networks", "objectives", "training", "data", "quality", "figures", "experiments",
+)  # fmt: skip
 
-#: Names in such modules.
-_NAMES = {"train": "training"}
+#: Functions of such modules.
+_FUNCTIONS = {"train": "training"}
 
 
 def __getattr__(name: str) -> _Any:
     if name in _MODULES:
         return _import_module(f".{name}", __name__)
-    if name in _NAMES:
-        return getattr(_import_module(f".{_NAMES[name]}", __name__), name)
+    if name in _FUNCTIONS:
+        return getattr(_import_module(f".{_FUNCTIONS[name]}", __name__), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
