@@ -6,6 +6,6 @@ averages the weights, `log` notes the loss; `loop` takes them all; a `folder` ha
 
 from .log import LOG
 from .train import resume, train
-from .trained import Trained, load
+from .trained import Trained, load, losses
 
-__all__ = ["LOG", "Trained", "load", "resume", "train"]
+__all__ = ["LOG", "Trained", "load", "losses", "resume", "train"]

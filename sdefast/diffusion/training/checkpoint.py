@@ -34,25 +34,19 @@ def write(path: str, content: Mapping[str, Any]) -> None:
 
     Raises OSError, which names the file, if that fails: nothing of it is left then.
     """
-    whole = {
-        "kind": KIND,
-        "format": FORMAT,
-        "version": files.library_version(),
-        "stream_version": STREAM_VERSION,
-        **content,
-    }
+    whole = {"kind": KIND, "format": FORMAT, "version": files.library_version(), "stream_version": STREAM_VERSION}
+    whole |= content
     whole["digest"] = _digest(whole)
     try:
         with archive.replacing(path) as file:
             torch.save(whole, file)
-        with archive.replacing(f"{path}.sha") as file:
-            file.write(f"{whole['digest']}\n".encode())
     except (OSError, RuntimeError) as error:  # torch's writer has an error of its own
         before = "the one before it is still there" if os.path.exists(path) else "there is none"
         reason = getattr(error, "strerror", None) or str(error)
-        raise OSError(
-            getattr(error, "errno", None), f"checkpoint {path} could not be written, {before}: {reason}"
-        ) from error
+        what = f"checkpoint {path} could not be written, {before}: {reason}"
+        raise OSError(getattr(error, "errno", None), what) from error
+    with archive.replacing(f"{path}.sha") as file:
+        file.write(f"{whole['digest']}\n".encode())
 
 
 def read(path: str, device: torch.device | str = "cpu") -> dict[str, Any]:

@@ -13,7 +13,7 @@ from . import checkpoint
 from .log import LOG, csv
 from .state import State
 
-__all__ = ["CHECKPOINT", "LOSSES", "Folder", "checkpoint_of"]
+__all__ = ["CHECKPOINT", "LOSSES", "Folder", "checkpoint_of", "refuse_taken"]
 
 CHECKPOINT, LOSSES = "last.pt", "loss.csv"
 
@@ -28,6 +28,16 @@ def _path(name: str, value: Any) -> str:
     if not isinstance(value, (str, os.PathLike)) or not os.fspath(value):
         raise TypeError(f"{name} must be the path of a folder, got {value!r}")
     return os.path.realpath(os.fsdecode(value))
+
+
+def refuse_taken(out: Any) -> None:
+    """ValueError if there is a checkpoint, which a training that begins would write over."""
+    path = _path("out", out)
+    if os.path.lexists(os.path.join(path, CHECKPOINT)):
+        raise ValueError(
+            f"out {path} already holds a training, which would be lost: go on with it by resume=True (--resume on the "
+            "command line), or name another folder"
+        )
 
 
 class Folder:
@@ -62,12 +72,12 @@ class Folder:
         self._make(out)
         self._check_space(need)
         self._lock = Lock(f"out {self.path}", self.file(CHECKPOINT))
-        if os.path.lexists(self.file(CHECKPOINT)) and not resume:
-            self._lock.release()
-            raise ValueError(
-                f"out {self.path} already holds a training, which would be lost: go on with it by resume=True "
-                "(--resume on the command line), or name another folder"
-            )
+        if not resume:
+            try:
+                refuse_taken(self.path)
+            except BaseException:
+                self._lock.release()
+                raise
 
     def _make(self, out: Any) -> None:
         assert self.path is not None

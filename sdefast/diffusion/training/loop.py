@@ -27,9 +27,7 @@ def run(state: State, folder: Folder, config: dict[str, Any], progress: bool, ca
     """Take all steps that ``config`` asks for; at the end, and whatever ends it too soon, a checkpoint stands."""
     _begin(state, folder, config)
     told = Trained(state.average.net, state.net, state.objective, config, state.log)
-    with between_steps() as interrupts, progress_bar(progress, "train", config["steps"], "steps") as bar:
-        if bar is not None:
-            bar.update(state.step)
+    with between_steps() as interrupts, progress_bar(progress, "train", config["steps"], "steps", state.step) as bar:
         while state.step < config["steps"]:
             _step(state, folder, told, config, callback)
             if bar is not None:

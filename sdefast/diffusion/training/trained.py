@@ -21,7 +21,7 @@ from .folder import checkpoint_of
 from .inputs import device_of
 from .log import Log
 
-__all__ = ["Trained", "load"]
+__all__ = ["Trained", "load", "losses"]
 
 #: The method and the steps of samples unless somebody says otherwise.
 _METHOD, _STEPS = "dpm++2m-sde", 20
@@ -189,6 +189,14 @@ def load(path: Any, *, net: torch.nn.Module | None = None, device: Any = "cpu") 
         average.load_state_dict(content["ema"])
     average.requires_grad_(False).eval()
     return Trained(average, raw, objectives.build(config["objective"]), config, Log.of(content["log"]))
+
+
+def losses(path: Any) -> np.ndarray:
+    """The log of a training, `Trained.log`, from its folder or its checkpoint's file.
+
+    Raises FileNotFoundError or ValueError as `load` does.
+    """
+    return Log.of(checkpoint.read(checkpoint_of(path))["log"]).rows
 
 
 def network_of(config: dict[str, Any], net: torch.nn.Module | None, name: str) -> torch.nn.Module:
