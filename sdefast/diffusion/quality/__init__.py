@@ -7,6 +7,7 @@ from importlib import import_module as _import_module
 from typing import TYPE_CHECKING as _TYPE_CHECKING
 from typing import Any as _Any
 
+from .bits import bits_per_dimension
 from .features import Floor, class_entropy, class_histogram, frechet, frechet_floor
 from .moments import frechet_of_moments, moments
 from .points import ModeWeights, energy_distance, energy_distance_of_gaussians, mode_weights
@@ -32,6 +33,7 @@ __all__ = [
     "ModeWeights",
     "PointReport",
     "Report",
+    "bits_per_dimension",
     "class_entropy",
     "class_histogram",
     "energy_distance",

@@ -177,7 +177,8 @@ def train_classifier(
     steps, batch_size = checks.count("steps", steps), checks.count("batch_size", batch_size, least=2)
     learning_rate = checks.real("learning_rate", learning_rate, positive=True)
     generator = torch.Generator().manual_seed(checks.seed("seed", seed) % 2**63)
-    net = Classifier(*x.shape[1:], int(y.max()) + 1)
+    channels, height, width = x.shape[1:]
+    net = Classifier(channels, height, width, int(y.max()) + 1)
     _draw(net, generator)
     optimiser = torch.optim.AdamW(net.parameters(), learning_rate, weight_decay=0.01)
     # (a cycle of one step has no way up)
