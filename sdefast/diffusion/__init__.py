@@ -26,11 +26,13 @@ from .spacing import timesteps
 from .step import ddim_step, ddim_step_, ddpm_step, ddpm_step_, noise_sampler, prior, randn_like
 
 if _TYPE_CHECKING:
+    from . import experiments as experiments
+    from . import figures as figures
     from . import hf as hf
     from . import k
 
 #: Modules that are imported when they are first used.
-_MODULES = ("hf", "k")
+_MODULES = ("experiments", "figures", "hf", "k")
 
 
 def __getattr__(name: str) -> _Any:
