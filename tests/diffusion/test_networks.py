@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from conftest import python
 
 from sdefast import noise
 
@@ -189,3 +190,30 @@ BAD = {
 def test_bad_input(message):
     with pytest.raises((TypeError, ValueError), match=f"^{message}"):
         BAD[message]()
+
+
+def test_half_precision_under_autocast():
+    for config in CONFIGS:
+        net = stirred(config)
+        x, c = inputs(config)
+        with torch.autocast("cpu", torch.bfloat16):
+            said = net(x, c).float()
+        assert (said - net(x, c)).abs().max() < 0.05 * net(x, c).abs().max()
+
+
+LAZY = """
+import sys
+import sdefast as sf
+assert "torch" not in sys.modules and "matplotlib" not in sys.modules
+sys.modules["torch"] = None  # as if it were missing
+for name in ("networks", "objectives", "losses"):
+    try:
+        getattr(sf.diffusion, name)
+    except ImportError as error:
+        print(str(error).split(" (")[0])
+"""
+
+
+def test_torch_is_imported_when_networks_are_used_and_said_to_be_missing():
+    message = "networks and their training need torch, which is missing or broken: pip install 'sdefast[diffusion]'"
+    assert python(LAZY).splitlines() == [message] * 3
