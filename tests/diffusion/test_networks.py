@@ -9,6 +9,7 @@ from sdefast import noise
 torch = pytest.importorskip("torch")
 
 from sdefast.diffusion import networks  # noqa: E402
+from sdefast.diffusion.networks import unet  # noqa: E402
 from sdefast.diffusion.networks.base import sinusoids  # noqa: E402
 from sdefast.diffusion.objectives import objective  # noqa: E402
 
@@ -88,6 +89,17 @@ def test_attention_sees_the_whole_image():
         x = torch.zeros(1, 1, 1, 40, dtype=torch.float64, requires_grad=True)
         net(x, torch.zeros(1, dtype=torch.float64))[0, 0, 0, 0].backward()
         assert bool(x.grad[..., -1].any()) is seen
+
+
+def test_attention_is_the_textbook_formula():
+    attention = unet._Attention(8, heads=2).double()
+    torch.nn.init.normal_(attention.outward.weight)
+    x = torch.randn(3, 8, 2, 5, dtype=torch.float64)
+    pixels = attention.inward(attention.norm(x)).flatten(2)
+    q, k, v = (pixels[:, 8 * i : 8 * i + 8].unflatten(1, (2, 4)) for i in range(3))  # (n, heads, 4, pixels)
+    weights = torch.softmax(torch.einsum("nhdp,nhdq->nhpq", q, k) / 2, dim=-1)
+    heads = torch.einsum("nhpq,nhdq->nhdp", weights, v).reshape(x.shape)
+    torch.testing.assert_close(attention(x), x + attention.outward(heads))
 
 
 def test_sinusoids():

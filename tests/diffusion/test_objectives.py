@@ -19,7 +19,7 @@ BETAS = np.linspace(1e-4, 0.02, 1000)
 ABAR = np.cumprod(1 - BETAS)
 SIGMAS = np.geomspace(0.01, 50.0, 50)
 SD = 0.5
-U = np.array([0.0004, 0.1234, 0.5, 0.77, 0.99999])
+U = np.array([0.0004, 0.1234, 0.5, 0.77, 1 - 2.0**-53])
 
 
 def tensor(values):

@@ -197,8 +197,8 @@ def check_normal(mean: Any, spread: Any) -> None:
 
 
 def index(u: Tensor, n: int) -> Tensor:
-    """Which of n equal parts of [0, 1] u is in."""
-    return (u * n).long().clamp(max=n - 1)
+    """Which of n equal parts of [0, 1] u is in; u n rounds to less than n for the largest u below 1."""
+    return (u * n).long()
 
 
 def rows(k: Tensor, *tables: np.ndarray) -> tuple[Tensor, ...]:
