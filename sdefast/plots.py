@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import IO, TYPE_CHECKING
 
 import numpy as np
 
@@ -13,6 +13,9 @@ if TYPE_CHECKING:
 
 #: Beyond it, matplotlib's arithmetic of limits and ticks leaves the numbers.
 _MOST = 1e200
+
+#: Most bins of a histogram.
+_BINS = 80
 
 
 def new_axes() -> Axes:
@@ -51,6 +54,42 @@ def band(
     ax.fill_between(t, mean - 2 * deviation, mean + 2 * deviation, color=color, alpha=0.2, label=label)
 
 
+def histogram(ax: Axes, values: np.ndarray, label: str) -> tuple[float, float]:
+    """Draw the density of values by a histogram of nearly all of them; the range that it covers."""
+    n = len(values)
+    counts, edges = np.histogram(finite(values), min(_BINS, max(10, int(np.sqrt(n)))), spread(values, 0.05))
+    return counted(ax, counts, edges, n, label)
+
+
+def counted(ax: Axes, counts: np.ndarray, edges: np.ndarray, n: int, label: str) -> tuple[float, float]:
+    """Draw counts in bins, of n values, as a density; the range that they cover."""
+    ax.stairs(counts / (n * np.diff(edges)), edges, fill=True, color="C0", alpha=0.4, label=label)
+    return float(edges[0]), float(edges[-1])
+
+
+def spread(values: np.ndarray, margin: float = 0.15) -> tuple[float, float]:
+    """The range of nearly all values, and a part of it on either side."""
+    values = finite(values)
+    values = values[np.isfinite(values)]
+    if not len(values):
+        raise ValueError("plot needs chains that are finite")
+    low, high = np.quantile(values, [0.001, 0.999])
+    beside = margin * (high - low) or 10 * margin
+    return float(low - beside), float(high + beside)
+
+
+def points(ax: Axes, x: np.ndarray, y: np.ndarray, label: str | None = None, color: str = "C0") -> None:
+    """States as points."""
+    ax.plot(finite(x), finite(y), ".", color=color, markersize=3, alpha=0.5, label=label)
+
+
+def trajectories(ax: Axes, x: np.ndarray, y: np.ndarray) -> None:
+    """Trajectories, (n_times, n) of either component, each with a mark at its end."""
+    for i in range(x.shape[1]):
+        (line,) = ax.plot(finite(x[:, i]), finite(y[:, i]), linewidth=0.8)
+        ax.plot(finite(x[-1:, i]), finite(y[-1:, i]), "o", color=line.get_color(), markersize=4)
+
+
 def legend(ax: Axes) -> None:
     """A legend with every label once."""
     handles, labels = ax.get_legend_handles_labels()
@@ -74,8 +113,8 @@ def check_file(file: Path) -> None:
         raise ValueError(f"the plot's folder {file.absolute().parent} does not exist")
 
 
-def save(ax: Axes, file: str | Path) -> None:
-    """Write the figure that ``ax`` belongs to; the format is that of the file's name."""
+def save(ax: Axes, file: str | Path | IO[bytes]) -> None:
+    """Write the figure that ``ax`` belongs to; the format is that of its name, of an open one png."""
     figure = ax.get_figure(root=True)
     assert figure is not None
     figure.savefig(file)

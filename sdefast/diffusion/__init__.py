@@ -26,16 +26,32 @@ from .spacing import timesteps
 from .step import ddim_step, ddim_step_, ddpm_step, ddpm_step_, noise_sampler, prior, randn_like
 
 if _TYPE_CHECKING:
+    from . import data as data
+    from . import experiments as experiments
+    from . import figures as figures
     from . import hf as hf
     from . import k
+    from . import losses as losses
+    from . import networks as networks
+    from . import objectives as objectives
+    from . import quality as quality
+    from . import training as training
+    from .training import train as train
 
 #: Modules that are imported when they are first used.
-_MODULES = ("hf", "k")
+_MODULES = (
+    "data", "experiments", "figures", "hf", "k", "losses", "networks", "objectives", "quality", "training",
+)  # fmt: skip
+
+#: Functions of such modules.
+_FUNCTIONS = {"train": "training"}
 
 
 def __getattr__(name: str) -> _Any:
     if name in _MODULES:
         return _import_module(f".{name}", __name__)
+    if name in _FUNCTIONS:
+        return getattr(_import_module(f".{_FUNCTIONS[name]}", __name__), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 

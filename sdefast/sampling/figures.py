@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 
-_BINS, _MOST_POINTS, _GRID, _LEVELS = 80, 2000, 160, 8
+_MOST_POINTS, _GRID, _LEVELS = 2000, 160, 8
 
 #: Outermost of the levels of a contour, as a part of the largest density.
 _LEAST_LEVEL = 0.01
@@ -54,24 +54,6 @@ def marginal(target: BaseTarget, components: Sequence[int], temperature: float =
 
 
 # One component -------------------------------------------------------------------------------------------------------
-
-
-def histogram(ax: Axes, values: np.ndarray, label: str) -> tuple[float, float]:
-    """Draw the density of values by a histogram of nearly all of them; the range that it covers."""
-    values = plots.finite(values)
-    n, values = len(values), values[np.isfinite(values)]
-    if not len(values):
-        raise ValueError("plot needs chains that are finite")
-    low, high = np.quantile(values, [0.001, 0.999])
-    margin = 0.05 * (high - low) or 0.5
-    counts, edges = np.histogram(values, min(_BINS, max(10, int(np.sqrt(n)))), (low - margin, high + margin))
-    return counted(ax, counts, edges, n, label)
-
-
-def counted(ax: Axes, counts: np.ndarray, edges: np.ndarray, n: int, label: str) -> tuple[float, float]:
-    """Draw counts in bins, of n values, as a density; the range that they cover."""
-    ax.stairs(counts / (n * np.diff(edges)), edges, fill=True, color="C0", alpha=0.4, label=label)
-    return float(edges[0]), float(edges[-1])
 
 
 def density(target: BaseTarget, low: float, high: float, temperature: float = 1.0) -> tuple[np.ndarray, np.ndarray]:
@@ -122,35 +104,13 @@ def contours(
 
     The target's first component is x, or where they are ``turned`` y.
     """
-    axes = [np.linspace(*_range(values), _GRID) for values in (x, y)]
+    axes = [np.linspace(*plots.spread(values), _GRID) for values in (x, y)]
     grid = np.stack(np.meshgrid(*axes)[:: -1 if turned else 1], axis=-1)
     values = _log_density(target, grid, temperature)
     if np.isfinite(values).any():
         levels = np.linspace(np.log(_LEAST_LEVEL), 0, _LEVELS + 1)[:-1]
         relative = np.maximum(values - values.max(), 2 * levels[0])
         ax.contour(*axes, relative, levels=levels, colors="0.5", linewidths=0.8, linestyles="solid", zorder=0)
-
-
-def _range(values: np.ndarray) -> tuple[float, float]:
-    values = plots.finite(values)
-    values = values[np.isfinite(values)]
-    if not len(values):
-        raise ValueError("plot needs chains that are finite")
-    low, high = np.quantile(values, [0.001, 0.999])
-    margin = 0.15 * (high - low) or 1.0
-    return float(low - margin), float(high + margin)
-
-
-def points(ax: Axes, x: np.ndarray, y: np.ndarray, label: str) -> None:
-    """States as points."""
-    ax.plot(plots.finite(x), plots.finite(y), ".", color="C0", markersize=3, alpha=0.5, label=label)
-
-
-def trajectories(ax: Axes, x: np.ndarray, y: np.ndarray) -> None:
-    """Trajectories, (n_times, n) of either component, each with a mark at its end."""
-    for i in range(x.shape[1]):
-        (line,) = ax.plot(plots.finite(x[:, i]), plots.finite(y[:, i]), linewidth=0.8)
-        ax.plot(plots.finite(x[-1:, i]), plots.finite(y[-1:, i]), "o", color=line.get_color(), markersize=4)
 
 
 # What is drawn of a run ----------------------------------------------------------------------------------------------
@@ -171,12 +131,12 @@ def _one(chains: Any, ax: Axes, which: tuple[int, ...], n_chains: Any, pooled: b
     law, temperature, (c,) = _law(chains, which), chains.settings.temperature or 1.0, which
     if chains.settings.keeps_states:
         values = _states(chains, pooled)[:, :, c].ravel()
-        shown = histogram(ax, values, _label(chains, len(values), pooled))
+        shown = plots.histogram(ax, values, _label(chains, len(values), pooled))
     else:
         edges = chains.histogram_edges  # refuses where there is none
         counts = chains.histogram[:, c].sum(axis=0) if pooled else chains.histogram[-1, c]
         n = chains.n_chains * (len(chains.iterations) if pooled else 1)
-        shown = counted(ax, counts, edges, n, _label(chains, n, pooled))
+        shown = plots.counted(ax, counts, edges, n, _label(chains, n, pooled))
     if law is not None:
         ax.plot(*density(law, *shown, temperature), color="k", linewidth=1, label="density of the target")
     ax.set(xlabel=_name(chains, c), ylabel="density")
@@ -188,11 +148,11 @@ def _two(chains: Any, ax: Axes, which: tuple[int, ...], n_chains: Any, pooled: b
     if n_chains is None:
         states = _states(chains, pooled).reshape(-1, chains.dim)[:, which]
         some = states[:: -(-len(states) // _MOST_POINTS)]
-        points(ax, some[:, 0], some[:, 1], _label(chains, len(some), pooled))
+        plots.points(ax, some[:, 0], some[:, 1], _label(chains, len(some), pooled))
         plots.legend(ax)
     else:
         states = np.asarray(chains.x[:, : checks.count("n_chains", n_chains)])[:, :, which]
-        trajectories(ax, states[:, :, 0], states[:, :, 1])
+        plots.trajectories(ax, states[:, :, 0], states[:, :, 1])
         states = states.reshape(-1, 2)
     if law is not None:
         turned = which[0] > which[1]
