@@ -26,6 +26,7 @@ from .spacing import timesteps
 from .step import ddim_step, ddim_step_, ddpm_step, ddpm_step_, noise_sampler, prior, randn_like
 
 if _TYPE_CHECKING:
+    from . import data as data
     from . import experiments as experiments
     from . import figures as figures
     from . import hf as hf
@@ -33,10 +34,13 @@ if _TYPE_CHECKING:
     from . import losses as losses
     from . import networks as networks
     from . import objectives as objectives
+    from . import quality as quality
+    from . import training as training
+    from .training import train as train
 
 #: Modules that are imported when they are first used.
 _MODULES = (
-    "hf", "k", "losses", "networks", "objectives", "training", "data", "quality", "figures", "experiments",
+    "data", "experiments", "figures", "hf", "k", "losses", "networks", "objectives", "quality", "training",
 )  # fmt: skip
 
 #: Functions of such modules.

@@ -10,7 +10,7 @@ import math
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 from numpy.lib import format as npy
@@ -23,21 +23,27 @@ _PIECE = 2**24
 
 
 def write(path: str, header: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> None:
-    """Write a file, which takes the place of the one before when it is whole and on the disk.
-
-    Where that fails nothing is left of it.
-    """
+    """Write a file, as `replacing` does."""
     import json
     from zipfile import ZipFile
 
+    with replacing(path) as file, ZipFile(file, "w") as members:
+        members.writestr("header.json", json.dumps(header))
+        for name, array in arrays.items():
+            _write_array(members, name, array)
+
+
+@contextmanager
+def replacing(path: str) -> Iterator[BinaryIO]:
+    """A file to write, which takes the place of the one before when it is whole and on the disk.
+
+    Where that fails nothing is left of it.
+    """
     temporary = f"{path}.{_writer()}.{os.urandom(4).hex()}.tmp"
     flags = os.O_CREAT | os.O_EXCL | os.O_WRONLY | getattr(os, "O_BINARY", 0)
     try:
         with open(os.open(temporary, flags, 0o666), "wb") as file:
-            with ZipFile(file, "w") as members:
-                members.writestr("header.json", json.dumps(header))
-                for name, array in arrays.items():
-                    _write_array(members, name, array)
+            yield file
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, path)

@@ -19,6 +19,7 @@ import numpy as np
 
 from .archive import Archive, remove_unfinished, write
 from .compare import differences, flat
+from .files import library_version
 from .lock import Lock
 from .partly import Part
 
@@ -88,11 +89,11 @@ class Checkpoint:
             raise self._damaged(error) from error
         if kind != KIND:
             raise ValueError(f"checkpoint {self.path} is another file: it holds a {kind}, not a checkpoint")
-        if version != FORMAT or self._header.get("sdefast") != _version():
+        if version != FORMAT or self._header.get("sdefast") != library_version():
             made = f"sdefast {self._header.get('sdefast')} (format {version})"
             raise ValueError(
-                f"checkpoint {self.path} was written by {made}; this is {_version()} (format {FORMAT}), whose numbers "
-                f"may be others. {_ADVICE}"
+                f"checkpoint {self.path} was written by {made}; this is {library_version()} (format {FORMAT}), whose "
+                f"numbers may be others. {_ADVICE}"
             )
         if self._header["call"] != self.call:
             raise ValueError(f"checkpoint {self.path} is of {self._header['call']}, not of {self.call}. {_ADVICE}")
@@ -190,7 +191,7 @@ class Checkpoint:
         self._dirty = False
         started = time.monotonic()
         header: dict[str, Any] = {
-            "kind": KIND, "format": FORMAT, "sdefast": _version(), "call": self.call, "settings": self._settings,
+            "kind": KIND, "format": FORMAT, "sdefast": library_version(), "call": self.call, "settings": self._settings,
             "done": list(self._done), "parts": {},
         }  # fmt: skip
         arrays = {f"done.{name}": made for name, made in self._done.items()}
@@ -237,9 +238,3 @@ class Checkpoint:
 _NONE = Checkpoint(None, "")
 
 _ADVICE = "Remove the file to begin anew, or name another one"
-
-
-def _version() -> str:
-    from importlib.metadata import version
-
-    return version("sdefast")

@@ -27,7 +27,13 @@ def write(path: Any, kind: str, value: Any) -> None:
     if not os.path.isdir(os.path.dirname(target)):
         raise FileNotFoundError(f"path must lie in a folder that is there, and {os.path.dirname(target)} is none")
     record, arrays = records.write(value)
-    header = {"format": FORMAT, "kind": kind, "sdefast": _version(), "stream_version": STREAM_VERSION, kind: record}
+    header = {
+        "format": FORMAT,
+        "kind": kind,
+        "sdefast": library_version(),
+        "stream_version": STREAM_VERSION,
+        kind: record,
+    }
     archive.write(target, header, arrays)
 
 
@@ -46,7 +52,7 @@ def read(path: Any, kind: str) -> Any:
     except Exception as error:
         raise ValueError(
             f"{path} cannot be read, {error}: it is damaged, or was written by another version of sdefast, "
-            f"{header.get('sdefast')}, than this, {_version()}"
+            f"{header.get('sdefast')}, than this, {library_version()}"
         ) from error
 
 
@@ -64,7 +70,7 @@ def _read(name: str, path: Any, kind: str) -> tuple[dict[str, Any], records.Arra
         if not isinstance(header.get("format"), int):
             raise ValueError(f"{other}: its header has no format")
         if header["format"] > FORMAT:
-            by = f"which sdefast {header.get('sdefast')} wrote; sdefast {_version()} reads up to {FORMAT}"
+            by = f"which sdefast {header.get('sdefast')} wrote; sdefast {library_version()} reads up to {FORMAT}"
             raise ValueError(f"{path} has format {header['format']}, {by}: a later version is needed")
         if header.get("kind") != kind:
             raise ValueError(f"{path} holds a {header.get('kind')}, not a {kind}")
@@ -77,11 +83,11 @@ def _read(name: str, path: Any, kind: str) -> tuple[dict[str, Any], records.Arra
         file.close()
 
 
-def _version() -> str:
+def library_version() -> str:
     """Of this library."""
-    from importlib.metadata import version
+    from importlib import metadata
 
-    return version("sdefast")
+    return metadata.version("sdefast")
 
 
 def _checked(path: Any) -> str:

@@ -34,8 +34,12 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_let_go)
 
 
+class LockedError(RuntimeError):
+    """A file is in use by somebody else."""
+
+
 class Lock:
-    """The lock of a file that is to be written, from now until `release`; RuntimeError where somebody else has it."""
+    """The lock of a file that is to be written, from now until `release`; LockedError where somebody else has it."""
 
     def __init__(self, what: str, path: str) -> None:
         self.path, self._file = f"{path}.lock", self._locked(what, f"{path}.lock")
@@ -56,7 +60,7 @@ class Lock:
                 if error.errno not in (errno.EAGAIN, errno.EACCES):
                     os.unlink(path)
                     return None
-                raise RuntimeError(f"{what} is in use by {owner or 'another process'}, which has not ended") from None
+                raise LockedError(f"{what} is in use by {owner or 'another process'}, which has not ended") from None
             if _is_there(file, path):
                 file.truncate()
                 file.write(f"process {os.getpid()} of {host()}".encode())

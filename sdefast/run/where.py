@@ -161,10 +161,10 @@ def _gpu(device: Any, executor: Any) -> Device | None:
     return cuda.find(device)
 
 
-def progress_bar(wanted: bool, name: str, total: int | None, unit: str) -> Any:
-    """A progress bar as a context manager, or one of None."""
+def progress_bar(wanted: bool, name: str, total: int | None, unit: str, done: int = 0) -> Any:
+    """A progress bar as a context manager, or one of None; ``done`` of the total was done before."""
     if not wanted:
         return nullcontext()
     from tqdm.auto import tqdm
 
-    return tqdm(total=total, unit=unit, unit_scale=True, desc=name)
+    return tqdm(total=total, initial=done, unit=unit, unit_scale=True, desc=name)

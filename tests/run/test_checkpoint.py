@@ -472,7 +472,7 @@ def test_another_function_another_version(file, monkeypatch):
     with pytest.raises(ValueError, match="is of simulate, not of sgd"):
         descents(checkpoint=file)
     with monkeypatch.context() as patch:
-        patch.setattr(checkpoint, "_version", lambda: "99.0")
+        patch.setattr(checkpoint, "library_version", lambda: "99.0")
         with pytest.raises(ValueError, match=r"was written by sdefast .* this is 99\.0"):
             simulate(checkpoint=file)
     monkeypatch.setattr(checkpoint, "FORMAT", 3)
