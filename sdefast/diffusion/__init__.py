@@ -29,15 +29,25 @@ if _TYPE_CHECKING:
     from . import data as data
     from . import hf as hf
     from . import k
+    from . import losses as losses
+    from . import networks as networks
+    from . import objectives as objectives
     from . import quality as quality
 
 #: Modules that are imported when they are first used.
-_MODULES = ("data", "hf", "k", "quality")
+_MODULES = (
+    "hf", "k", "losses", "networks", "objectives", "training", "data", "quality", "figures", "experiments",
+)  # fmt: skip
+
+#: Functions of such modules.
+_FUNCTIONS = {"train": "training"}
 
 
 def __getattr__(name: str) -> _Any:
     if name in _MODULES:
         return _import_module(f".{name}", __name__)
+    if name in _FUNCTIONS:
+        return getattr(_import_module(f".{_FUNCTIONS[name]}", __name__), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
