@@ -35,7 +35,7 @@ class ScoreMLP(Network):
     --------
     >>> from sdefast.diffusion import networks
     >>> sum(p.numel() for p in networks.ScoreMLP(2).parameters())
-    100226
+    108034
     """
 
     name: ClassVar[str] = "mlp"
