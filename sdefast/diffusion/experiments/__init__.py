@@ -14,7 +14,7 @@ from inspect import signature
 from pathlib import Path
 from typing import Any
 
-from ... import checks
+from ... import checks, plots
 from .base import Bench, Outcome, Table
 
 __all__ = ["EXPERIMENTS", "Outcome", "Table", "options", "run"]
@@ -88,6 +88,7 @@ def run(
     unknown = [option for option in given if option not in known]
     if unknown:
         raise TypeError(f"{name!r} has no option {unknown[0]!r}: it takes {', '.join(map(repr, known))}")
+    plots.new_axes()  # where matplotlib is missing that is said now, and not after a training
     folder = None if out is None else Path(out)
     if folder is not None:
         folder.mkdir(parents=True, exist_ok=True)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -33,17 +35,32 @@ def learned(
     """A network trained on x for an objective, and CPU seconds.
 
     The learning rate falls linearly to 0 at the last step. Where the bench has a folder the network is kept in
-    ``label`` there, and a training that was cut off goes on: the seconds are then those of what was left.
+    ``label`` there, and a training that was cut off or done before goes on; the seconds are those of all its parts (but
+    for one that was killed).
     """
     folder = None if bench.folder is None else bench.folder / label
-    warmup = min(100, how.steps // 5)
-    return timed(
-        lambda: training.train(
+
+    def work() -> Trained:
+        return training.train(
             x, objective=objective, steps=how.steps, batch_size=how.batch, learning_rate=how.learning_rate,
-            warmup=warmup, decay=how.steps, seed=how.seed if seed is None else seed, out=folder,
+            warmup=min(100, how.steps // 5), decay=how.steps, seed=how.seed if seed is None else seed, out=folder,
             resume=folder is not None, device=bench.device, progress=bench.progress,
-        )
-    )  # fmt: skip
+        )  # fmt: skip
+
+    return timed(work) if folder is None else _adding(work, folder / "cpu-seconds.txt")
+
+
+def _adding(work: Callable[[], Trained], file: Path) -> tuple[Trained, float]:
+    """The same as `timed`, with the seconds that are noted in a file, where the sum is noted."""
+    before = float(file.read_text()) if file.is_file() else 0.0
+    began = time.process_time()
+    try:
+        done = work()
+    finally:
+        total = before + time.process_time() - began
+        if file.parent.is_dir():
+            file.write_text(f"{total:.2f}\n")
+    return done, total
 
 
 def settings_note(how: Training, n_data: int, run: Trained) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from ... import checks, plots
@@ -23,7 +24,8 @@ _TWICE = frozenset({"heun", "ode", "predictor-corrector"})
 
 def run(
     bench: Bench, *, folder: str = "", objective: str = "flow", steps: int = 2000, batch: int = 64, seed: int = 0,
-    samples: int = 512, methods: str = "dpm++2m-sde,dpm++2m,euler-ancestral,euler,heun", calls: str = "5,10,20,50",
+    samples: int = 512, methods: Sequence[str] = ("dpm++2m-sde", "dpm++2m", "euler-ancestral", "euler", "heun"),
+    calls: Sequence[int] = (5, 10, 20, 50),
 ) -> Outcome:  # fmt: skip
     """Sample by every method in every number of calls, and judge.
 
@@ -41,8 +43,10 @@ def run(
         Of all noise.
     samples : int
         That are drawn each time.
-    methods, calls : str
-        Samplers, and numbers of calls of the network that they may make at most, separated by commas.
+    methods : sequence of str
+        Samplers.
+    calls : sequence of int
+        How often each may call the network, at most.
     """
     n, how = checks.count("samples", samples, least=2), Training(steps, batch, seed)
     if folder:
@@ -60,13 +64,13 @@ def run(
     return Outcome("samplers", table, notes, {"": _picture(table, judge.floor.mean)})
 
 
-def _plans(objective: Objective, methods: str, calls: str) -> dict[tuple[str, int], Plan]:
+def _plans(objective: Objective, methods: Sequence[str], calls: Sequence[int]) -> dict[tuple[str, int], Plan]:
     """Plans by sampler and number of steps; x_0 is clipped to [-1, 1], as images are."""
-    most = [checks.count("calls", int(c) if c.strip().isdigit() else c, least=2) for c in calls.split(",")]
     plans = {}
-    for method in (m.strip() for m in methods.split(",")):
-        for c in most:
-            n_steps = (c + 1) // 2 if method in _TWICE else c
+    for method in methods:
+        for most in calls:
+            most = checks.count("calls", most, least=2)
+            n_steps = (most + 1) // 2 if method in _TWICE else most
             plans[method, n_steps] = objective.plan(method, n_steps, clip=1.0)
     return plans
 

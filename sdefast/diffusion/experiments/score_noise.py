@@ -17,7 +17,7 @@ import numpy as np
 from ... import checks, plots
 from .. import data
 from ..objectives import Eps
-from ..plan import plan
+from ..plan import Plan, plan
 from ..sample import sample
 from ..schedule import Schedule, linear_beta_schedule
 from ..step import randn_like
@@ -61,12 +61,14 @@ def run(
     """
     n, how = checks.count("samples", samples, least=2), Training(steps, batch, seed)
     schedule = linear_beta_schedule(timesteps, scaled=True)
+    pairs = {method: [plan(method, schedule, calls, prediction=said) for said in ("eps", "score")]
+             for method in ("ddpm", "ddim", "dpm++2m")}  # fmt: skip
     x = data.mixture(_N_DATA, seed, means=LAW.means, weights=LAW.weights, sd=LAW.variance**0.5)
     trained, seconds = learned(bench, "score-noise", x, Eps(schedule), how)
     fresh = data.mixture(n, seed, means=LAW.means, weights=LAW.weights, sd=LAW.variance**0.5, first_point=_N_DATA)
     some = np.unique(np.linspace(0, schedule.n - 1, checks.count("levels", levels)).round().astype(int)).tolist()
     table = Table(_COLUMNS, [_at_level(trained, schedule, t, fresh, seed + 1) for t in some])
-    apart = {method: _apart(trained, schedule, method, n, calls, seed) for method in ("ddpm", "ddim", "dpm++2m")}
+    apart = {method: _apart(trained, schedule, pair, n, seed) for method, pair in pairs.items()}
     notes = [
         f"{settings_note(how, _N_DATA, trained)}, {seconds:.0f} CPU seconds; {n:,} points at every level",
         f"{n:,} samples by eps and by score = -eps / sigma, largest difference in {calls} calls: "
@@ -100,13 +102,13 @@ def score_of(model: Callable[[Any, Any], Any], schedule: Schedule) -> Callable[[
     return score
 
 
-def _apart(trained: Trained, schedule: Schedule, method: str, n: int, calls: int, seed: int) -> float:
-    """The largest difference of samples by either prediction, in float32."""
+def _apart(trained: Trained, schedule: Schedule, pair: list[Plan], n: int, seed: int) -> float:
+    """The largest difference of samples by prediction of eps and of the score, in float32."""
     model = trained.model()
     like = next(model.parameters()).detach()
     found = [
-        sample(said, plan(method, schedule, calls, prediction=prediction), shape=(n, LAW.dim), seed=seed, like=like)
-        for prediction, said in (("eps", model), ("score", score_of(model, schedule)))
+        sample(said, made, shape=(n, LAW.dim), seed=seed, like=like)
+        for made, said in zip(pair, (model, score_of(model, schedule)), strict=True)
     ]
     return float((found[0] - found[1]).abs().max())
 

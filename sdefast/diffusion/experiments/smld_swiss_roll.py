@@ -56,13 +56,13 @@ def run(
     how = Training(steps, batch, seed)
     x = data.swiss_roll(_N_DATA, seed)
     objective = objectives.objective("ve", sigmas=tuple(sigmas.tolist()), sd=float(x.std()))
-    trained, seconds = learned(bench, "swiss-roll", x, objective, how)
-    judge = PointJudge(lambda i: data.swiss_roll(n, seed, first_point=_N_DATA + i * n))
     plans = {
         "annealed Langevin": objective.plan("annealed-langevin", steps_per_level=steps_per_level),
         "predictor-corrector": objective.plan("predictor-corrector", fine_levels, spacing="karras"),
         "ancestral": objective.plan("euler-ancestral", fine_levels, spacing="karras"),
     }
+    trained, seconds = learned(bench, "swiss-roll", x, objective, how)
+    judge = PointJudge(lambda i: data.swiss_roll(n, seed, first_point=_N_DATA + i * n))
     found = {name: drawn(trained, made, n, seed=seed, bench=bench, batch=n) for name, made in plans.items()}
     rows = [(name, plans[name].n_calls, judge.distance(points), judge.floor, judge.spread, cost)
             for name, (points, cost) in found.items()]  # fmt: skip

@@ -48,8 +48,8 @@ def run(
     sigma, part = checks.real("sigma", sigma, positive=True), checks.real("part", part, positive=True)
     how, x = Training(steps, batch, seed), data.swiss_roll(_N_DATA, seed)
     objective = objectives.objective("ve", sigmas=(sigma,), sd=float(x.std()))
-    trained, seconds = learned(bench, "swiss-roll-one-level", x, objective, how)
     made = objective.plan("annealed-langevin", steps_per_level=walk, step_size=part * sigma**2)
+    trained, seconds = learned(bench, "swiss-roll-one-level", x, objective, how)
     even = 2 * _REACH * (noise.uniforms(seed, 2, n).T - 0.5)
     start = torch.tensor(even, dtype=torch.float32, device=bench.device).contiguous()
     ways, cost = timed(lambda: sample(trained.model(), made, x=start, seed=seed, save_every=1, progress=bench.progress))
@@ -57,7 +57,7 @@ def run(
 
     def noised(i: int) -> np.ndarray:
         points = data.swiss_roll(n, seed, first_point=_N_DATA + i * n)
-        return points + np.float32(sigma) * noise.normals(seed, 2, n, first_chain=(i + 1) * n).T.astype(np.float32)
+        return np.asarray(points + sigma * noise.normals(seed, 2, n, first_chain=(i + 1) * n).T, np.float32)
 
     judge = PointJudge(noised)
     some = sorted({0, walk // 100, walk // 10, walk // 2, walk})

@@ -78,7 +78,7 @@ def schedule(n: int = 200) -> Schedule:
 
 def run(
     bench: Bench, *, steps: int = 1000, batch: int = 64, seed: int = 0, seeds: int = 5, learning_rate: float = 5e-4,
-    samples: int = 512, calls: int = 200, every: int = 25,
+    samples: int = 512, calls: int = 200, every: int | None = None,
 ) -> Outcome:  # fmt: skip
     """Train by the thesis' schedule with several seeds, and by two others; sample; judge.
 
@@ -96,10 +96,12 @@ def run(
         That are judged, of the first seed of each.
     calls : int
         Of T = 1000's network in sampling, evenly spaced; the others are called at every timestep.
-    every : int
-        Steps whose losses are averaged in the curves.
+    every : int, optional
+        Steps whose losses are averaged in the curves, by default a fortieth of them.
     """
     n, how = checks.count("samples", samples, least=2), Training(steps, batch, seed, learning_rate)
+    calls, seeds = checks.count("calls", calls), checks.count("seeds", seeds)
+    every = max(1, steps // 40) if every is None else checks.count("every", every, most=steps)
     x, judge = images(bench), ImageJudge(bench, n, seed)
     schedules = {
         "thesis": schedule(),
@@ -108,7 +110,7 @@ def run(
     }
     rows, logs, first = [], {}, {}
     for name, made in schedules.items():
-        n_seeds = checks.count("seeds", seeds) if name == "thesis" else 1
+        n_seeds = seeds if name == "thesis" else 1
         objective = Eps(made)
         runs = [learned(bench, f"{name} seed {seed + i}", x, objective, how, seed=seed + i) for i in range(n_seeds)]
         logs[name], first[name] = [trained.log for trained, _ in runs], runs[0][0]
@@ -133,7 +135,7 @@ def _deviation(values: np.ndarray) -> float | None:
 def _judged(
     trained: Trained, n: int, calls: int, seed: int, judge: ImageJudge, bench: Bench
 ) -> dict[str, tuple[int, float, float]]:
-    """Calls, Frechet distance and seconds of ancestral sampling, with x_0 as it is (as the thesis has it) and clipped."""
+    """Calls, Frechet distance and seconds of ancestral sampling, x_0 as it is, as the thesis has it, and clipped."""
     found = {}
     for name, clip in (("beta~", None), ("beta~, clipped", 1.0)):
         x, seconds = drawn(trained, trained.objective.plan("ddpm", calls, clip=clip), n, seed=seed, bench=bench)
