@@ -56,7 +56,7 @@ def run(
     else:
         wanted = objectives.objective(objective)
         plans, x, judge = _plans(wanted, methods, calls), images(bench), ImageJudge(bench, n, seed)
-        trained, seconds = learned(bench, f"{objective} seed {seed}", x, wanted, how)
+        trained, seconds = learned(bench, f"{objective}-seed-{seed}", x, wanted, how)
         source = f"{settings_note(how, len(x), trained)}, {seconds:.0f} CPU seconds"
     rows = [(*key, made.n_calls, *_judged(trained, made, n, seed, judge, bench)) for key, made in plans.items()]
     notes = [f"objective {trained.objective.name!r}; {source}", judge.note]

@@ -105,14 +105,14 @@ def run(
     x, judge = images(bench), ImageJudge(bench, n, seed)
     schedules = {
         "thesis": schedule(),
-        "betas times 1000 / T": linear_beta_schedule(200, scaled=True),
-        "T = 1000": linear_beta_schedule(1000),
+        "scaled-betas": linear_beta_schedule(200, scaled=True),
+        "T-1000": linear_beta_schedule(1000),
     }
     rows, logs, first = [], {}, {}
     for name, made in schedules.items():
         n_seeds = seeds if name == "thesis" else 1
         objective = Eps(made)
-        runs = [learned(bench, f"{name} seed {seed + i}", x, objective, how, seed=seed + i) for i in range(n_seeds)]
+        runs = [learned(bench, f"{name}-seed-{seed + i}", x, objective, how, seed=seed + i) for i in range(n_seeds)]
         logs[name], first[name] = [trained.log for trained, _ in runs], runs[0][0]
         loss = np.array([log["loss"][-max(1, steps // 10) :].mean() for log in logs[name]])
         told = (name, made.n, float(made.alphas_cumprod[-1]), n_seeds, float(loss.mean()), _deviation(loss))
