@@ -76,15 +76,16 @@ def implicit_score_matching(score: Score, x: Tensor) -> Tensor:
     --------
     >>> import torch
     >>> from sdefast.diffusion import losses
-    >>> losses.implicit_score_matching(lambda x: -x, torch.tensor([[1.0, 2.0]]))
-    tensor(0.5000)
+    >>> losses.implicit_score_matching(lambda x: -x, torch.tensor([[1.0, 2.0]])).item()
+    0.5
     """
-    x = samples("x", x).detach().requires_grad_()
+    x, asked = samples("x", x).detach().requires_grad_(), torch.is_grad_enabled()
     with torch.enable_grad():
         s = _said(score, x)
-        parts = s.flatten(1).sum(0)
-        trace = sum(_slope(parts[e], x).flatten(1)[:, e].sum() for e in range(len(parts)))
-    return trace / len(x) + _half_square(s)
+        sums = s.flatten(1).sum(0)
+        diagonal = [_slope(part, x).flatten(1)[:, e].sum() for e, part in enumerate(sums)]
+        value = torch.stack(diagonal).sum() / len(x) + _half_square(s)
+    return value if asked else value.detach()
 
 
 def sliced_score_matching(score: Score, x: Tensor, directions: Tensor, *, reduced: bool = False) -> Tensor:
@@ -109,19 +110,22 @@ def sliced_score_matching(score: Score, x: Tensor, directions: Tensor, *, reduce
     >>> import torch
     >>> from sdefast.diffusion import losses
     >>> x = torch.tensor([[1.0, 2.0]])
-    >>> losses.sliced_score_matching(lambda x: -x, x, torch.tensor([[1.0, -1.0]]))
-    tensor(-1.5000)
+    >>> losses.sliced_score_matching(lambda x: -x, x, torch.tensor([[1.0, -1.0]])).item()
+    -1.5
     """
-    x = samples("x", x).detach().requires_grad_()
-    if isinstance(directions, Tensor) and directions.ndim == x.ndim:
-        directions = directions[None]
-    for v in directions:
-        alike("directions", v, x)
+    x, asked = samples("x", x).detach().requires_grad_(), torch.is_grad_enabled()
+    if not isinstance(directions, Tensor) or directions.ndim == x.ndim:
+        directions = alike("directions", directions, x)[None]
+    if not len(directions):
+        raise ValueError(f"directions must hold at least one for each sample, got {tuple(directions.shape)}")
+    alike("directions[0]", directions[0], x)
     with torch.enable_grad():
         s = _said(score, x)
-        along = torch.stack([(v * s).flatten(1).sum(1) for v in directions])
-        slopes = sum((v * _slope(a.sum(), x)).sum() for v, a in zip(directions, along, strict=True))
-    return slopes / along.numel() + (_half_square(s) if reduced else along.square().mean() / 2)
+        along = (directions * s).flatten(2).sum(2)
+        curvature = [(v * _slope(part.sum(), x)).sum() for v, part in zip(directions, along, strict=True)]
+        square = _half_square(s) if reduced else along.square().mean() / 2
+        value = torch.stack(curvature).sum() / along.numel() + square
+    return value if asked else value.detach()
 
 
 def denoising_score_matching(score: Score, x: Tensor, sigma: Any, z: Tensor) -> Tensor:
