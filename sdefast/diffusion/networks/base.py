@@ -40,6 +40,9 @@ class Network(torch.nn.Module, ABC):
         for name in options:
             if name not in known:
                 raise TypeError(f"{cls.name!r} has no option {name!r}: it takes {', '.join(map(repr, known))}")
+        for name, parameter in known.items():
+            if parameter.default is parameter.empty and name not in options:
+                raise TypeError(f"{cls.name!r} needs the option {name!r}")
         return cls(**options)
 
     @abstractmethod
@@ -65,7 +68,9 @@ class Condition(torch.nn.Module):
         )
         self.labels = None if classes is None else torch.nn.Embedding(classes + 1, features)
 
-    def forward(self, c: torch.Tensor, y: torch.Tensor | None) -> torch.Tensor:
+    def forward(self, x: torch.Tensor, c: torch.Tensor, y: torch.Tensor | None) -> torch.Tensor:
+        if c.shape != x.shape[:1]:
+            raise ValueError(f"c must have shape ({len(x)},), got {tuple(c.shape)}")
         found = sinusoids(c, self.features)
         if self.labels is not None:
             found = found + self.labels(self._rows(c, y))

@@ -56,7 +56,7 @@ class ScoreMLP(Network):
     def forward(self, x: torch.Tensor, c: torch.Tensor, y: torch.Tensor | None = None) -> torch.Tensor:
         if x.ndim != 2 or x.shape[1] != self.config["dim"]:
             raise ValueError(f"x must have shape (n, {self.config['dim']}), got {tuple(x.shape)}")
-        level = self.condition(c, y)
+        level = self.condition(x, c, y)
         for layer, told in zip(self.layers, self.levels, strict=True):
             x = self.activation(layer(x) + told(level))
         return self.last(x)  # type: ignore[no-any-return]

@@ -82,7 +82,7 @@ class UNet(Network):
     def forward(self, x: torch.Tensor, c: torch.Tensor, y: torch.Tensor | None = None) -> torch.Tensor:
         if x.ndim != 4 or x.shape[1] != self.config["channels"]:
             raise ValueError(f"x must have shape (n, {self.config['channels']}, height, width), got {tuple(x.shape)}")
-        level, passed = self.condition(c, y), [self.first(x)]
+        level, passed = self.condition(x, c, y), [self.first(x)]
         for halved, down in zip(self.halved, self.down, strict=True):
             passed.append(down(halved(passed[-1]), level))
         h = self.middle(self.attention(passed.pop()), level)
@@ -144,10 +144,9 @@ def _zero(layer: nn.Conv2d) -> nn.Conv2d:
 
 def _widths(given: Sequence[int]) -> list[int]:
     """Channels at each resolution."""
-    try:
-        widths = [checks.count(f"widths[{i}]", width) for i, width in enumerate(given)]
-    except TypeError:
-        raise TypeError(f"widths must be a sequence of integers, got {given!r}") from None
+    if not isinstance(given, Sequence):
+        raise TypeError(f"widths must be a sequence of integers, got {given!r}")
+    widths = [checks.count(f"widths[{i}]", width) for i, width in enumerate(given)]
     if not widths or any(width % 8 for width in widths):
         raise ValueError(f"widths must be multiples of 8, at least one, got {given!r}")
     return widths

@@ -94,8 +94,8 @@ class Objective(ABC):
         level = self.drawn(_uniform(u, len(x0)))
         x = column(level.alpha, x0) * x0 + column(level.sigma, x0) * z
         F = net(self.input(x, level.sigma), level.c.to(x.device, x.dtype), y)
-        if np.shape(F) != x0.shape:
-            raise ValueError(f"the network's output must have the shape of x0, {tuple(x0.shape)}, got {np.shape(F)}")
+        if F.shape != x0.shape:
+            raise ValueError(f"the network's output must have the shape of x0, {tuple(x0.shape)}, got {tuple(F.shape)}")
         squares = (F - self.target(x0, z, level)).square().flatten(1).mean(1)
         return squares if level.weight is None else level.weight.to(squares) * squares
 
@@ -197,8 +197,8 @@ def check_normal(mean: Any, spread: Any) -> None:
 
 
 def index(u: Tensor, n: int) -> Tensor:
-    """Which of n equal parts of [0, 1] u is in."""
-    return (u * n).long().clamp(max=n - 1)
+    """Which of n equal parts of [0, 1] u is in; u n rounds to less than n for the largest u below 1."""
+    return (u * n).long()
 
 
 def rows(k: Tensor, *tables: np.ndarray) -> tuple[Tensor, ...]:
