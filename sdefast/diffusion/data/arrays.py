@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
+import math
 import os
 import zipfile
-import zlib
-from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 from numpy.lib import format as npy
 
 from ... import checks, resources
-from .idx import MOST_INFLATION
+from .files import naming, read_most, refuse_inflation
 from .images import LEVELS
 
 __all__ = ["checked", "checked_labels", "read_array"]
@@ -81,6 +79,7 @@ def checked_labels(name: str, value: Any, n: int) -> np.ndarray:
     >>> data.checked_labels("labels", [0, 2], 2)
     array([0, 2])
     """
+    checks.refuse_loss(name, value)
     given = np.asarray(checks.on_host(name, value))
     if given.dtype.kind not in "iu":
         raise TypeError(f"{name} must be whole numbers, got {given.dtype}")
@@ -112,11 +111,11 @@ def read_array(path: str | os.PathLike[str]) -> tuple[np.ndarray, np.ndarray | N
     (5, 2)
     """
     path = os.fspath(path)
-    with _naming(path):
+    with naming(path):
         if path.endswith(".npz"):
             return _from_npz(path)
-        # (a map finds out whether the file is as long as its header says before anything is allocated)
-        return checked(path, np.load(path, mmap_mode="r", allow_pickle=False)), None
+        with open(path, "rb") as file:
+            return checked(path, _array(file, os.path.getsize(path))), None
 
 
 def _from_npz(path: str) -> tuple[np.ndarray, np.ndarray | None]:
@@ -133,40 +132,21 @@ def _from_npz(path: str) -> tuple[np.ndarray, np.ndarray | None]:
 
 
 def _member(members: zipfile.ZipFile, name: str, path: str) -> np.ndarray:
-    """An array of an npz file, which must be as large as its header says."""
+    """An array of an npz file."""
     size = members.getinfo(f"{name}.npy").file_size
-    if size > MOST_INFLATION * os.path.getsize(path):
-        raise ValueError(f"says that {name} takes {size} bytes, more than its size allows")
-    resources.refuse_too_large(2 * size, f"{path}: {name} in {size} bytes", ["use a smaller file"])
-    with members.open(f"{name}.npy") as member:
-        content = member.read(size)
-    return _from_bytes(content, name)
+    refuse_inflation(path, size)
+    with members.open(f"{name}.npy") as file:
+        return _array(file, size)
 
 
-def _from_bytes(content: bytes, name: str) -> np.ndarray:
-    """An array of the content of an npy file."""
-    import io
-    import math
-
-    file = io.BytesIO(content)
-    version = npy.read_magic(file)
-    header = npy.read_array_header_1_0 if version == (1, 0) else npy.read_array_header_2_0
-    shape, fortran, dtype = header(file)
+def _array(file: IO[bytes], size: int) -> np.ndarray:
+    """The array of an npy file of so many bytes, which must be as long as its header says."""
+    read_header = npy.read_array_header_1_0 if npy.read_magic(file) == (1, 0) else npy.read_array_header_2_0
+    shape, fortran, dtype = read_header(file)
     if dtype.hasobject:
-        raise ValueError(f"holds objects in {name}, which would have to be unpickled")
-    if math.prod(shape) * dtype.itemsize != len(content) - file.tell():
-        raise ValueError(f"is damaged: {name} is not as large as it says")
-    flat = np.frombuffer(content, dtype, offset=file.tell())
+        raise ValueError("holds objects of Python, which are not read")
+    if math.prod(shape) * dtype.itemsize != size - file.tell():
+        raise ValueError(f"is truncated or damaged: {size - file.tell()} bytes for {dtype} of shape {shape}")
+    resources.refuse_too_large(2 * size, f"arrays of shape {shape}", ["use a smaller file"])
+    flat = np.frombuffer(read_most(file, size), dtype)
     return flat.reshape(shape[::-1]).T if fortran else flat.reshape(shape)
-
-
-@contextmanager
-def _naming(path: str) -> Iterator[None]:
-    """ValueError or TypeError that names the file, whatever numpy and zipfile raise."""
-    try:
-        yield
-    except (TypeError, ValueError) as error:
-        text = str(error)
-        raise type(error)(text if text.startswith(path) else f"{path} {text}") from None
-    except (OSError, EOFError, KeyError, NotImplementedError, RuntimeError, zipfile.BadZipFile, zlib.error) as error:
-        raise ValueError(f"{path} cannot be read, or is no file of numpy: {error}") from None

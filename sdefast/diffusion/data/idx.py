@@ -8,19 +8,13 @@ from __future__ import annotations
 
 import gzip
 import math
-import os
 import struct
-import zlib
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import IO
 
 import numpy as np
 
 from ... import resources
-
-#: What deflate can make of a byte at most: a file that says more than so many times its size is lying.
-MOST_INFLATION = 1032
+from .files import naming, read_most, refuse_inflation
 
 _UNSIGNED_BYTE = 8
 
@@ -34,17 +28,13 @@ def read(path: str, axes: int) -> np.ndarray:
         That names the file and what is wrong with it. Nothing is allocated before the file is known to be able to hold
         what it says.
     """
-    with _naming(path), _opened(path) as file:
+    with naming(path), _opened(path) as file:
         shape = _shape(file, axes)
         size = math.prod(shape)
-        inflation = MOST_INFLATION if path.endswith(".gz") else 1
-        if size > inflation * os.path.getsize(path):
-            raise ValueError(
-                f"says that it holds {_words(shape)} bytes, more than its size allows: truncated or damaged"
-            )
+        refuse_inflation(path, size)
         # (for the bytes and what becomes of them in float32)
         resources.refuse_too_large(5 * size, f"{path}: {_words(shape)} numbers", ["use a smaller file"])
-        content = file.read(size)
+        content = read_most(file, size)
         if len(content) < size:
             raise ValueError(
                 f"is truncated: {len(content)} bytes of data where its header says {_words(shape)} = {size}"
@@ -78,18 +68,3 @@ def _words(shape: tuple[int, ...]) -> str:
 
 def _opened(path: str) -> IO[bytes]:
     return gzip.open(path, "rb") if path.endswith(".gz") else open(path, "rb")  # type: ignore[return-value]
-
-
-@contextmanager
-def _naming(path: str) -> Iterator[None]:
-    """ValueError that names the file, also for what gzip and the disk raise."""
-    try:
-        yield
-    except EOFError:
-        raise ValueError(f"{path} is truncated: its gzip stream breaks off") from None
-    except (gzip.BadGzipFile, zlib.error) as error:
-        raise ValueError(f"{path} is no gzip file, or damaged: {error}") from None
-    except OSError as error:
-        raise ValueError(f"{path} cannot be read: {error.strerror or error}") from None
-    except ValueError as error:
-        raise ValueError(f"{path} {error}") from None

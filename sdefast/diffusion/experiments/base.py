@@ -5,10 +5,8 @@ from __future__ import annotations
 import csv
 import io
 import math
-import os
 import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
@@ -16,6 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 import numpy as np
 
 from ... import plots
+from ...run import archive
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -26,10 +25,11 @@ _T = TypeVar("_T")
 
 
 class Bench(NamedTuple):
-    """What every experiment is told: where its data are, where trained networks are kept, whether bars are shown."""
+    """What every experiment is told: its data, where networks are kept and where they run, whether bars are shown."""
 
     data: Any = None
     folder: Path | None = None
+    device: str = "cpu"
     progress: bool = False
 
 
@@ -112,24 +112,18 @@ class Outcome:
         return "\n".join([self.name, "", str(self.table), "", *self.notes, *written])
 
     def write(self, folder: Path) -> None:
-        """Write NAME.csv, NAME.txt with the notes, and the pictures; each file is whole or not there."""
-        folder.mkdir(parents=True, exist_ok=True)
-        for ending, content in (("csv", self.table.csv()), ("txt", f"{self}\n")):
-            self._write(folder / f"{self.name}.{ending}", content.encode())
+        """Write NAME.csv, the pictures, and NAME.txt, which is what is printed; each file is whole or not there."""
+        self._put(folder, ".csv", self.table.csv().encode())
         for name, ax in self.figures.items():
             picture = io.BytesIO()
             plots.save(ax, picture)
-            self._write(folder / f"{self.name}{'-' * bool(name)}{name}.png", picture.getvalue())
+            self._put(folder, f"-{name}.png" if name else ".png", picture.getvalue())
+        self._put(folder, ".txt", f"{self}\n".encode())
 
-    def _write(self, file: Path, content: bytes) -> None:
-        temporary = file.with_name(f"{file.name}.{os.getpid()}.tmp")
-        try:
-            temporary.write_bytes(content)
-            os.replace(temporary, file)
-        except BaseException:
-            with suppress(OSError):
-                temporary.unlink()
-            raise
+    def _put(self, folder: Path, ending: str, content: bytes) -> None:
+        file = folder / f"{self.name}{ending}"
+        with archive.replacing(str(file)) as opened:
+            opened.write(content)
         self.files.append(file)
 
 

@@ -61,13 +61,13 @@ def run(
         Of predictor-corrector and the ancestral sampler, whose steps go from level to level: sigmas from 50, so large
         that the prior's forgetting the data's mean costs little, to .01.
     """
-    n = checks.count("samples", samples, least=2)
+    n, seed = checks.count("samples", samples, least=2), checks.seed("seed", seed)
     coarse = Schedule.from_sigmas(np.geomspace(0.1, 10.0, checks.count("levels", levels, least=2)))
     fine = Schedule.from_sigmas(np.geomspace(0.01, 50.0, checks.count("fine_levels", fine_levels, least=2)))
     ways = plans(coarse, fine, steps_per_level, step_size)
     laws = {"line": LINE, "plane": PLANE, "16 dimensions": SPACE}
     runs = {
-        (law, name): sampled(laws[law], made, schedule, n, seed=checks.seed("seed", seed), progress=bench.progress)
+        (law, name): sampled(laws[law], made, schedule, n, seed=seed, saves=coarse.n, progress=bench.progress)
         for law in laws
         for name, (made, schedule) in ways.items()
     }
@@ -118,12 +118,14 @@ class Run(NamedTuple):
     seconds: float
 
 
-def sampled(law: Mixture, made: Plan, schedule: Schedule, n: int, *, seed: int, progress: bool = False) -> Run:
+def sampled(
+    law: Mixture, made: Plan, schedule: Schedule, n: int, *, seed: int, saves: int = 1, progress: bool = False
+) -> Run:
     """Run a plan: Langevin's from points that lie evenly in a cube, the others from their prior."""
     start: dict[str, Any] = {"shape": (n, law.dim), "dtype": "float64"}
     if made.method == "annealed-langevin":
         start = {"x": np.ascontiguousarray(2 * _REACH * (noise.uniforms(seed, law.dim, n).T - 0.5))}
-    every = max(1, made.n_calls // schedule.n)
+    every = max(1, made.n_calls // saves)
     found, seconds = timed(
         lambda: sample(law.model(schedule), made, seed=seed, save_every=every, progress=progress, **start)
     )
@@ -153,9 +155,8 @@ def _plane(runs: dict[str, Run]) -> Axes:
     """Samples in the plane, with a few ways to them."""
     axes = plots.new_row(len(runs))
     for ax, (name, ran) in zip(axes, runs.items(), strict=True):
-        inside = np.clip(ran.states[:, :3], -3 * _REACH, 3 * _REACH)
-        few = np.clip(ran.x[:2000], -3 * _REACH, 3 * _REACH)
-        figures.trajectories(inside, data=few, ax=ax)
+        figures.trajectories(ran.states[:, :3], data=ran.x, ax=ax)
+        ax.set(xlim=(-1.5 * _REACH, 1.5 * _REACH), ylim=(-1.5 * _REACH, 1.5 * _REACH))
         ax.set_title(name, fontsize="medium")
     plots.heading(axes[0], "four modes with weights .1, .2, .3 and .4: samples, and the ways of three")
     return axes[0]

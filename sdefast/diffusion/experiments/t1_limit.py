@@ -66,7 +66,7 @@ def run(
         f"DDPM and the ancestral chain in y = x / alpha agree to {apart:.1e} in all coefficients",
         *_compared(schedule, schedule.n // 2),
     ]
-    return Outcome("t1-limit", Table(_COLUMNS, rows), notes, {"": _picture(found, data)})
+    return Outcome("t1-limit", Table(_COLUMNS, rows), notes, {"": _picture(plans, found, data)})
 
 
 def chains(schedule: Schedule, steps_per_level: int) -> dict[str, Plan]:
@@ -117,17 +117,19 @@ def _compared(schedule: Schedule, t: int) -> list[str]:
     ]
 
 
-def _picture(found: dict[str, Moments], data: tuple[float, float]) -> Axes:
-    """Means and variances of x / alpha, over what they should be at the level, along the way down."""
+def _picture(plans: dict[str, Plan], found: dict[str, Moments], data: tuple[float, float]) -> Axes:
+    """Means and variances of x / alpha along the way down, before the last of a level's steps if there are several."""
     axes = plots.new_row(2)
     for i, (name, moments) in enumerate(found.items()):
-        ratio = (moments.sigma / moments.alpha)[:-1]  # the last row goes to the data
+        every = plans[name].options.get("steps_per_level", 1)
+        some = slice(every - 1, -1, every)  # the last row goes to the data
+        ratio = (moments.sigma / moments.alpha)[some]
         style: dict[str, Any] = {"color": f"C{i}", "label": name, "linewidth": 1, "linestyle": "-:"[i % 2]}
-        axes[0].plot(ratio, (moments.mean / moments.alpha)[:-1], **style)
-        axes[1].plot(ratio, (moments.variance / moments.alpha**2)[:-1] / (data[1] + ratio**2), **style)
+        axes[0].plot(ratio, (moments.mean / moments.alpha)[some], **style)
+        axes[1].plot(ratio, (moments.variance / moments.alpha**2)[some] / (data[1] + ratio**2), **style)
     for ax, label, exact in zip(axes, ("mean of y", "variance of y / exact"), (data[0], 1.0), strict=True):
         ax.axhline(exact, color="k", linewidth=0.8, linestyle="--", label="exact")
-        ax.set(xscale="log", xlabel="level of noise, sigma / alpha (the way goes to the left)", ylabel=label)
+        ax.set(xscale="log", xlabel="level of noise, sigma / alpha (the way goes to the right)", ylabel=label)
         ax.xaxis.set_inverted(True)
         plots.legend(ax)
     plots.heading(axes[0], "Is DDPM annealed Langevin with one step per level?")

@@ -15,15 +15,13 @@ import numpy as np
 from ... import checks, noise
 from .. import batches
 from ..conversions import linear_form
+from ..data import checked
 from ..likelihood import log_likelihood
 from ..predictions import PREDICTIONS
 from ..processes import Process
 from ..schedule import Schedule
 
 __all__ = ["bits_per_dimension"]
-
-#: Levels of noise of a model that is told sigma, where its objective has no schedule (Karras et al. 2022, table 1).
-_EDM_SIGMAS = (0.002, 80.0)
 
 #: Where the flow begins, in a time in which 0 is the smallest level of noise and 1 the largest.
 _START = 1e-9
@@ -52,11 +50,11 @@ def bits_per_dimension(
     Parameters
     ----------
     model : callable or Trained
-        What `sample` calls, ``model(x, t)``, timesteps not all integers; or a trained run, which brings its schedule
-        and its prediction.
+        What `sample` calls, ``model(x, t)``, timesteps not all integers; or a trained run or the model of an
+        objective, which bring their schedule and prediction.
     x : array or tensor of shape (n, ...)
-        Samples of the kind that the model takes; (n, channels, height, width) in [-1, 1] for images. A trained run
-        takes arrays, too.
+        Samples of the kind that the model takes; (n, channels, height, width) in [-1, 1] for images. Those for a
+        trained run are checked, and may be arrays.
     schedule : Schedule or pair of float
         The one that the model was trained on; or the smallest and the largest sigma of a model that is told sigma in
         place of a timestep.
@@ -124,22 +122,26 @@ def _dequantised(rows: np.ndarray, levels: Any, seed: int) -> tuple[np.ndarray, 
 
 
 def _given(model: Any, schedule: Any, prediction: Any, x: Any) -> tuple[Any, Any, str, Any]:
-    """A model with its schedule and prediction, those of a trained run where one is given."""
-    if hasattr(model, "objective"):
-        if schedule is not None or prediction is not None:
-            raise TypeError("a trained run has its own schedule and prediction: give neither")
-        objective = model.objective
-        schedule = _EDM_SIGMAS if objective.schedule is None else objective.schedule
-        return model.model(), schedule, objective.prediction, _tensor(x)
-    if not callable(model):
-        raise TypeError(f"model must be a function of (x, t), or a trained run, got {model!r}")
-    return model, schedule, checks.choice("prediction", prediction, PREDICTIONS), x
+    """A model with its schedule and prediction, those of its objective where it has one, and samples for it."""
+    objective = getattr(model, "objective", None)
+    if objective is None:
+        if not callable(model):
+            raise TypeError(f"model must be a function of (x, t), or a trained run, got {model!r}")
+        return model, schedule, checks.choice("prediction", prediction, PREDICTIONS), x
+    if schedule is not None or prediction is not None:
+        raise TypeError("a trained run has its own schedule and prediction: give neither")
+    told = (objective.sigma_min, objective.sigma_max) if objective.schedule is None else objective.schedule
+    asked = model.model() if hasattr(model, "model") else model
+    return asked, told, objective.prediction, _tensor_for(asked, x)
 
 
-def _tensor(x: Any) -> Any:
-    import torch
+def _tensor_for(net: Any, x: Any) -> Any:
+    """Samples where the network is, in its type."""
+    from ..tensors import torch
 
-    return x if isinstance(x, torch.Tensor) else torch.as_tensor(np.asarray(x, np.float32))
+    given = x if isinstance(x, torch.Tensor) else torch.from_numpy(checked("x", x))
+    like = next(net.parameters())
+    return given.to(like.device, like.dtype)
 
 
 @dataclass(frozen=True)

@@ -13,12 +13,7 @@ from ... import checks
 from ...run import archive
 from ...run.where import progress_bar
 from .. import data
-
-try:
-    import torch
-    from torch import nn
-except ImportError as error:
-    raise ImportError("classifiers of images need torch: pip install 'sdefast[diffusion]'") from error
+from ..tensors import torch
 
 __all__ = ["Classifier", "train_classifier"]
 
@@ -30,7 +25,7 @@ _FORMAT, _VERSION = "sdefast classifier", 1
 _WIDTHS = (16, 32, 64)
 
 
-class Classifier(nn.Module):
+class Classifier(torch.nn.Module):
     """Three convolutions of stride 2 with batch normalisation, a layer of 64 features, and the classes.
 
     Made by `train_classifier`, or read from a file by `Classifier.load`.
@@ -58,7 +53,7 @@ class Classifier(nn.Module):
             "n_classes": checks.count("n_classes", n_classes, least=2),
         }
         with torch.random.fork_rng(devices=[]):  # what torch draws by default is drawn again by `_draw`
-            self.body, self.head = _body(channels, height, width), nn.Linear(N_FEATURES, n_classes)
+            self.body, self.head = _body(channels, height, width), torch.nn.Linear(N_FEATURES, n_classes)
 
     def forward(self, x: Any) -> Any:
         """Logits (n, n_classes) of a tensor of images."""
@@ -185,7 +180,7 @@ def train_classifier(
     rate = torch.optim.lr_scheduler.OneCycleLR(optimiser, learning_rate, total_steps=max(steps, 4))
     with progress_bar(progress, "classifier", steps, "steps") as bar:
         for chosen in _batches(len(x), min(batch_size, len(x)), steps, generator):
-            loss = nn.functional.cross_entropy(net(x[chosen]), y[chosen], label_smoothing=0.05)
+            loss = torch.nn.functional.cross_entropy(net(x[chosen]), y[chosen], label_smoothing=0.05)
             optimiser.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]
             optimiser.step()
@@ -199,9 +194,11 @@ def _body(channels: int, height: int, width: int) -> Any:
     """From images to features."""
     layers: list[Any] = []
     for before, after in pairwise((channels, *_WIDTHS)):
-        layers += [nn.Conv2d(before, after, 3, 2, 1, bias=False), nn.BatchNorm2d(after), nn.ReLU()]
+        layers += [torch.nn.Conv2d(before, after, 3, 2, 1, bias=False), torch.nn.BatchNorm2d(after), torch.nn.ReLU()]
         height, width = (height + 1) // 2, (width + 1) // 2
-    return nn.Sequential(*layers, nn.Flatten(), nn.Linear(_WIDTHS[-1] * height * width, N_FEATURES), nn.ReLU())
+    return torch.nn.Sequential(
+        *layers, torch.nn.Flatten(), torch.nn.Linear(_WIDTHS[-1] * height * width, N_FEATURES), torch.nn.ReLU()
+    )
 
 
 def _checked_training_data(images: Any, labels: Any) -> tuple[Any, Any]:
@@ -223,7 +220,7 @@ def _draw(net: Classifier, generator: Any) -> None:
             if parameter.ndim > 1:
                 parameter.normal_(0, (2 / parameter[0].numel()) ** 0.5, generator=generator)
         for module in net.modules():
-            if isinstance(module, nn.Linear):
+            if isinstance(module, torch.nn.Linear):
                 module.bias.zero_()
 
 
