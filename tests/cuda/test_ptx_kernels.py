@@ -292,6 +292,18 @@ def test_tables():
     np.testing.assert_array_equal(out, (np.arange(64) * 5 % 12) ** 2)
 
 
+def test_a_launch_knows_nothing_of_the_one_before():
+    """Other arrays and scalars, a shorter array, and one launch that was given up in between."""
+    for n, by in ((40, 8), (35, 3), (34, 8), (50, 1)):
+        a = np.arange(n, dtype=np.float32)
+        if n < 32 + by:
+            with pytest.raises(KernelError, match="out of bounds"):
+                run("shifted", 1, 32, a, np.int64(by))
+            continue
+        run("shifted", 1, 32, a, np.int64(by))
+        np.testing.assert_array_equal(a, [*(np.arange(32) + by + 1), *range(32, n)])
+
+
 def test_scalars():
     out = np.zeros(8)
     small = np.bool_(True), np.int8(-5), np.uint16(65000), np.int32(-7)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from functools import partial
+from functools import lru_cache, partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -33,14 +33,17 @@ class _Bound(NamedTuple):
 
 
 class Lanes:
-    """Some blocks of a grid that run at once: registers, memory, and where each lane is."""
+    """Some blocks of a grid that run at once: registers, memory, and where each lane is.
 
-    def __init__(self, machine: Machine, grid: Any, block: Any, blocks: int, parameters: Any, regions: Any) -> None:
+    To bind instructions takes longer than most launches: lanes serve one launch after another, see `begin`.
+    """
+
+    def __init__(self, machine: Machine, grid: Any, block: Any, blocks: int) -> None:
         self.kernel, self.symbols = machine.kernel, machine.symbols
         self.grid, self.block = grid, block
         self.threads = math.prod(block)
         self.n = blocks * self.threads
-        self.parameters = parameters
+        self.parameters = {name: np.zeros((), TYPES[kind]) for name, kind in self.kernel.parameters}
         self.mask = np.ones(self.n, bool)
         self.active: Any = None  # the lanes under the mask; None if they are all
         self._registers: dict[str, Any] = {}
@@ -48,8 +51,20 @@ class Lanes:
         self._block = np.repeat(np.arange(blocks), self.threads)
         self._first = 0
         self._special = self._special_registers()
-        self.regions = regions | self._private_regions(machine, blocks)
+        self._private = self._private_regions(machine, blocks)
+        self.regions = self._private
+        self.accesses: list[Any] = []  # what remembers where memory is
         self.blocks = [self._bind(i, b) for i, b in enumerate(self.kernel.blocks)]
+
+    def begin(self, parameters: dict[str, Any], regions: dict[int, Region]) -> None:
+        """What a launch is given; nothing is left of the one before."""
+        for name, value in parameters.items():
+            self.parameters[name][...] = value
+        self.regions = regions | self._private
+        for access in self.accesses:
+            access.region = None
+        for register in self._registers.values():
+            register[...] = 0
 
     def _special_registers(self) -> dict[str, Any]:
         made = {"%laneid": (self._thread % 32).astype(np.uint32), "WARP_SZ": np.array(32, np.uint32)}
@@ -227,6 +242,12 @@ class Lanes:
         np.subtract(by_block, _WAITING, out=by_block, where=waiting)
 
 
+@lru_cache(maxsize=16)
+def _lanes(machine: Machine, grid: Any, block: Any, blocks: int) -> Lanes:
+    """Those of the last launches, of which a run repeats a few."""
+    return Lanes(machine, grid, block, blocks)
+
+
 def _three(value: Any) -> tuple[int, int, int]:
     sizes = (value,) if isinstance(value, (int, np.integer)) else tuple(value)
     if len(sizes) > 3 or any(size < 1 for size in sizes):
@@ -245,8 +266,7 @@ class Machine:
             raise NotImplementedError("\n".join(f"line {i.line}: {i.text}" for i in unknown.values()))
         self._place_variables()
         # What else is unknown shows when one lane is made.
-        parameters = {name: np.zeros((), TYPES[kind]) for name, kind in self.kernel.parameters}
-        Lanes(self, (1, 1, 1), (1, 1, 1), 1, parameters, {})
+        Lanes(self, (1, 1, 1), (1, 1, 1), 1)
 
     def _place_variables(self) -> None:
         """Shared and local variables follow each other, others have regions of their own."""
@@ -272,7 +292,8 @@ class Machine:
         parameters, regions = self._arguments(args)
         at_once = min(blocks, max(1, LANES // threads))
         with np.errstate(all="ignore"):
-            lanes = Lanes(self, grid, block, at_once, parameters, regions)
+            lanes = _lanes(self, grid, block, at_once)
+            lanes.begin(parameters, regions)
             for first in range(0, blocks, at_once):
                 lanes.run(first)
 

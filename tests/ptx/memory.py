@@ -73,6 +73,7 @@ class _Access:
         self.pointers = np.broadcast_to(lanes.read(address.base, "u64"), lanes.n)
         self.offset = address.offset
         self.region: Region | None = None  # where the last access was
+        lanes.accesses.append(self)
 
     def touch(self) -> Iterator[tuple[Any, Any, Any]]:
         """Memory as an array of elements, which of them are meant, and by which lanes: None for all."""
