@@ -9,6 +9,7 @@ import zipfile
 
 import numpy as np
 import pytest
+from conftest import python
 from diffusion.mnist import FOLDER, needs_mnist
 
 from sdefast.diffusion import data
@@ -314,3 +315,12 @@ def test_halves():
     assert sorted(np.concatenate([a, b])[:, 0].tolist()) == x[:, 0].tolist()
     np.testing.assert_array_equal(a[:, 0], labels)
     np.testing.assert_array_equal(data.halves(x, None)[1][0], b)
+
+
+def test_data_and_quality_do_not_load_torch():
+    code = (
+        "import sys, sdefast as sf; sf.diffusion.data.swiss_roll(10); "
+        "sf.diffusion.quality.evaluate(sf.diffusion.data.rings(50), 'rings', n=50); "
+        "print('torch' in sys.modules, 'sklearn' in sys.modules)"
+    )
+    assert python(code) == "False False\n"

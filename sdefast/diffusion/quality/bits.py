@@ -23,6 +23,8 @@ from ..schedule import Schedule
 
 __all__ = ["bits_per_dimension"]
 
+_OF_NETWORKS: dict[str, Any] = {"method": "RK45", "rtol": 1e-4, "atol": 1e-4}
+
 #: Where the flow begins, in a time in which 0 is the smallest level of noise and 1 the largest.
 _START = 1e-9
 
@@ -75,7 +77,8 @@ def bits_per_dimension(
     seed : int
         Of dequantisation and probes: those of a sample do not depend on its batch.
     **options
-        ``rtol``, ``atol`` and ``method`` of `log_likelihood`.
+        ``rtol``, ``atol`` and ``method`` of `log_likelihood`. Trained networks, which are not smooth and round in
+        float32, are solved by RK45 with 1e-4 by default, to about 1e-3 bits: ten times as fast as DOP853 at 1e-4.
 
     Returns
     -------
@@ -97,6 +100,8 @@ def bits_per_dimension(
     >>> quality.bits_per_dimension(lambda x, t: sigma(t) * x, x, schedule, prediction="eps").round(3)
     array([1.326])
     """
+    if hasattr(model, "objective"):
+        options = _OF_NETWORKS | options
     model, schedule, prediction, x = _given(model, schedule, prediction, x)
     walk, batch_size = _walk(schedule), checks.count("batch_size", batch_size)
     rows, width = _dequantised(batches.flat(x), levels, checks.seed("seed", seed))

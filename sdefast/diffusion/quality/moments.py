@@ -91,4 +91,5 @@ def _root(name: str, covariance: Any, d: int) -> tuple[np.ndarray, float]:
     values, vectors = np.linalg.eigh((C + C.T) / 2)
     if values.min(initial=0) < -_TOLERANCE * values.max(initial=0):
         raise ValueError(f"{name} must have no negative eigenvalue, got {values.min():g}")
-    return vectors * np.sqrt(np.clip(values, 0, None)), float(np.trace(C))
+    values[values < d * np.finfo(np.float64).eps * values.max(initial=0)] = 0  # what rounding makes of 0
+    return vectors * np.sqrt(values), float(np.trace(C))
