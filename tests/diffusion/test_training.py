@@ -281,6 +281,7 @@ REFUSED = [
     ({"device": "cuda:99"}, ValueError, "device='cuda:99' is not there"),
     ({"save_every": 0}, ValueError, "save_every must be"),
     ({"out": 3}, TypeError, "out must be the path of a folder"),
+    ({"callback": 3}, TypeError, "callback must be callable"),
     ({"progress": "no"}, TypeError, "progress must be True or False"),
 ]
 

@@ -30,7 +30,7 @@ def train(
     save_every: int | None = None, resume: bool = False, device: str = "cpu", amp: bool = False,
     label_drop: float = 0.1, progress: bool = False, callback: Callable[[int, Trained], object] | None = None,
 ) -> Trained:  # fmt: skip
-    r"""Train a network on data, by AdamW, with an average of the weights on the way.
+    """Train a network on data, by AdamW, with an average of the weights on the way.
 
     What happens at step k is a function of (seed, k) alone, and of the weights: the order of the data, levels of noise
     and noise are keyed as everywhere in this library, and torch's own generators are left alone. So a training that is
@@ -58,7 +58,7 @@ def train(
         Steps in which it rises to that linearly.
     decay : int, optional
         Step at which it has fallen to 0, linearly. By default it falls from step 1000 on as the inverse square root of
-        the step, and does not depend on how many there will be (Karras et al. 2024, equation 67).
+        the step, and does not depend on how many there will be (as in EDM2, Karras et al. 2024).
     weight_decay : float
         That of AdamW.
     clip_norm : float or None
@@ -115,6 +115,8 @@ def train(
     every = SAVE_EVERY if save_every is None else checks.count("save_every", save_every)
     if settings.amp and place.type == "cpu":
         raise ValueError("amp must be False on a CPU: mixed precision is for device='cuda'")
+    if callback is not None and not callable(callback):
+        raise TypeError(f"callback must be callable as callback(step, run), got {callback!r}")
     given = inputs.Data.of(data, labels)
     net = inputs.network(net, given, settings.seed).to(place)
     found = inputs.objective(objective, given)

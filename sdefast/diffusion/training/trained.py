@@ -45,6 +45,17 @@ class Trained:
         Structured, one record for each step: ``step``, from 1, ``loss``, ``learning_rate``, ``gradient_norm``.
     step : int
         How many steps were taken.
+    shape : tuple of int
+        That of one sample.
+    classes : int or None
+        How many classes the labels had; None without labels.
+
+    Examples
+    --------
+    >>> import sdefast as sf
+    >>> run = sf.diffusion.train("two-moons", labels=True, steps=3)
+    >>> run.step, run.shape, run.classes
+    (3, (2,), 2)
     """
 
     net: torch.nn.Module
@@ -64,12 +75,10 @@ class Trained:
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """That of one sample."""
         return tuple(self.config["data"]["shape"][1:])
 
     @property
     def classes(self) -> int | None:
-        """How many classes the labels had; None without labels."""
         found: int | None = self.config["data"]["classes"]
         return found
 
@@ -178,6 +187,14 @@ def load(path: Any, *, net: torch.nn.Module | None = None, device: Any = "cpu") 
         If there is no checkpoint.
     ValueError
         If the file is another, damaged, of another version, or of another network: it is named.
+
+    Examples
+    --------
+    >>> import sdefast as sf, tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     run = sf.diffusion.train("swiss-roll", steps=3, out=folder)
+    ...     bool((load(folder).sample(2, seed=1) == run.sample(2, seed=1)).all())
+    True
     """
     place = device_of(device)
     name = checkpoint_of(path)
@@ -195,6 +212,14 @@ def losses(path: Any) -> np.ndarray:
     """The log of a training, `Trained.log`, from its folder or its checkpoint's file.
 
     Raises FileNotFoundError or ValueError as `load` does.
+
+    Examples
+    --------
+    >>> import sdefast as sf, tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     run = sf.diffusion.train("swiss-roll", steps=3, out=folder)
+    ...     losses(folder)["step"]
+    array([1, 2, 3])
     """
     return Log.of(checkpoint.read(checkpoint_of(path))["log"]).rows
 
