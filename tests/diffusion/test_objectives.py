@@ -57,7 +57,8 @@ def plain_loss(name, x0, u, z, variance="beta", times="logit-normal"):
         return (D - x0) ** 2 / c_out**2
     k = np.floor(50 * u).astype(int)
     sigma = at(SIGMAS[k])
-    score = -net((x0 + sigma * z) / np.sqrt(sigma**2 + SD**2), 20.0 * k) / sigma
+    x, S = x0 + sigma * z, np.sqrt(sigma**2 + SD**2)
+    score = -x / S**2 + SD / (sigma * S) * net(x / S, 20.0 * k)
     return sigma**2 * (score + z / sigma) ** 2
 
 
@@ -99,7 +100,7 @@ def parts(name, alpha, sigma):
     S = (sigma**2 + SD**2) ** 0.5
     return {
         "flow": (-1.0, 1.0), "eps": (0.0, 1.0), "eps-weighted": (0.0, 1.0), "v": (-sigma, alpha), "x0": (1.0, 0.0),
-        "edm": (sigma / (SD * S), -SD / S), "ve": (0.0, 1.0),
+        "edm": (sigma / (SD * S), -SD / S), "ve": (sigma / (SD * S), -SD / S),
     }[name]  # fmt: skip
 
 
@@ -140,6 +141,7 @@ def test_the_optimum_on_a_gaussian(name, u):
     a, b = parts(name, alpha, sigma)
     left = VARIANCE * sigma**2 / (alpha**2 * VARIANCE + sigma**2)  # Var(x_0 | x_t)
     weight = made.weights[int(1000 * u)] if name == "eps-weighted" else 1.0
+    weight = SD**2 / (SD**2 + sigma**2) if name == "ve" else weight
     assert loss.item() == pytest.approx(weight * (a - b * alpha / sigma) ** 2 * left, rel=1e-8)
     gradients = torch.autograd.grad(loss, (shift, slope))
     assert max(map(abs, gradients)) < 1e-9 * weight
@@ -168,9 +170,11 @@ def test_models_are_the_papers(name):
         want = (SD / S) ** 2 * x + SD * sigma[:, None] / S * net(x / S, 250 * np.log(sigma))
         np.testing.assert_allclose(model(tensor(x), tensor(sigma)), want, rtol=1e-10)
         return
+    sigma = SIGMAS[t][:, None]
+    S = np.sqrt(sigma**2 + SD**2)
     want = {
         "flow": lambda: net(x, 3 * (t + 1) / (1 + 2 * (t + 1) / 1000)),
-        "ve": lambda: -net(x / np.sqrt(SIGMAS[t] ** 2 + SD**2)[:, None], 20.0 * t) / SIGMAS[t][:, None],
+        "ve": lambda: -x / S**2 + SD / (sigma * S) * net(x / S, 20.0 * t),
     }.get(name, lambda: net(x, 1.0 * t))()
     np.testing.assert_allclose(model(tensor(x), torch.tensor(t)), want, rtol=1e-10)
     np.testing.assert_allclose(model(tensor(x), tensor(t)), want, rtol=1e-10)
@@ -196,7 +200,9 @@ def test_samples_of_an_exact_network_have_the_exact_law(name, method, n, options
 @pytest.mark.parametrize("name", OBJECTIVES)
 def test_samples_have_the_law_of_the_data(name):
     made, n = objective(name), 20_000
-    plan = made.plan("dpm++2m-sde", 80 if name == "flow" else 40, **({} if name in ("flow", "edm") else {"spacing": "karras"}))
+    plan = made.plan(
+        "dpm++2m-sde", 80 if name == "flow" else 40, **({} if name in ("flow", "edm") else {"spacing": "karras"})
+    )
     x = diffusion.sample(made.model(exact(made)), plan, shape=(n, 1), like=torch.empty(1).double(), seed=1)
     mean, variance = moments(plan)
     assert abs(mean - MEAN) < 0.002

@@ -22,9 +22,9 @@ _SHOWN, _COLUMNS_SHOWN = 64, 8
 
 
 def run(
-    bench: Bench, *, steps: int = 2000, batch: int = 64, seed: int = 0, samples: int = 512, levels: int = 50,
-    sigma_max: float = 50.0, sigma_min: float = 0.01, steps_per_level: int = 5, part: float = 0.1,
-    fine_levels: int = 100,
+    bench: Bench, *, steps: int = 2000, batch: int = 64, seed: int = 0, samples: int = 512, levels: int = 40,
+    sigma_max: float = 30.0, sigma_min: float = 0.05, steps_per_level: int = 10, part: float = 0.1,
+    fine_levels: int = 60,
 ) -> Outcome:  # fmt: skip
     """Train a score, sample along it, judge.
 
@@ -37,7 +37,7 @@ def run(
     samples : int
         That are drawn by each sampler.
     levels, sigma_max, sigma_min
-        Levels of noise, geometric.
+        Levels of noise, geometric. Below 0.05 noise hides nothing of a digit, and training would be wasted.
     steps_per_level, part
         Of annealed Langevin: steps x + h score + sqrt(2 h) z with h = part sigma^2.
     fine_levels : int
@@ -47,7 +47,7 @@ def run(
     part = checks.real("part", part, positive=True)
     sigmas = geometric_sigmas(sigma_max, sigma_min, checks.count("levels", levels, least=2))
     x = images(bench)
-    objective = objectives.objective("ve", sigmas=tuple(sigmas.tolist()), sd=float(x.std(0).mean()))
+    objective = objectives.objective("ve", sigmas=tuple(sigmas.tolist()), sd=float(np.sqrt(x.var(0).mean())))
     step_size = part * float(sigmas[-1]) ** 2
     plans = {
         "annealed Langevin": objective.plan(

@@ -12,17 +12,16 @@ from ... import checks
 from ..plan import Plan, plan_of_sigmas
 from ..schedule import karras_sigmas
 from ..tensors import column, torch
-from .base import Level, Objective, Tensor, check_normal
+from .base import Level, Tensor, check_normal
+from .scaled import Scaled
 
 
 @dataclass(frozen=True)
-class EDM(Objective):
+class EDM(Scaled):
     """The data, D = c_skip x + c_out F(c_in x, c), at sigmas whose logarithm is normal (Karras et al. 2022, table 1).
 
     With S^2 = sigma^2 + sd^2: c_skip = sd^2 / S^2, c_out = sigma sd / S, c_in = 1 / S. The loss |D - x_0|^2 / c_out^2
-    is |F - target|^2 with the target (x_0 - c_skip x) / c_out = (sigma x_0 / sd - sd eps) / S, written without the
-    difference of large numbers. The network is told c = 250 log(sigma), 1000 times Karras' c_noise; the model is told
-    sigma.
+    is |F - target|^2. The network is told c = 250 log(sigma), 1000 times Karras' c_noise; the model is told sigma.
 
     Parameters
     ----------
@@ -56,18 +55,11 @@ class EDM(Objective):
     def condition(self, t: Tensor) -> Tensor:
         return 250 * torch.log(t)
 
-    def input(self, x: Tensor, sigma: Tensor) -> Tensor:
-        return x / column(torch.hypot(sigma, sigma.new_tensor(self.sd)), x)
-
-    def target(self, x0: Tensor, z: Tensor, level: Level) -> Tensor:
-        S = torch.hypot(level.sigma, level.sigma.new_tensor(self.sd))
-        return column(level.sigma / (self.sd * S), x0) * x0 - column(self.sd / S, z) * z
-
     def said(self, net: Callable[[Tensor, Tensor], Tensor], x: Tensor, t: Tensor) -> Tensor:
         sigma = t.double()
         if sigma.is_cpu and not (sigma > 0).all():
             raise ValueError(f"sigma must be positive, got {sigma.min():g}")
-        S = torch.hypot(sigma, sigma.new_tensor(self.sd))
+        S = self.scale(sigma)
         F = net(self.input(x, sigma), self.condition(sigma))
         return column((self.sd / S) ** 2, x) * x + column(sigma * self.sd / S, x) * F
 

@@ -8,15 +8,17 @@ from dataclasses import dataclass
 from ... import checks
 from ..schedule import Schedule, geometric_sigmas
 from ..tensors import column, torch
-from .base import Level, Objective, Tensor, index, log_ratio, rows, timesteps
+from .base import Level, Tensor, index, log_ratio, rows, timesteps
+from .scaled import Scaled
 
 
 @dataclass(frozen=True)
-class NoiseConditional(Objective):
+class NoiseConditional(Scaled):
     """The score of data with noise of several scales, with the weights sigma^2 (Song and Ermon 2019, equation 5).
 
-    The network says F and means the score -F / sigma: sigma^2 |score + eps / sigma|^2 = |F - eps|^2. It sees
-    x / sqrt(sd^2 + sigma^2) and is told 1000 k / L at the k-th of L scales.
+    With S^2 = sigma^2 + sd^2 the network sees x / S, is told 1000 k / L at the k-th of L scales, and says F, which adds
+    to the score of normal data: score = -x / S^2 + sd / (sigma S) F, as EDM has it. If it said the noise instead, the
+    data that it means would be wrong by sigma times its error.
 
     Parameters
     ----------
@@ -46,17 +48,14 @@ class NoiseConditional(Objective):
     def drawn(self, u: Tensor) -> Level:
         k = index(u, self._schedule.n)
         alpha, sigma = rows(k, self._schedule.alpha, self._schedule.sigma)
-        return Level(alpha, sigma, self.condition(k))
-
-    def target(self, x0: Tensor, z: Tensor, level: Level) -> Tensor:
-        return z
+        # sigma^2 |score + eps / sigma|^2 = (sd / S)^2 |F - target|^2
+        return Level(alpha, sigma, self.condition(k), (self.sd / self.scale(sigma)) ** 2)
 
     def condition(self, t: Tensor) -> Tensor:
         return timesteps(t, self._schedule.n).double() * (1000 / self._schedule.n)
 
-    def input(self, x: Tensor, sigma: Tensor) -> Tensor:
-        return x / column(torch.hypot(sigma, sigma.new_tensor(self.sd)), x)
-
     def said(self, net: Callable[[Tensor, Tensor], Tensor], x: Tensor, t: Tensor) -> Tensor:
         sigma = torch.exp(log_ratio(self._schedule, t))
-        return -net(self.input(x, sigma), self.condition(t)) / column(sigma, x)
+        S = self.scale(sigma)
+        F = net(self.input(x, sigma), self.condition(t))
+        return column(self.sd / (sigma * S), x) * F - x / column(S**2, x)
