@@ -11,10 +11,14 @@ import sys
 import tempfile
 from concurrent.futures import Executor, Future
 
-import numpy as np
-import pytest
+# xdist's workers share the cores already: threads of matrix products would wait for one another.
+for _name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+    os.environ.setdefault(_name, "1")
 
-import sdefast as sf
+import numpy as np  # noqa: E402  (it reads these when it is first imported)
+import pytest  # noqa: E402
+
+import sdefast as sf  # noqa: E402
 
 # What the tests and processes that they start compile is kept for the tests alone, in one folder for all of xdist's
 # workers: they inherit it from the process that starts them.

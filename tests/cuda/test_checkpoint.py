@@ -181,7 +181,7 @@ def killed(*arguments):
     done.append(None)
 
 run._Run._advance = killed
-CALLS[sys.argv[1]](checkpoint=sys.argv[2])
+CALLS[sys.argv[1]](checkpoint=sys.argv[2], n_steps=20)
 """
 
 
@@ -191,9 +191,9 @@ def test_killed(name, file):
     environment = {**os.environ, "PYTHONPATH": folder}
     done = subprocess.run([sys.executable, "-c", KILLED, name, str(file)], env=environment, capture_output=True)
     assert done.returncode == -signal.SIGKILL, done.stderr
-    resumed = CALLS[name](checkpoint=file)
+    resumed = CALLS[name](checkpoint=file, n_steps=20)
     assert resumed.cost.found > 0
-    assert numbers(resumed) == numbers(CALLS[name]())
+    assert numbers(resumed) == numbers(CALLS[name](n_steps=20))
 
 
 @pytest.mark.usefixtures("quick", "write_always")

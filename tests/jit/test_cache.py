@@ -262,8 +262,9 @@ print(sf.simulate(ou, x0=1.0, t1=1.0, n_steps=10, n_paths=100, seed=1).mean)
 
 @posix
 def test_nothing_is_left_when_the_disk_is_full(tmp_path):
-    want = python(FULL, SDEFAST_CACHE_DIR="")
-    assert python(FULL, SDEFAST_CACHE_DIR=str(tmp_path)) == want
+    ou = sf.SDE(lambda t, x, p: -x[0] + 0.375, lambda t, x, p: 1.0)
+    want = sf.simulate(ou, x0=1.0, t1=1.0, n_steps=10, n_paths=100, seed=1).mean
+    assert python(FULL, SDEFAST_CACHE_DIR=str(tmp_path)).strip() == str(want)
     assert not list(tmp_path.iterdir())
 
 
@@ -425,7 +426,7 @@ print(sf.simulate(ou, x0=1.0, t1=1.0, n_steps=10, n_paths=100, seed=1).n_nonfini
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="the folders are those of Linux")
-@pytest.mark.parametrize("home", thorough_but(["here", "unset"], ["here", ".", "", "unset"]))
+@pytest.mark.parametrize("home", thorough_but(["unset"], ["here", ".", "", "unset"]))
 def test_without_a_home_nothing_is_kept(home, tmp_path):
     assert python(HERE, str(tmp_path), home).split()[0] == "off"
     assert not list(tmp_path.iterdir())

@@ -307,14 +307,14 @@ def test_what_cannot_be_kept_is_refused_before_any_work(monkeypatch):
     with pytest.raises(MemoryError, match=r"of 10000 runs at 1001 iterations need .*: keep fewer: runs=, "):
         sf.sgd(THESIS, n_steps=1000, runs=10_000, **settings)
     with pytest.raises(MemoryError, match="the iterates of 1 runs"):  # all parameters run with the one
-        sf.sgd(_many(8000), step_size=1e-5, n_steps=10_000, n_runs=1, runs=1, coordinates=[0])
+        sf.sgd(_many(1000), step_size=1e-5, n_steps=50_000, n_runs=1, runs=1, coordinates=[0])
     data = sf.LeastSquares(data=(np.ones((1_000_000, 1)), np.ones(1_000_000)))
     with pytest.raises(MemoryError, match="the orders of 1000000 rows on 3 threads need"):
         sf.sgd(data, n_steps=10, sampling="shuffle", threads=4, **settings)
 
 
 def test_large_covariances_are_refused_before_anything_is_made(monkeypatch):
-    problem = _many(8192)
+    problem = _many(3000)
     monkeypatch.setattr("sdefast.resources.available_memory", lambda: 2**30)
     monkeypatch.setattr("sdefast.engine.statistics.Layout.pairs", None)
     with pytest.raises(MemoryError, match=r"the statistics of 1 iterations need .*covariance=False"):
@@ -372,8 +372,7 @@ LARGE = {
 }
 
 
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
-@pytest.mark.parametrize("name", LARGE)
+@pytest.mark.parametrize(("name", "dtype"), in_both_types(LARGE))
 def test_many_parameters(name, dtype):
     problem, settings = LARGE[name]
     fit = sf.sgd(problem, n_steps=50, n_runs=3000, seed=6, dtype=dtype, save_at=10, **settings)

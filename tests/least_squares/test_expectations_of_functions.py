@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from conftest import in_both_types
+from conftest import in_both_types, thorough_but
 
 import sdefast as sf
 
@@ -21,8 +21,7 @@ FUNCTIONS = {"product": lambda k, theta: theta[0] * theta[1] + k, "positive": la
 HOW = {"step_size": 0.02, "n_steps": 12, "seed": 4, "save_at": [0, 5, 12], "n_runs": 4500}
 
 
-@pytest.mark.parametrize("dtype", ["float64", "float32"])
-@pytest.mark.parametrize("name", PROBLEMS)
+@pytest.mark.parametrize(("name", "dtype"), in_both_types(PROBLEMS))
 def test_they_are_the_means_over_the_runs(name, dtype):
     problem = PROBLEMS[name]
     fit = sf.sgd(problem, expectations=FUNCTIONS, runs=4500, dtype=dtype, **HOW)
@@ -44,13 +43,14 @@ def test_moments_lie_beside_them():
     assert fit.expectations["second"].value == pytest.approx(second, rel=1e-10)
 
 
-@pytest.mark.parametrize(
-    ("case", "dtype"),
-    in_both_types([(name, (i + k) % 2 == 0) for i, name in enumerate(PROBLEMS) for k in range(2)]),
-)
-def test_sums_over_rows_of_data(case, dtype):
+CASES = [(name, moments, dtype) for name in PROBLEMS for moments in (True, False) for dtype in ("float64", "float32")]
+SOME = [("short", True, "float32"), ("in loops", False, "float64"), ("correlated", True, "float64"),
+        ("correlated", False, "float32"), ("data", True, "float32")]  # fmt: skip
+
+
+@pytest.mark.parametrize(("name", "moments", "dtype"), thorough_but(SOME, CASES))
+def test_sums_over_rows_of_data(name, moments, dtype):
     """Whose numbers steps do not read; on a GPU the same to rounding."""
-    name, moments = case
     rows, digits = rng.normal(size=(7, 2)), 1e-10 if dtype == "float64" else 1e-4
     asked = {"sum": lambda k, theta: sf.math.sum(lambda r: sf.math.tanh(sf.math.dot(r, theta[:2])) + k, rows)}
     how = {**HOW, "expectations": asked, "dtype": dtype, "moments": moments}

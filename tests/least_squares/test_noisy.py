@@ -103,13 +103,15 @@ def test_isotropic_noise_is_a_linear_recursion(name):
     assert far(fit.error, fit.exact, fit.error_standard_error) < MOST_Z
 
 
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
-@pytest.mark.parametrize("noise_law", ["gaussian", "isotropic"])
+BATCHED = {"I": (THESIS, 1), "batch": (THESIS, 3), "D": (DIAGONAL, 1), "H": (CORRELATED, 2)}
+
+
 @pytest.mark.parametrize(
-    ("problem", "batch"), [(THESIS, 1), (THESIS, 3), (DIAGONAL, 1), (CORRELATED, 2)], ids=["I", "batch", "D", "H"]
+    ("case", "dtype"), in_both_types([(name, law) for name in BATCHED for law in ("gaussian", "isotropic", "gaussian")])
 )
-def test_it_is_euler_maruyama_of_the_modified_equation(problem, batch, noise_law, dtype):
+def test_it_is_euler_maruyama_of_the_modified_equation(case, dtype):
     """With steps of the step size and the same normals, which in the eigenbasis are others for the parameters."""
+    (problem, batch), noise_law = BATCHED[case[0]], case[1]
     g, n_steps, n_runs, d = 0.05, 40, 30, problem.dim
     fit = sf.noisy_gd(
         problem, step_size=g, n_steps=n_steps, n_runs=n_runs, noise=noise_law, batch_size=batch, seed=5,

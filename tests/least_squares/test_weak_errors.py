@@ -5,6 +5,7 @@ import warnings
 
 import numpy as np
 import pytest
+from conftest import thorough_but
 
 import sdefast as sf
 from sdefast.engine.gathering import ONE
@@ -65,18 +66,23 @@ def test_orders_are_seen_without_variance_reduction():
         assert abs(weak.orders[name] - order) < 0.3, name
 
 
+DISTANT = {
+    "correlated": (CORRELATED, {"theta0": [3.0, -2.0, 0.0], "batch_size": 2}),
+    "singular": (sf.LeastSquares([1.0, 1.0], 0.5, covariance=[[1.0, 1.0], [1.0, 1.0]]), {}),
+    "one parameter": (sf.LeastSquares([2.0], 0.0), {}),
+}
+
+
 @pytest.mark.filterwarnings("ignore:the fitted order")
-@pytest.mark.parametrize("variance_reduction", [True, False])
 @pytest.mark.parametrize(
-    ("problem", "settings"),
-    [
-        (CORRELATED, {"theta0": [3.0, -2.0, 0.0], "batch_size": 2}),
-        (sf.LeastSquares([1.0, 1.0], 0.5, covariance=[[1.0, 1.0], [1.0, 1.0]]), {}),
-        (sf.LeastSquares([2.0], 0.0), {}),
-    ],
-    ids=["correlated", "singular", "one parameter"],
+    ("name", "variance_reduction"),
+    thorough_but(
+        [("correlated", True), ("singular", True), ("one parameter", False)],
+        [(name, reduction) for name in DISTANT for reduction in (True, False)],
+    ),
 )
-def test_distances_are_the_exact_ones(problem, settings, variance_reduction):
+def test_distances_are_the_exact_ones(name, variance_reduction):
+    problem, settings = DISTANT[name]
     comparison = compared(problem, 0.05, 1.0, **settings)
     sizes = [0.05, 0.025]
     weak = comparison.weak_errors(sizes, n_runs=200_000, seed=3, variance_reduction=variance_reduction, substeps=3)

@@ -6,6 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
+from conftest import thorough_but
 
 import sdefast as sf
 from sdefast.sampling.levels import AnnealedChain
@@ -43,7 +44,7 @@ def recursion(sigmas, h_last, steps, variance, mean, start_mean, start_variance)
     return (m, v), (mean + a * (m - mean), a * a * v)
 
 
-@pytest.mark.parametrize("dtype", ["float64", "float32"])
+@pytest.mark.parametrize("dtype", thorough_but(["float32"], ["float64", "float32"]))
 def test_a_gaussian_has_its_exact_law_and_that_of_the_literature(dtype):
     """A million chains from N(0, 100); THEORY has mean 1.5, variances .0508349 and, denoised, .0325343."""
     start = 10 * sf.noise.normals(99, 1, 1_000_000).T
@@ -146,7 +147,7 @@ REPLAYED = {
 }
 
 
-@pytest.mark.parametrize("name", REPLAYED)
+@pytest.mark.parametrize("name", thorough_but(["modes", "skew", "diagonal", "turned", "in a loop"], REPLAYED))
 def test_kernels_do_what_plain_numpy_does_on_the_same_noise(name):
     target = REPLAYED[name]
     run = sf.annealed_langevin(target, **SHORT)

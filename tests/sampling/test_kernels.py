@@ -74,7 +74,7 @@ METHODS = ("mala", "ula")
 
 #: the targets of every day
 SOME = (
-    "one dimension", "isotropic", "five dimensions", "matrices", "diagonal", "a Gaussian", "independent components",
+    "one dimension", "isotropic", "five dimensions", "matrices", "a Gaussian", "independent components", "diagonal",
     "logistic",
 )  # fmt: skip
 REST = [name for name in TARGETS if name not in SOME]
@@ -88,15 +88,17 @@ CASES = thorough_but(
 @pytest.mark.parametrize(("name", "method", "types"), CASES)
 def test_traced_steps_do_the_same(monkeypatch, name, method, types):
     target, (dtype, noise_dtype) = TARGETS[name], types
+    diagnostics = 4 if target.dim < 20 else False  # (to trace those of so many components takes ten seconds)
     first, second = both(
-        monkeypatch, target, method=method, dtype=dtype, noise_dtype=noise_dtype, burn_in=2, diagnostics=4,
+        monkeypatch, target, method=method, dtype=dtype, noise_dtype=noise_dtype, burn_in=2, diagnostics=diagnostics,
         x0=np.linspace(-1, 1, target.dim),
     )  # fmt: skip
     assert_close(first, second)
     if method == "mala":
         assert 0.5 < first.acceptance < 1
         assert first.acceptance == pytest.approx(second.acceptance, abs=TOLERANCE[dtype])
-    np.testing.assert_allclose(first.pooled_variance, second.pooled_variance, rtol=100 * TOLERANCE[dtype])
+    if diagnostics:
+        np.testing.assert_allclose(first.pooled_variance, second.pooled_variance, rtol=100 * TOLERANCE[dtype])
 
 
 OPTIONS = {

@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import pytest
+from conftest import in_both_types
 from scipy import integrate, special
 
 import sdefast as sf
@@ -129,15 +130,13 @@ def largest_z(chains, mean, variance):
     return max(of_mean.max(), of_variance.max())
 
 
-@pytest.mark.parametrize("dtype", ["float64", "float32"])
-@pytest.mark.parametrize("name", LINEAR)
+@pytest.mark.parametrize(("name", "dtype"), in_both_types(LINEAR))
 def test_linear_steps_have_their_exact_moments_at_every_iteration(name, dtype):
     chains = run(name, dtype, x0=[3.0, 0.0], save_at=[1, 2, 5, 12])
     assert largest_z(chains, chains.exact_mean, chains.exact_variance) < MOST_Z
 
 
-@pytest.mark.parametrize("dtype", ["float64", "float32"])
-@pytest.mark.parametrize("name", OTHERS)
+@pytest.mark.parametrize(("name", "dtype"), in_both_types(OTHERS))
 def test_other_methods_stay_at_the_law_that_they_have(name, dtype):
     case = CASES[name]
     chains = run(name, dtype, x0=case.x0)

@@ -85,8 +85,6 @@ def some(runs, shift=0):
 
 #: every scheme in one type on one equation, and every kind of noise
 FEW_RUNS = some(IN_ONE_TYPE)
-#: and on a second equation
-MORE_RUNS = list(dict.fromkeys([*FEW_RUNS, *some(IN_ONE_TYPE, 1)]))
 BUILT_IN = [(name, model) for name in NAMES for model in MODELS if taken(name, sde_of(MODELS[model][0]))]
 
 #: what may be followed along a path of one component

@@ -144,20 +144,20 @@ def coarse_draws(z, m, noise_dim):
     return np.concatenate([u, np.sqrt(3) * (2 * integral / m**1.5 - u)], axis=1)
 
 
+COUPLED = [
+    *((MOVING, method) for method in ("euler-maruyama", "milstein", "heun", "implicit-euler", "sriw1")),
+    *((ADDITIVE, method) for method in ("sra1", "exponential-euler")),
+]
+
+
 @pytest.mark.parametrize(
-    ("model", "method"),
-    [
-        (MOVING, "euler-maruyama"),
-        (MOVING, "milstein"),
-        (MOVING, "heun"),
-        (MOVING, "implicit-euler"),
-        (MOVING, "sriw1"),
-        (ADDITIVE, "sra1"),
-        (ADDITIVE, "exponential-euler"),
-    ],
+    ("model", "method", "refinement"),
+    thorough_but(
+        [(*COUPLED[i], 4) for i in (0, 3, 4, 5)],
+        [(*coupled, refinement) for coupled in COUPLED for refinement in (2, 4)],
+    ),
     ids=lambda value: value if isinstance(value, str) else "",
 )
-@pytest.mark.parametrize("refinement", thorough_but([4], [2, 4]))
 def test_both_paths_are_plain_ones_under_one_noise(model, method, refinement):
     fine, coarse, z = paths_of(model, method, 2, refinement)
     options = {"x0": (1.0, -0.5), "t0": 0.5, "t1": 1.5, "n_paths": 40, "method": method}
@@ -220,7 +220,7 @@ WATCHED = {
 }
 
 
-@pytest.mark.parametrize("name", WATCHED)
+@pytest.mark.parametrize("name", thorough_but(["cir", "absorbed"], WATCHED))
 def test_functionals_telescope(name):
     """Sums of the levels' means against plain runs on the same grids."""
     model, x0, boundary = WATCHED[name]

@@ -33,8 +33,8 @@ REGRESSIONS = [
     ((5, 31), "euler-maruyama", "float64"), ((5, 31), "heun", "float32"), ((50, 31), "euler-maruyama", "float32"),
 ]  # fmt: skip
 SOME_REGRESSIONS = [
-    ((1, 1), "euler-maruyama", "float32"), ((2, 3), "heun", "float64"), ((4, 4), "euler-maruyama", "float64"),
-    ((7, 5), "heun", "float32"), ((5, 31), "euler-maruyama", "float64"),
+    ((1, 1), "euler-maruyama", "float32"), ((2, 3), "heun", "float64"), ((7, 5), "heun", "float32"),
+    ((5, 31), "euler-maruyama", "float64"),
 ]  # fmt: skip
 
 
@@ -114,7 +114,7 @@ def test_the_same_bits_however_it_is_run():
     assert one.x[-1, 0].tobytes() == whole.x[-1, 4200].tobytes()
 
 
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("dtype", thorough_but(["float32"], ["float32", "float64"]))
 def test_bits_do_not_depend_on_the_length_of_vectors(dtype, monkeypatch, tmp_path):
     _, _, _, sde = regression(21, 6)
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 from conftest import MODELS, thorough_but
-from sde.equations import BUILT_IN, EQUATIONS, FEW_RUNS, IN_A_TYPE, MORE_RUNS, NAMES, RUNS, some
+from sde.equations import BUILT_IN, EQUATIONS, FEW_RUNS, IN_A_TYPE, NAMES, RUNS, some
 from sde.schemes.numpy_step import NumpyStep
 
 import sdefast as sf
@@ -29,7 +29,7 @@ def compare(name, model, sde, x0, dtype):
 
 
 #: run whenever tests are: every scheme, every model
-SOME_BUILT_IN = list(dict.fromkeys([*some(BUILT_IN), *BUILT_IN[::6]]))
+SOME_BUILT_IN = list(dict.fromkeys([*some(BUILT_IN), *BUILT_IN[::10]]))
 
 
 def test_no_scheme_is_left_out():
@@ -41,7 +41,7 @@ def test_no_scheme_is_left_out():
     assert len(BUILT_IN) > 80
 
 
-@pytest.mark.parametrize(("name", "equation", "dtype"), thorough_but(MORE_RUNS, IN_A_TYPE))
+@pytest.mark.parametrize(("name", "equation", "dtype"), thorough_but(FEW_RUNS, IN_A_TYPE))
 def test_equations(name, equation, dtype):
     sde, x0 = EQUATIONS[equation]
     compare(name, sde, sde, x0, dtype)
