@@ -17,6 +17,7 @@ import pytest
 import torch
 from diffusion.training import POINTS, SMALL, equal, files, numbers, one_thread, own, read, small_net  # noqa: F401
 
+from sdefast.diffusion import networks
 from sdefast.diffusion.training import checkpoint, folder, load, loop, resume, state, train
 from sdefast.run import archive
 from sdefast.run.lock import LockedError
@@ -98,6 +99,29 @@ def test_a_network_of_ones_own_is_asked_for(whole, tmp_path):
     for call in (load, partial(resume, steps=30, data=POINTS)):
         with pytest.raises(ValueError, match=r"last\.pt is of a network of your own: pass it as net"):
             call(out)
+
+
+class Configured(type(own())):
+    """A network of the user's that has a config and classes, as those of other libraries do."""
+
+    config = SimpleNamespace(width=8)
+    classes = ("odd", "even")
+
+
+class Wider(networks.ScoreMLP):
+    """One that is not in the library, and says the name of one that is."""
+
+    def forward(self, x, c, y=None):
+        return 2 * super().forward(x, c, y)
+
+
+@pytest.mark.parametrize("made", [Configured, partial(Wider, 2, width=16, classes=2)])
+def test_a_config_of_another_librarys_is_no_matter(made, tmp_path):
+    run = train(POINTS, np.arange(50) % 2, made(), out=tmp_path, **SMALL | {"steps": 1})
+    assert np.array_equal(numbers(load(tmp_path, net=made())), numbers(run))
+    assert resume(tmp_path, 2, data=POINTS, labels=np.arange(50) % 2, net=made()).step == 2
+    with pytest.raises(ValueError, match="is of a network of your own"):
+        load(tmp_path)
 
 
 # What does not go together

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -15,7 +16,7 @@ from ..objectives import Objective
 from ..tensors import torch
 from .state import forked
 
-__all__ = ["Data", "device_of", "network", "objective"]
+__all__ = ["Data", "config_of", "device_of", "network", "objective"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,10 +82,15 @@ def network(net: Any, data: Data, seed: int) -> torch.nn.Module:
     others = {p.dtype for p in net.parameters()} - {torch.float32}
     if others or not any(p.requires_grad for p in net.parameters()):
         raise ValueError(f"net must have float32 parameters that are trained, got {others or 'none'}")
-    known: Any = getattr(net, "classes", data.classes)
+    known: Any = net.classes if isinstance(net, networks.Network) else data.classes
     if data.classes is not None and (known or 0) < data.classes:
         raise ValueError(f"labels have {data.classes} classes, and net takes {known or 'none'}")
     return net
+
+
+def config_of(net: torch.nn.Module) -> Mapping[str, Any] | None:
+    """What a network of the library is built again from; None for one of the user's, whatever it calls its config."""
+    return net.config if type(net) in networks.NETWORKS.values() else None
 
 
 def objective(given: Any, data: Data) -> Objective:

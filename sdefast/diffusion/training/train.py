@@ -121,7 +121,7 @@ def train(
     net = inputs.network(net, given, settings.seed).to(place)
     found = inputs.objective(objective, given)
     config = {
-        "net": getattr(net, "config", None), "objective": found.config, "training": settings.config(),
+        "net": inputs.config_of(net), "objective": found.config, "training": settings.config(),
         "data": given.config(), "steps": steps, "save_every": every,
     }  # fmt: skip
     state = State(net, found, Batches(*given.on(place), settings), settings)
