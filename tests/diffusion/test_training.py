@@ -315,6 +315,14 @@ def test_labels_to_draw_are_checked():
             run.sample(2, n_steps=2, labels=labels)
 
 
+def test_samples_without_labels_want_a_network_that_was_trained_on_some():
+    run = train(POINTS, np.arange(50) % 3, small_net(classes=3), label_drop=0.0, **SMALL | {"steps": 1})
+    assert run.sample(2, n_steps=2, labels=2).shape == (2, 2)
+    for given in ({}, {"labels": 2, "guidance": 2.0}):
+        with pytest.raises(ValueError, match=r"knows no samples without labels.*label_drop=0"):
+            run.sample(2, n_steps=2, **given)
+
+
 def test_a_name_of_data_is_enough_to_resume(tmp_path):
     train("two-moons", True, small_net(classes=2), steps=2, batch_size=8, out=tmp_path)
     assert read(tmp_path)["config"]["data"]["source"] == "two-moons"

@@ -88,7 +88,16 @@ class Trained:
         return f"Trained({self.objective.name!r}, {self.config['net']}, {len(rows)} steps{said})"
 
     def model(self, labels: Any = None, guidance: float = 1.0) -> Any:
-        """What `sample` calls, ``model(x, t)``; labels and guidance are those of `Objective.model`."""
+        """What `sample` calls, ``model(x, t)``; labels and guidance are those of `Objective.model`.
+
+        ValueError where samples without labels are asked for, as guidance does too, and none were trained on.
+        """
+        known = self.classes is None or self.config["training"]["label_drop"] > 0
+        if not known and (labels is None or guidance != 1):
+            raise ValueError(
+                "the network knows no samples without labels, as it was trained with label_drop=0: give labels, and "
+                f"leave guidance at 1, got {'no labels' if labels is None else f'guidance={guidance!r}'}"
+            )
         return self.objective.model(self.net, labels, guidance)
 
     def plan(
