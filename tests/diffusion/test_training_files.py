@@ -87,6 +87,7 @@ def test_a_loaded_training_draws_the_same(whole):
     assert np.array_equal(numbers(found), numbers(run))
     assert np.array_equal(found.sample(5, n_steps=4, seed=1), run.sample(5, n_steps=4, seed=1))
     assert (found.step, found.config, found.objective) == (run.step, run.config, run.objective)
+    assert not any(one.training for one in (found.net, found.raw, run.net, run.raw))
     assert load(str(out / "last.pt"), net=net()).step == 24
     content = read(out)
     assert (content["step"], content["ema_counter"], len(content["log"]["loss"])) == (24, 24, 24)

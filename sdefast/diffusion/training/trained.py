@@ -214,6 +214,7 @@ def load(path: Any, *, net: torch.nn.Module | None = None, device: Any = "cpu") 
         raw.load_state_dict(content["model"])
         average.load_state_dict(content["ema"])
     average.requires_grad_(False).eval()
+    raw.eval()
     return Trained(average, raw, objectives.build(config["objective"]), config, Log.of(content["log"]))
 
 
