@@ -338,6 +338,7 @@ BAD = {
     "u must be larger than 0 and smaller than 1, got nan": lambda: objective("flow").loss(
         net, X0, torch.tensor([float("nan"), 0.5]), X0
     ),
+    "the network must return a tensor, got tuple": lambda: objective("v").loss(lambda x, c, y: (x,), X0, HALF, X0),
     r"the network's output must have the shape of x0, \(2, 3\), got \(2, 1\)": lambda: objective("v").loss(
         lambda x, c, y: x[:, :1], X0, HALF, X0
     ),

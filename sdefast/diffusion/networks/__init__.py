@@ -1,5 +1,8 @@
 """Networks ``net(x, c, y=None)``: samples, the noise condition on a scale of about 0 to 1000, labels if there are any.
 
+Labels y are int64 (n,), 0, 1, ... and -1 (`NO_LABEL`) for samples that have none, as some do in training; where no
+sample has one y is None.
+
 A network says its ``config``, plain values from which `build` makes it again (with other weights).
 """
 

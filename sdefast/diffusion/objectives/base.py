@@ -87,13 +87,17 @@ class Objective(ABC):
         Raises
         ------
         TypeError, ValueError
-            If shapes, types or places differ, or a u is not between 0 and 1.
+            If shapes, types or places differ, a u is not between 0 and 1, or ``net`` returns no tensor.
         """
         samples("x0", x0)
         alike("z", z, x0, "x0")
         level = self.drawn(_uniform(u, len(x0)))
         x = column(level.alpha, x0) * x0 + column(level.sigma, x0) * z
         F = net(self.input(x, level.sigma), level.c.to(x.device, x.dtype), y)
+        if not isinstance(F, Tensor):
+            raise TypeError(
+                f"the network must return a tensor, got {type(F).__name__}: wrap it, net(x, c, y) -> tensor"
+            )
         if F.shape != x0.shape:
             raise ValueError(f"the network's output must have the shape of x0, {tuple(x0.shape)}, got {tuple(F.shape)}")
         squares = (F - self.target(x0, z, level)).square().flatten(1).mean(1)

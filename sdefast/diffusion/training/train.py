@@ -44,8 +44,8 @@ def train(
     labels : array of int of shape (n,), True or None
         Classes, for a network that is told them; True are those that `data.load` finds.
     net : torch.nn.Module, optional
-        ``net(x, c, y=None)``, see `networks`: it is trained in place. By default a `UNet` for images, a `ScoreMLP` for
-        points, with first weights of this seed.
+        ``net(x, c, y=None)``, see `networks`: it is trained in place, and with labels some of y are -1, see
+        ``label_drop``. By default a `UNet` for images, a `ScoreMLP` for points, with first weights of this seed.
     objective : str or Objective
         What to train for, see `objectives`; named ones that have a standard deviation take that of the data.
     steps : int
