@@ -169,13 +169,16 @@ def sample(options: argparse.Namespace) -> None:
 
 
 def _picture(drawn: np.ndarray) -> Any:
-    """Images side by side, or the first two coordinates of points."""
+    """Images side by side, the first two coordinates of points, a histogram of numbers."""
     from ..diffusion import figures
 
     if drawn.ndim == 4:
         return figures.grid(drawn)
     ax = plots.new_axes()
-    ax.scatter(drawn[:, 0], drawn[:, -1], s=4, linewidths=0)
+    if drawn.shape[1] == 1:
+        plots.histogram(ax, drawn[:, 0], f"{len(drawn):,} samples")
+        return ax
+    ax.scatter(drawn[:, 0], drawn[:, 1], s=4, linewidths=0)
     ax.set_aspect("equal")
     return ax
 

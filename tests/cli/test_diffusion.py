@@ -5,6 +5,7 @@ import pytest
 from diffusion.training import equal, one_thread, read  # noqa: F401
 
 from sdefast.cli import main
+from sdefast.cli.diffusion import _picture
 from sdefast.diffusion import data
 from sdefast.diffusion.training import load, train
 
@@ -95,6 +96,17 @@ def test_samples_go_to_a_file(moons, tmp_path, capsys):
     assert "5 samples of shape (2,), by heun in 4 steps" in capsys.readouterr().out
     run("sample", moons, "--n", 5, "--steps", 2, "--out", tmp_path / "samples.png", "--quiet")
     assert (tmp_path / "samples.png").read_bytes()[:4] == b"\x89PNG"
+
+
+@pytest.mark.parametrize("dim", [1, 2, 3])
+def test_points_are_drawn_by_their_first_coordinates(dim):
+    points = np.arange(4.0 * dim).reshape(4, dim)
+    ax = _picture(points)
+    if dim == 1:
+        counts, edges, _ = ax.patches[0].get_data()
+        assert (counts * np.diff(edges)).sum() == pytest.approx(1)
+    else:
+        assert np.array_equal(ax.collections[0].get_offsets(), points[:, :2])
 
 
 def test_samples_that_are_refused(moons, tmp_path, capsys):
