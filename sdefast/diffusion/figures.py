@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .. import checks, plots
+from .data.images import LEVELS
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -103,7 +104,7 @@ def grid(images: Any, *, n_columns: int | None = None, ax: Axes | None = None) -
     Parameters
     ----------
     images : array_like of shape (n, channels, height, width)
-        In [-1, 1], beyond which they are clipped; one channel is drawn in greys, three in colours.
+        In [-1, 1], beyond which they are clipped, or uint8; one channel is drawn in greys, three in colours.
     n_columns : int, optional
         By default as many as make a square.
     ax : matplotlib.axes.Axes, optional
@@ -111,8 +112,8 @@ def grid(images: Any, *, n_columns: int | None = None, ax: Axes | None = None) -
 
     Raises
     ------
-    ValueError
-        If the array has another shape.
+    TypeError, ValueError
+        If the array has another type or shape.
     """
     images = _images("images", images, 4)
     columns = checks.count("n_columns", int(np.ceil(np.sqrt(len(images)))) if n_columns is None else n_columns)
@@ -135,8 +136,8 @@ def strip(states: Any, *, labels: Sequence[Any] | None = None, ax: Axes | None =
 
     Raises
     ------
-    ValueError
-        If the array has another shape, or there are not as many labels as times.
+    TypeError, ValueError
+        If the array has another type or shape, or there are not as many labels as times.
     """
     states = _images("states", states, 5)
     if labels is not None and len(labels) != len(states):
@@ -155,6 +156,10 @@ def _images(name: str, images: Any, n_axes: int) -> np.ndarray:
     if given.ndim != n_axes or not given.size or given.shape[-3] not in (1, 3):
         lead = "(n, " if n_axes == 4 else "(n_times, n, "
         raise ValueError(f"{name} must have shape {lead}1 or 3, height, width), got {given.shape}")
+    if given.dtype == np.uint8:
+        return LEVELS[given].astype(np.float64)
+    if given.dtype.kind != "f":
+        raise TypeError(f"{name} must be in floating point, or uint8 of 0 to 255, got {given.dtype}")
     return np.clip(np.nan_to_num(given.astype(np.float64), nan=-1.0), -1.0, 1.0)
 
 

@@ -81,6 +81,13 @@ def test_what_is_no_image_is_refused(shape):
         figures.grid(np.zeros(shape))
 
 
+def test_bytes_are_pixels_and_other_integers_are_refused():
+    images = np.array([0, 51, 255], np.uint8).reshape(1, 1, 1, 3)
+    assert np.asarray(figures.grid(images).images[0].get_array())[0] == pytest.approx([-1, -0.6, 1])
+    with pytest.raises(TypeError, match="images must be in floating point, or uint8 of 0 to 255, got int64"):
+        figures.grid(images.astype(np.int64))
+
+
 def test_strip_wants_a_label_for_each_time():
     with pytest.raises(ValueError, match="one for each of 2 times, got 3"):
         figures.strip(np.zeros((2, 1, 1, 2, 2)), labels=[1, 2, 3])
