@@ -188,6 +188,8 @@ def test_checked_arrays():
     assert data.checked("x", torch.zeros(2, 3)).shape == (2, 3)
     with pytest.raises(ValueError, match=r"detach\(\)"):
         data.checked("x", torch.zeros(2, 3, requires_grad=True))
+    with pytest.raises(TypeError, match=r"x must be one array in floating point.* got torch\.bfloat16"):
+        data.checked("x", torch.zeros(2, 3, dtype=torch.bfloat16))
 
 
 @pytest.mark.parametrize(
@@ -202,6 +204,8 @@ def test_checked_arrays():
         (np.zeros((2, 2), bool), TypeError, "got bool"),
         (np.zeros((5, 28, 28, 3)), ValueError, "channels in the second axis"),
         ("words", TypeError, "got <U5"),
+        ((np.zeros((4, 1, 2, 2)), [0, 1, 0, 1]), TypeError, "x must be one array .* got a tuple .* are two arguments"),
+        ([[1.0], [1.0, 2.0]], TypeError, "x must be one array .* got a list of parts that differ$"),
     ],
 )
 def test_refused_arrays(value, error, message):

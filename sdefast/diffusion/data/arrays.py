@@ -46,7 +46,7 @@ def checked(name: str, value: Any) -> np.ndarray:
     (2, 1, 8, 8)
     """
     checks.refuse_loss(name, value)
-    given = np.asarray(checks.on_host(name, value))
+    given = _as_array(name, value)
     if given.dtype != np.uint8 and given.dtype.kind != "f":
         raise TypeError(f"{name} must be in floating point, or uint8 for images of 0 to 255, got {given.dtype}")
     if not 1 <= given.ndim <= 4 or not given.size:
@@ -58,6 +58,15 @@ def checked(name: str, value: Any) -> np.ndarray:
     if given.ndim == 3:
         return result[:, None]
     return result[:, None] if given.ndim == 1 else result
+
+
+def _as_array(name: str, value: Any) -> np.ndarray:
+    try:
+        return np.asarray(checks.on_host(name, value))
+    except (TypeError, ValueError):  # what is ragged, and bfloat16, which numpy does not know
+        what = getattr(value, "dtype", f"a {type(value).__name__} of parts that differ")
+    hint = "; images and labels are two arguments" if isinstance(value, tuple) else ""
+    raise TypeError(f"{name} must be one array in floating point, or uint8 for images, got {what}{hint}")
 
 
 def _float32(name: str, given: np.ndarray) -> np.ndarray:
