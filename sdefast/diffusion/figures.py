@@ -157,7 +157,7 @@ def _images(name: str, images: Any, n_axes: int) -> np.ndarray:
         lead = "(n, " if n_axes == 4 else "(n_times, n, "
         raise ValueError(f"{name} must have shape {lead}1 or 3, height, width), got {given.shape}")
     if given.dtype == np.uint8:
-        return LEVELS[given].astype(np.float64)
+        return np.asarray(LEVELS[given], np.float64)
     if given.dtype.kind != "f":
         raise TypeError(f"{name} must be in floating point, or uint8 of 0 to 255, got {given.dtype}")
     return np.clip(np.nan_to_num(given.astype(np.float64), nan=-1.0), -1.0, 1.0)

@@ -199,6 +199,20 @@ def test_images_get_a_unet_with_labels_and_clipped_samples():
     assert train(POINTS, net=small_net(), **SMALL | {"steps": 1}).plan().clip is None
 
 
+@pytest.mark.parametrize(
+    ("x", "words"),
+    [
+        (np.linspace(0, 1, 64), r"images lie in \[0, 1\].*train on 2 x - 1"),
+        (np.linspace(0, 255, 64), "data have the standard deviation 74.8, and should be of about unit size"),
+    ],
+)
+def test_images_of_another_range_are_warned_of(x, words):
+    with pytest.warns(RuntimeWarning, match=words):
+        train(x.reshape(1, 1, 8, 8), net=networks.UNet(widths=(8,)), **SMALL | {"steps": 0})
+    scaled = objectives.objective("edm", sd=75.0)
+    train(255 * POINTS, net=small_net(), objective=scaled, **SMALL | {"steps": 0})  # says nothing
+
+
 def test_samples_do_not_depend_on_their_batch():
     run = train(POINTS, net=small_net(), **SMALL | {"steps": 2})
     whole = run.sample(7, n_steps=4, seed=3)
@@ -280,6 +294,7 @@ REFUSED = [
     ({"device": "tpu"}, ValueError, "device must be 'cpu', 'cuda' or 'cuda:N', got 'tpu'"),
     ({"device": "cuda:99"}, ValueError, "device='cuda:99' is not there"),
     ({"save_every": 0}, ValueError, "save_every must be"),
+    ({"resume": True}, ValueError, "resume=True goes on with the checkpoint in out: give out"),
     ({"out": 3}, TypeError, "out must be the path of a folder"),
     ({"callback": 3}, TypeError, "callback must be callable"),
     ({"progress": "no"}, TypeError, "progress must be True or False"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any
@@ -17,6 +18,9 @@ from ..tensors import torch
 from .state import forked
 
 __all__ = ["Data", "config_of", "device_of", "network", "objective"]
+
+#: Standard deviation of data beyond which noise of the usual schedules leaves some of them at its largest.
+_LARGE = 10.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,6 +56,21 @@ class Data:
     def deviation(self) -> float:
         """The standard deviation of all elements."""
         return float(self.x.std(dtype=np.float64))
+
+    def warn_of_scale(self, objective: Objective) -> None:
+        """RuntimeWarning if pixels or points are not of the size that levels of noise are made for."""
+        low, high = float(self.x.min()), float(self.x.max())
+        if self.x.ndim == 4 and low >= 0 and low < high <= 1:
+            said = (
+                f"images lie in [{low:g}, {high:g}], and [-1, 1] is what is meant by black and white: train on 2 x - 1"
+            )
+        elif self.deviation > _LARGE and not hasattr(objective, "sd"):
+            said = (
+                f"data have the standard deviation {self.deviation:.3g}, and should be of about unit size: scale them"
+            )
+        else:
+            return
+        warnings.warn(said, RuntimeWarning, stacklevel=3)
 
     def config(self) -> dict[str, Any]:
         """What a checkpoint says of them; ``bounded``: whether they lie within [-1, 1]."""
@@ -90,7 +109,9 @@ def network(net: Any, data: Data, seed: int) -> torch.nn.Module:
 
 def config_of(net: torch.nn.Module) -> Mapping[str, Any] | None:
     """What a network of the library is built again from; None for one of the user's, whatever it calls its config."""
-    return net.config if type(net) in networks.NETWORKS.values() else None
+    if isinstance(net, networks.Network) and type(net) in networks.NETWORKS.values():
+        return net.config
+    return None
 
 
 def objective(given: Any, data: Data) -> Objective:

@@ -94,6 +94,11 @@ def train(
     ------
     TypeError, ValueError
         If an argument is none of these, ``out`` holds another training, or its checkpoint is damaged.
+
+    Warns
+    -----
+    RuntimeWarning
+        If images lie in [0, 1], or data are larger than an objective that has no ``sd`` takes them to be.
     FloatingPointError
         If a loss or gradient is not finite: it names the step, and the checkpoint before stays.
     OSError
@@ -117,15 +122,18 @@ def train(
         raise ValueError("amp must be False on a CPU: mixed precision is for device='cuda'")
     if callback is not None and not callable(callback):
         raise TypeError(f"callback must be callable as callback(step, run), got {callback!r}")
+    if checks.flag("resume", resume) and out is None:
+        raise ValueError("resume=True goes on with the checkpoint in out: give out")
     given = inputs.Data.of(data, labels)
     net = inputs.network(net, given, settings.seed).to(place)
     found = inputs.objective(objective, given)
+    given.warn_of_scale(found)
     config = {
         "net": inputs.config_of(net), "objective": found.config, "training": settings.config(),
         "data": given.config(), "steps": steps, "save_every": every,
     }  # fmt: skip
     state = State(net, found, Batches(*given.on(place), settings), settings)
-    with Folder(out, checks.flag("resume", resume), state.size()) as folder:
+    with Folder(out, resume, state.size()) as folder:
         return loop.run(state, folder, config, checks.flag("progress", progress), callback)
 
 
