@@ -46,10 +46,10 @@ def exact_model(schedule, prediction):
 
 
 def exact(x, schedule):
-    """At the smallest level of noise."""
+    """Of data with the smallest noise."""
     alpha, sigma = scales(schedule, 0.002 if isinstance(schedule, tuple) else 0)
-    variance = alpha**2 * V + sigma**2
-    return (0.5 * np.log2(2 * np.pi * variance) + (x - alpha * M) ** 2 / (2 * variance * np.log(2))).mean(axis=1)
+    variance = V + (sigma / alpha) ** 2
+    return (0.5 * np.log2(2 * np.pi * variance) + (x - M) ** 2 / (2 * variance * np.log(2))).mean(axis=1)
 
 
 @pytest.mark.parametrize(
@@ -62,6 +62,19 @@ def test_exact_on_gaussians(name, prediction):
         exact_model(schedule, prediction), X, schedule, prediction=prediction, mean=M, variance=V
     )
     np.testing.assert_allclose(found, exact(X, schedule), atol=2e-8)
+
+
+def test_black_pixels_lie_where_the_model_expects_them():
+    """Data that are -1: under N(-1, r^2), at which x_t has the mean -alpha, one r away for flow matching."""
+    schedule = flow_schedule(100)
+
+    def model(x, t):
+        alpha, sigma = scales(schedule, float(t[0]))
+        return convert((x + alpha) / sigma, x, alpha, sigma, given="eps", wanted="flow")
+
+    found = bits_per_dimension(model, -np.ones((1, 2)), schedule, prediction="flow", mean=-1.0, variance=0.0)
+    r = schedule.ratio[0]
+    np.testing.assert_allclose(found, np.log2(2 * np.pi * r**2) / 2, atol=1e-6)
 
 
 def test_what_the_usual_moments_cost():

@@ -267,6 +267,11 @@ def test_mixed_precision_is_in_the_network_alone():
 
 # What is refused
 
+
+class Mine(objectives.FlowMatching):
+    """An objective of the user's, which says the name of another."""
+
+
 REFUSED = [
     ({"data": POINTS.astype(int)}, TypeError, "data must be in floating point"),
     ({"data": POINTS[:0]}, ValueError, "data must have a shape"),
@@ -282,6 +287,7 @@ REFUSED = [
     ({"net": torch.nn.Identity()}, ValueError, "net must have float32 parameters"),
     ({"objective": "flo"}, ValueError, "did you mean 'flow'"),
     ({"objective": 3}, TypeError, "objective must be a name or an Objective, got 3"),
+    ({"objective": Mine()}, ValueError, "objective 'flow' must be of a class in objectives.OBJECTIVES.*got Mine: add"),
     ({"steps": -1}, ValueError, "steps must be between 0"),
     ({"steps": 30, "decay": 20}, ValueError, "steps must be at most decay, 20"),
     ({"batch_size": 0}, ValueError, "batch_size must be between 1"),

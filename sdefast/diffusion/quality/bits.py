@@ -1,7 +1,7 @@
 r"""Bits per dimension of data under a trained model, by the likelihood of its probability flow.
 
 For any schedule :math:`y = x_t / \alpha_t = x_0 + r \varepsilon` with :math:`r = \sigma_t/\alpha_t` is a
-variance-exploding process, so that one process in r serves all: :math:`\log p(x) = \log p(y) - D \log \alpha`.
+variance-exploding process, so that one process in r serves all, and samples are judged as the y of its smallest r.
 """
 
 from __future__ import annotations
@@ -46,8 +46,9 @@ def bits_per_dimension(
 ) -> np.ndarray:
     r"""-log2 of the density of every sample, over its number of dimensions.
 
-    The density is that of the model's law at the smallest level of noise that it was trained on, sigma = 0.01 for the
-    usual betas, 0.001 for flow matching: data are blurred by so much before they are judged.
+    The density is that of the model's law of data with the smallest noise that it was trained on, x_0 + r eps with
+    r = sigma / alpha = 0.01 for the usual betas, 0.003 for flow matching as it is by default. It is not that of x_t,
+    which is smaller by alpha: pixels of -1 would lie where the model expects few.
 
     Parameters
     ----------
@@ -106,14 +107,13 @@ def bits_per_dimension(
     walk, batch_size = _walk(schedule), checks.count("batch_size", batch_size)
     rows, width = _dequantised(batches.flat(x), levels, checks.seed("seed", seed))
     n, size = rows.shape
-    start = walk.alpha(walk.process.low)
     options |= {"prior": walk.process.prior(mean, variance), "trace": trace, "n_probes": n_probes, "seed": seed}
     flow, log_density = _in_ratio(model, walk, prediction), np.empty(n)
     for i in range(0, n, batch_size):
         part = slice(i, i + batch_size)
-        y = batches.like(x[part], rows[part] / start)
+        y = batches.like(x[part], rows[part])
         found = log_likelihood(flow, walk.process, y, prediction="eps", t0=_START, first_sample=i, **options)
-        log_density[part] = checks.array("log-likelihood", found) - size * np.log(start)
+        log_density[part] = checks.array("log-likelihood", found)
     return np.asarray(-log_density / (size * np.log(2)) - np.log2(width))
 
 

@@ -117,6 +117,11 @@ def config_of(net: torch.nn.Module) -> Mapping[str, Any] | None:
 def objective(given: Any, data: Data) -> Objective:
     """The objective that was given, or that of a name; where it has a standard deviation that is the data's."""
     if isinstance(given, Objective):
+        if objectives.OBJECTIVES.get(given.name) is not type(given):
+            raise ValueError(
+                f"objective {given.name!r} must be of a class in objectives.OBJECTIVES, of which checkpoints make it "
+                f"again, got {type(given).__name__}: add the class there, by a name of its own"
+            )
         return given
     if not isinstance(given, str):
         raise TypeError(f"objective must be a name or an Objective, got {given!r}")
