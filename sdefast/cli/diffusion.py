@@ -255,12 +255,15 @@ def experiment(options: argparse.Namespace) -> None:
     parser = argparse.ArgumentParser(prog=f"python -m sdefast diffusion experiment {options.name}")
     parser.add_argument("--data", metavar="X", help="as for train")
     parser.add_argument("--out", metavar="FOLDER", help="for the table and the pictures")
+    parser.add_argument("--device", default="cpu", help="cpu, cuda or cuda:N; default: cpu")
     parser.add_argument("--quiet", action="store_true", help="show no bars")
     for name, default in known.items():
         parser.add_argument(f"--{name.replace('_', '-')}", nargs="+", metavar="X", help=f"default: {default}")
     found = vars(parser.parse_args(options.options))
     given = {name: _value(found[name], known[name]) for name in known if found[name] is not None}
-    experiments.run(options.name, found["data"], out=found["out"], progress=not found["quiet"], **given)
+    experiments.run(
+        options.name, found["data"], out=found["out"], device=found["device"], progress=not found["quiet"], **given
+    )
 
 
 def _value(words: list[str], default: Any) -> Any:
