@@ -74,6 +74,18 @@ def test_resume_begins_where_there_is_nothing(whole, tmp_path):
     assert equal(read(tmp_path / "a" / "b"), read(out))
 
 
+def test_a_training_that_took_no_step_is_not_in_the_way(tmp_path, monkeypatch):
+    net = small_net()
+    with monkeypatch.context() as broken:
+        broken.setattr(net, "forward", lambda x, c, y=None: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            train(POINTS, net=net, out=tmp_path, **SMALL)
+    assert read(tmp_path)["step"] == 0
+    again = train(POINTS, net=small_net(), out=tmp_path, **SMALL | {"seed": 5})
+    assert np.array_equal(again.log, train(POINTS, net=small_net(), **SMALL | {"seed": 5}).log)
+    assert read(tmp_path)["step"] == SMALL["steps"]
+
+
 def test_the_digest_tells_trainings_apart(whole, tmp_path):
     net, out, _ = whole
     train(POINTS, net=net(), out=tmp_path, save_every=8, **SMALL | {"seed": 5})

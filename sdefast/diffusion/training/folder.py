@@ -31,13 +31,22 @@ def _path(name: str, value: Any) -> str:
 
 
 def refuse_taken(out: Any) -> None:
-    """ValueError if there is a checkpoint, which a training that begins would write over."""
+    """ValueError if there is a checkpoint of some steps, which a training that begins would write over."""
     path = _path("out", out)
-    if os.path.lexists(os.path.join(path, CHECKPOINT)):
+    file = os.path.join(path, CHECKPOINT)
+    if os.path.lexists(file) and not _is_of_no_step(file):
         raise ValueError(
             f"out {path} already holds a training, which would be lost: go on with it by resume=True (--resume on the "
             "command line), or name another folder"
         )
+
+
+def _is_of_no_step(file: str) -> bool:
+    """Whether it is a checkpoint in which nothing is trained; a file that cannot be read is somebody's."""
+    try:
+        return bool(checkpoint.read(file)["step"] == 0)
+    except ValueError:
+        return False
 
 
 class Folder:
@@ -65,6 +74,7 @@ class Folder:
     def __init__(self, out: Any, resume: bool, need: int) -> None:
         self.path: str | None = None if out is None else _path("out", out)
         self.saved: int | None = None  # the step of the checkpoint that is there
+        self._resume = resume
         self._lock: Lock | None = None
         self._lines, self._noted = [",".join(LOG.names or ()) + "\n"], 0
         if self.path is None:
@@ -114,8 +124,8 @@ class Folder:
             self._lock.release()
 
     def read(self, device: Any) -> dict[str, Any] | None:
-        """The checkpoint, if there is one."""
-        if self.path is None or not os.path.lexists(self.file(CHECKPOINT)):
+        """The checkpoint to go on with, if there is one."""
+        if self.path is None or not self._resume or not os.path.lexists(self.file(CHECKPOINT)):
             return None
         return checkpoint.read(self.file(CHECKPOINT), device)
 
