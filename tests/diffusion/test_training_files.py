@@ -197,6 +197,14 @@ def test_one_training_at_a_time(tmp_path):
 # Ctrl-C, and worse
 
 
+@pytest.fixture
+def interruptible():
+    """Ctrl-C raises, though whoever runs the tests in the background may have told it not to."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 def same_as_never_stopped(out, tmp_path):
     """Whether the training in a folder ends as one that was not stopped."""
     resume(out, 24, data=POINTS, save_every=500)
@@ -211,6 +219,7 @@ def presses(step, run, at=5, times=1):
             time.sleep(0)  # where it arrives
 
 
+@pytest.mark.usefixtures("interruptible")
 @pytest.mark.parametrize(
     "callback", [presses, partial(presses, times=2), stopped_at(5)], ids=["once", "twice", "raised"]
 )
@@ -223,6 +232,7 @@ def test_ctrl_c_leaves_a_checkpoint(callback, tmp_path):
     assert same_as_never_stopped(out, tmp_path)
 
 
+@pytest.mark.usefixtures("interruptible")
 def test_ctrl_c_in_the_middle_of_a_step_waits_for_its_end(tmp_path, monkeypatch):
     clipped = state.State._clip
 
