@@ -173,7 +173,7 @@ def test_models_are_the_papers(name):
     sigma = SIGMAS[t][:, None]
     S = np.sqrt(sigma**2 + SD**2)
     want = {
-        "flow": lambda: net(x, 3 * (t + 1) / (1 + 2 * (t + 1) / 1000)),
+        "flow": lambda: net(x, t + 1.0),
         "ve": lambda: -x / S**2 + SD / (sigma * S) * net(x / S, 20.0 * t),
     }.get(name, lambda: net(x, 1.0 * t))()
     np.testing.assert_allclose(model(tensor(x), torch.tensor(t)), want, rtol=1e-10)
@@ -200,15 +200,23 @@ def test_samples_of_an_exact_network_have_the_exact_law(name, method, n, options
 @pytest.mark.parametrize("name", OBJECTIVES)
 def test_samples_have_the_law_of_the_data(name):
     made, n = objective(name), 20_000
-    plan = made.plan(
-        "dpm++2m-sde", 80 if name == "flow" else 40, **({} if name in ("flow", "edm") else {"spacing": "karras"})
-    )
+    plan = made.plan("dpm++2m-sde", 40, **({} if name in ("flow", "edm") else {"spacing": "karras"}))
     x = diffusion.sample(made.model(exact(made)), plan, shape=(n, 1), like=torch.empty(1).double(), seed=1)
     mean, variance = moments(plan)
     assert abs(mean - MEAN) < 0.002
     assert abs(variance - VARIANCE) < 0.02
     assert abs(x.mean().item() - mean) < 5 * np.sqrt(variance / n)  # z < 5
     assert abs(x.var().item() - variance) < 5 * variance * np.sqrt(2 / n)
+
+
+def test_objectives_suit_their_data():
+    images, points = np.full((2, 1, 4, 4), [[[[3.0]]], [[[-3.0]]]]), np.array([[1.0], [-1.0]])
+    assert objectives.suited("flow", images) == objective("flow", schedule=diffusion.flow_schedule(1000, 3.0))
+    assert objectives.suited("flow", points) == objective("flow")
+    assert objectives.suited("flow", images, schedule=FLOW).schedule == FLOW
+    assert objectives.suited("ve", images).sd == 3.0
+    assert objectives.suited("edm", points, sd=2.0).sd == 2.0
+    assert objectives.suited("v", images) == objective("v")
 
 
 def test_flow_is_told_the_time_of_any_ratio():
@@ -220,7 +228,7 @@ def test_flow_is_told_the_time_of_any_ratio():
 
 def test_plans():
     assert objective("flow").plan("heun", 4, 1.0) == diffusion.plan(
-        "heun", diffusion.flow_schedule(1000, 3.0), 4, prediction="flow", clip=1.0
+        "heun", diffusion.flow_schedule(1000), 4, prediction="flow", clip=1.0
     )
     sigmas = [*diffusion.karras_sigmas(5, 0.01, 40.0, 6.0), 0.0]
     made = objective("edm", sigma_min=0.01, sigma_max=40.0, rho=6.0)

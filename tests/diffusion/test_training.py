@@ -9,6 +9,7 @@ from diffusion.training import POINTS, SMALL, equal, numbers, one_thread, own, r
 
 import sdefast as sf
 from sdefast.diffusion import data, networks, objectives, randn_like
+from sdefast.diffusion.seeds import TRAINING, apart
 from sdefast.diffusion.training import LOG, losses, resume, train
 from sdefast.diffusion.training.batches import Batches, order
 from sdefast.diffusion.training.ema import Average, exponent
@@ -42,7 +43,7 @@ def test_order_takes_every_sample_once_an_epoch():
 def test_epochs_follow_one_another(batch_size):
     batches = Batches(torch.zeros(10, 2), None, settings(batch_size=batch_size))
     picks = np.concatenate([batches.picks(step) for step in range(20)])
-    epochs = np.concatenate([order(4, epoch, 10) for epoch in range(2 * batch_size)])
+    epochs = np.concatenate([order(apart(4, TRAINING), epoch, 10) for epoch in range(2 * batch_size)])
     assert np.array_equal(picks, epochs)
     again = Batches(batches.data, None, settings(batch_size=batch_size))
     assert np.array_equal(again.picks(13), picks[13 * batch_size : 14 * batch_size])
@@ -50,9 +51,31 @@ def test_epochs_follow_one_another(batch_size):
 
 def test_noise_of_a_step_is_the_librarys():
     batch = Batches(torch.from_numpy(POINTS), None, settings()).at(9)
-    assert np.array_equal(batch.u, sf.noise.uniforms(4, 1, 16, first_draw=18)[0])
-    assert torch.equal(batch.z, randn_like(torch.zeros(16, 2), seed=4, step=9))
+    seed = apart(4, TRAINING)
+    assert np.array_equal(batch.u, sf.noise.uniforms(seed, 1, 16, first_draw=18)[0])
+    assert torch.equal(batch.z, randn_like(torch.zeros(16, 2), seed=seed, step=9))
     assert batch.y is None
+
+
+def test_training_shares_no_noise_with_the_samples_of_its_seed():
+    """Whose prior has the number of timesteps as its step."""
+    z = Batches(torch.from_numpy(POINTS), None, settings()).at(1000).z
+    assert not torch.isclose(z, sf.diffusion.prior((16, 2), sf.diffusion.flow_schedule(1000), seed=4, like=z)).any()
+
+
+def test_dropout_of_neighbouring_seeds_has_nothing_in_common():
+    class Seen(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.weight, self.masks = torch.nn.Parameter(torch.zeros(1)), []
+
+        def forward(self, x, c, y=None):
+            self.masks.append(torch.nn.functional.dropout(torch.ones(64)))
+            return self.weight * x
+
+    masks = [torch.stack(train(POINTS, net=Seen(), **SMALL | {"seed": seed}).raw.masks) for seed in (4, 5)]
+    assert masks[0].shape == (24, 64)
+    assert not (masks[0][:, None] == masks[1]).all(2).any()
 
 
 def test_labels_are_dropped_as_often_as_asked():
@@ -218,6 +241,7 @@ def test_samples_do_not_depend_on_their_batch():
     whole = run.sample(7, n_steps=4, seed=3)
     torch.testing.assert_close(run.sample(7, n_steps=4, seed=3, batch=3), whole, rtol=1e-5, atol=1e-6)
     torch.testing.assert_close(run.sample(2, n_steps=4, seed=3, first_sample=5), whole[5:], rtol=1e-5, atol=1e-6)
+    assert np.array_equal(run.sample(7, run.plan(n_steps=4), seed=3), whole)
 
 
 def test_callback_sees_the_average_so_far():

@@ -11,11 +11,9 @@ from typing import Any
 import numpy as np
 
 from ... import checks, noise
+from ..seeds import DATA, apart
 
 __all__ = ["checkerboard", "mixture", "rings", "swiss_roll", "two_moons"]
-
-#: Stream of the words from which the seed of data is made.
-_STREAM = 0xDA7A
 
 
 class _Draws:
@@ -24,8 +22,7 @@ class _Draws:
     def __init__(self, n: Any, seed: Any, first_point: Any) -> None:
         self.n, seed = checks.count("n", n), checks.seed("seed", seed)
         self.first = checks.count("first_point", first_point, least=0, most=2**48)
-        # Training and sampling with the same seed must not draw the numbers that the data are made of.
-        self.seed = int(noise.words(seed, 2, stream=_STREAM).ravel().view("<u8")[0])
+        self.seed = apart(seed, DATA)
 
     def uniforms(self, each: int) -> np.ndarray:
         """Of shape (each, n)."""

@@ -12,7 +12,6 @@ import numpy as np
 from .. import data, quality, training
 from ..objectives import Objective
 from ..plan import Plan
-from ..sample import sample
 from ..tensors import torch
 from ..training import Trained
 from .base import Bench, timed
@@ -82,18 +81,7 @@ def images(bench: Bench) -> np.ndarray:
 
 def drawn(run: Trained, plan: Plan, n: int, *, seed: int, bench: Bench, batch: int = 256) -> tuple[np.ndarray, float]:
     """Samples by a plan, and CPU seconds."""
-    model = run.model()
-
-    def parts() -> np.ndarray:
-        found = [
-            sample(
-                model, plan, shape=(min(batch, n - i), *run.shape), seed=seed, first_sample=i, progress=bench.progress
-            )
-            for i in range(0, n, batch)
-        ]
-        return np.concatenate([part.cpu().numpy() for part in found])
-
-    return timed(parts)
+    return timed(lambda: run.sample(n, plan, seed=seed, batch=batch, progress=bench.progress))
 
 
 def score_at(run: Trained, t: int) -> Callable[[np.ndarray], np.ndarray]:

@@ -54,8 +54,9 @@ def run(
         plans, source = _plans(trained.objective, methods, calls), f"the network in {folder}, {trained.step:,} steps"
         judge = ImageJudge(bench, n, seed)
     else:
-        wanted = objectives.objective(objective)
-        plans, x, judge = _plans(wanted, methods, calls), images(bench), ImageJudge(bench, n, seed)
+        x = images(bench)
+        wanted = objectives.suited(objective, x)
+        plans, judge = _plans(wanted, methods, calls), ImageJudge(bench, n, seed)
         trained, seconds = learned(bench, f"{objective}-seed-{seed}", x, wanted, how)
         source = f"{settings_note(how, len(x), trained)}, {seconds:.0f} CPU seconds"
     rows = [(*key, made.n_calls, *_judged(trained, made, n, seed, judge, bench)) for key, made in plans.items()]

@@ -62,7 +62,7 @@ def run(
     sigmas = geometric_sigmas(sigma_max, sigma_min, checks.count("levels", levels, least=2))
     how = Training(steps, batch, seed)
     x = data.swiss_roll(_N_DATA, seed)
-    objective = objectives.objective("ve", sigmas=tuple(sigmas.tolist()), sd=float(x.std()))
+    objective = objectives.suited("ve", x, sigmas=tuple(sigmas.tolist()))
     plans = {
         "annealed Langevin": objective.plan("annealed-langevin", steps_per_level=steps_per_level),
         "predictor-corrector": objective.plan("predictor-corrector", predictor="ancestral", snr=snr),

@@ -47,7 +47,7 @@ def run(
     n, walk = checks.count("samples", samples, least=3), checks.count("langevin_steps", langevin_steps, least=4)
     sigma, part = checks.real("sigma", sigma, positive=True), checks.real("part", part, positive=True)
     how, x = Training(steps, batch, seed), data.swiss_roll(_N_DATA, seed)
-    objective = objectives.objective("ve", sigmas=(sigma,), sd=float(x.std()))
+    objective = objectives.suited("ve", x, sigmas=(sigma,))
     made = objective.plan("annealed-langevin", steps_per_level=walk, step_size=part * sigma**2)
     trained, seconds = learned(bench, "swiss-roll-one-level", x, objective, how)
     even = 2 * _REACH * (noise.uniforms(seed, 2, n).T - 0.5)

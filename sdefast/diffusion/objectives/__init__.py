@@ -13,7 +13,7 @@ name             target                       levels of noise                   
 ``v``            alpha eps - sigma x_0        timesteps, uniform                 Salimans and Ho 2022, appendix D
 ``x0``           x_0                          timesteps, uniform                 Ho et al. 2020, section 3.2
 ``edm``          (x_0 - c_skip x_t) / c_out   log sigma normal                   Karras et al. 2022, table 1
-``ve``           eps = -sigma score           sigmas, uniform                    Song and Ermon 2019, equation 5
+``ve``           the same, weights sigma^2    sigmas, uniform                    Song and Ermon 2019, equation 5
 ================ ============================ ================================== ======================================
 """
 
@@ -23,11 +23,14 @@ from collections.abc import Mapping
 from dataclasses import fields
 from typing import Any
 
+import numpy as np
+
 from ... import checks
 from ..schedule import Schedule
 from .base import Level, Model, Objective
 from .edm import EDM
-from .flow import FlowMatching
+from .flow import OF_IMAGES, FlowMatching
+from .scaled import Scaled
 from .timesteps import X0, Eps, EpsWeighted, V
 from .ve import NoiseConditional
 
@@ -45,6 +48,7 @@ __all__ = [
     "V",
     "build",
     "objective",
+    "suited",
 ]
 
 #: All of them, by name.
@@ -86,6 +90,26 @@ def objective(name: str | Objective, **options: Any) -> Objective:
         if option not in known:
             raise TypeError(f"{name!r} has no option {option!r}: it takes {', '.join(map(repr, known))}")
     return found(**options)
+
+
+def suited(name: str, x: np.ndarray, **options: Any) -> Objective:
+    """An objective by its name for samples x (n, ...): with their standard deviation where it has one, unless an option
+    says it, and for flow matching on images with a schedule that is shifted to more noise.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sdefast.diffusion import objectives
+    >>> objectives.suited("edm", np.array([[-2.0], [2.0]])).sd
+    2.0
+    """
+    found = objective(name, **options)
+    fitting: dict[str, Any] = {}
+    if isinstance(found, Scaled):
+        fitting["sd"] = float(x.std(dtype=np.float64))
+    elif isinstance(found, FlowMatching) and x.ndim == 4:
+        fitting["schedule"] = OF_IMAGES
+    return objective(name, **fitting | options)
 
 
 def build(config: Mapping[str, Any]) -> Objective:

@@ -47,7 +47,7 @@ def bits_per_dimension(
     r"""-log2 of the density of every sample, over its number of dimensions.
 
     The density is that of the model's law of data with the smallest noise that it was trained on, x_0 + r eps with
-    r = sigma / alpha = 0.01 for the usual betas, 0.003 for flow matching as it is by default. It is not that of x_t,
+    r = sigma / alpha = 0.01 for the usual betas, 0.001 for flow matching, 0.003 on images. It is not that of x_t,
     which is smaller by alpha: pixels of -1 would lie where the model expects few.
 
     Parameters

@@ -134,8 +134,12 @@ def class_histogram(samples: Any, classifier: Features) -> np.ndarray:
     >>> quality.class_histogram(np.array([-1.0, 2.0, 3.0, 4.0]), Signs())
     array([0.25, 0.75])
     """
-    found = classifier.probabilities(samples)
-    return np.bincount(found.argmax(axis=1), minlength=found.shape[1]) / len(found)
+    return shares_of(classifier.probabilities(samples))
+
+
+def shares_of(probabilities: np.ndarray) -> np.ndarray:
+    """The share of samples for which each class is the most probable."""
+    return np.bincount(probabilities.argmax(axis=1), minlength=probabilities.shape[1]) / len(probabilities)
 
 
 def class_entropy(samples: Any, classifier: Features) -> float:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from .. import data as sources
-from .features import Features, Floor, entropy_of, floor_of, subsets
+from .features import Features, Floor, entropy_of, floor_of, shares_of, subsets
 from .moments import frechet_of_moments, moments
 from .points import between, within
 
@@ -250,7 +250,7 @@ def _of_images(
 ) -> ImageReport:
     of_reference = moments(judge.features(reference))
     own, theirs = judge.probabilities(x), judge.probabilities(reference)
-    shares = [np.bincount(p.argmax(axis=1), minlength=p.shape[1]) / len(p) for p in (own, theirs)]
+    shares = [shares_of(own), shares_of(theirs)]
     return ImageReport(
         frechet=frechet_of_moments(*moments(judge.features(x)), *of_reference),
         floor=floor_of(real, of_reference, judge, len(x), repeats=repeats, seed=seed),

@@ -8,6 +8,7 @@ import numpy as np
 
 from ... import noise
 from ..networks import NO_LABEL
+from ..seeds import TRAINING, apart
 from ..step import randn_like
 from ..tensors import torch
 from .settings import Settings
@@ -42,13 +43,15 @@ def order(seed: int, epoch: int, n: int) -> np.ndarray:
 class Batches:
     """Batches of data in a random order, epoch after epoch; what is left at the end of one begins a batch.
 
-    Sample i of step k has draws 2 k, its level of noise, and 2 k + 1, whether its label is dropped, of chain i of the
-    library's uniform numbers, and the noise of step k of chain i of its fields, see `randn_like`.
+    All is drawn by a seed that `apart` makes of the training's. Sample i of step k has draws 2 k, its level of noise,
+    and 2 k + 1, whether its label is dropped, of chain i of the library's uniform numbers, and the noise of step k of
+    chain i of its fields, see `randn_like`.
     """
 
     def __init__(self, data: torch.Tensor, labels: torch.Tensor | None, settings: Settings) -> None:
         self.data, self.labels = data, labels
-        self.size, self.seed, self.label_drop = settings.batch_size, settings.seed, settings.label_drop
+        self.size, self.label_drop = settings.batch_size, settings.label_drop
+        self.seed = apart(settings.seed, TRAINING)
         self._orders: dict[int, np.ndarray] = {}
 
     def picks(self, step: int) -> np.ndarray:

@@ -6,7 +6,7 @@ import hashlib
 import os
 import warnings
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -115,7 +115,7 @@ def config_of(net: torch.nn.Module) -> Mapping[str, Any] | None:
 
 
 def objective(given: Any, data: Data) -> Objective:
-    """The objective that was given, or that of a name; where it has a standard deviation that is the data's."""
+    """The objective that was given, or that of a name, suited to the data."""
     if isinstance(given, Objective):
         if objectives.OBJECTIVES.get(given.name) is not type(given):
             raise ValueError(
@@ -125,10 +125,7 @@ def objective(given: Any, data: Data) -> Objective:
         return given
     if not isinstance(given, str):
         raise TypeError(f"objective must be a name or an Objective, got {given!r}")
-    found = objectives.objective(given)
-    if any(field.name == "sd" for field in fields(found)):  # type: ignore[arg-type]
-        return objectives.objective(given, sd=data.deviation)
-    return found
+    return objectives.suited(given, data.x)
 
 
 def device_of(device: Any) -> torch.device:

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from ..objectives import Objective
+from ..seeds import DROPOUT, apart
 from ..tensors import torch
 from .batches import Batches
 from .ema import Average
@@ -35,7 +36,7 @@ class State:
     def take(self) -> None:
         """One step; FloatingPointError if its loss or gradient is not finite, the weights as they were on a CPU."""
         batch, rate = self.batches.at(self.step), self.settings.rate(self.step)
-        with forked(self.settings.seed + self.step, self.device):
+        with forked(apart(self.settings.seed, DROPOUT, self.step), self.device):
             self.optimizer.zero_grad(set_to_none=True)
             loss = self.objective.loss(self._called, batch.x0, batch.u, batch.z, batch.y).mean()
             loss.backward()  # type: ignore[no-untyped-call]

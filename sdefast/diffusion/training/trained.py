@@ -112,7 +112,7 @@ class Trained:
         return self.objective.plan(method, n_steps, clip=clip, **options)
 
     def sample(
-        self, n: int, method: str = _METHOD, n_steps: int | None = _STEPS, *, seed: int = 0, labels: Any = None,
+        self, n: int, method: str | Plan = _METHOD, n_steps: int | None = _STEPS, *, seed: int = 0, labels: Any = None,
         guidance: float = 1.0, first_sample: int = 0, batch: int = 256, clip: float | None = None,
         progress: bool = False, threads: int | None = None, **options: Any,
     ) -> np.ndarray:  # fmt: skip
@@ -123,7 +123,7 @@ class Trained:
         n : int
             How many.
         method, n_steps, clip, **options
-            As of `plan`.
+            As of `plan`; or ``method`` is a plan itself, which says the rest.
         seed, first_sample : int
             Of the noise: a sample is a function of the seed and its number, whatever its batch.
         labels : int or array of int of shape (n,), optional
@@ -143,12 +143,12 @@ class Trained:
         """
         n, batch = checks.count("n", n), checks.count("batch", batch)
         first_sample = checks.count("first_sample", first_sample, least=0)
-        steps = self.plan(method, n_steps, clip, **options)
+        steps = method if isinstance(method, Plan) else self.plan(method, n_steps, clip, **options)
         resources.refuse_too_large(4 * n * int(np.prod(self.shape)), f"{n} samples", ["draw fewer, with first_sample"])
         labels = _labels(labels, n, self.classes)
         out = np.empty((n, *self.shape), np.float32)
         parts = range(0, n, batch)
-        with progress_bar(checks.flag("progress", progress), method, steps.n_calls * len(parts), "calls") as bar:
+        with progress_bar(checks.flag("progress", progress), steps.method, steps.n_calls * len(parts), "calls") as bar:
             for i in parts:
                 size = min(batch, n - i)
                 model = self.model(None if labels is None else labels[i : i + size], guidance)
