@@ -18,6 +18,9 @@ from .step import given_noise, not_finite, prior
 
 __all__ = ["Progress", "Trajectory", "ddim_sample", "ddpm_sample", "sample"]
 
+#: Coordinates of a sample from which on norms of scores are far from 0.
+_FEW = 16
+
 
 class Progress(NamedTuple):
     """What a callback is told after each call of the model and what follows from it.
@@ -316,7 +319,11 @@ class _Loop:
         return True, given_noise(self.noise(now, to), self.state)
 
     def _correct(self, i: int, record: np.void, x0: Any) -> None:
-        """A Langevin step x + h score + sqrt(2 h) z, h = 2 (snr |z| / |score|)^2 of each sample's own norms."""
+        """A Langevin step x + h score + sqrt(2 h) z, h = 2 (snr |z| / |score|)^2 of each sample's own norms.
+
+        A score of few coordinates is often near 0, and samples would be thrown away: there no step is longer than
+        sigma^2, half of what is stable where data are noised by sigma.
+        """
         score, z = (State("x", self.library.empty_like(self.x)) for _ in range(2))
         wrong = kernel.apply(self.rows[i], self.state, self.output, self.code, score.x, kept=x0, threads=self.threads)
         if wrong >= 0:
@@ -328,6 +335,8 @@ class _Loop:
             kernel.noise_into(z, 1.0, self.keys, int(record["key"]), self.threads)
         with np.errstate(divide="ignore", invalid="ignore"):
             h = 2 * record["snr"] ** 2 * kernel.squares(z) / kernel.squares(score)
+        if self.state.elements < _FEW:
+            h = np.fmin(h, float(record["sigma"]) ** 2)
         h = np.where(np.isfinite(h), h, 0.0)  # where the score is 0 there is nowhere to go
         rows = np.zeros((self.n, 9))
         rows[:, 2], rows[:, 3], rows[:, 5], rows[:, 8] = np.inf, 1.0, h, np.sqrt(2 * h)

@@ -28,7 +28,7 @@ def step(model: Any, row: np.void, x: np.ndarray, h1: np.ndarray, h2: np.ndarray
         e = np.asarray(model(x, row["t"]), np.float64)
         D = np.clip(row["p"] * x + row["q"] * e, -row["limit"], row["limit"])
     if row["snr"] > 0:
-        out = corrected(x, row["a"] * x + row["b"] * D, noise(int(row["key"])), row["snr"])
+        out = corrected(x, row["a"] * x + row["b"] * D, noise(int(row["key"])), row["snr"], row["sigma"])
     else:
         out = row["a"] * x + row["b"] * D + row["g"] * e + row["c1"] * h1 + row["c2"] * h2
         if row["s"] != 0:
@@ -37,8 +37,10 @@ def step(model: Any, row: np.void, x: np.ndarray, h1: np.ndarray, h2: np.ndarray
     return out, *kept
 
 
-def corrected(x: np.ndarray, score: np.ndarray, z: np.ndarray, snr: float) -> np.ndarray:
-    """A Langevin step whose size comes from each sample's own norms."""
+def corrected(x: np.ndarray, score: np.ndarray, z: np.ndarray, snr: float, sigma: float) -> np.ndarray:
+    """A Langevin step whose size comes from each sample's own norms, at most sigma^2 for few coordinates."""
     axes = tuple(range(1, x.ndim))
     h = 2 * snr**2 * (z**2).sum(axes, keepdims=True) / (score**2).sum(axes, keepdims=True)
+    if x[0].size < 16:
+        h = np.minimum(h, sigma**2)
     return x + h * score + np.sqrt(2 * h) * z

@@ -59,6 +59,18 @@ def test_every_sampler_is_its_table_on_the_same_noise(method, options, dtype):
     np.testing.assert_allclose(have, want, rtol=0, atol=scale * (2e-11 if dtype == "float64" else 6e-4))
 
 
+@pytest.mark.parametrize("size", [1, 2, 15, 16])
+def test_corrections_of_few_coordinates_throw_nothing_away(size):
+    made = plan_of_sigmas("predictor-corrector", SIGMAS)
+    x = prior((2000, size), made, seed=3, dtype="float64")
+    have = sample(denoiser, made, x=x, seed=3)
+    want = run_plan(
+        lambda x, t: denoiser(x, np.full(len(x), t)), made, x, lambda key: randn_like(x, seed=3, step=key)
+    )  # fmt: skip
+    np.testing.assert_allclose(have, want, rtol=0, atol=2e-11 * np.abs(want).max())
+    assert np.abs(have - MEAN).max() < 8 * (VARIANCE + 1) ** 0.5  # before there was a bound: above 1000 in 1-D
+
+
 @pytest.mark.parametrize(
     ("method", "want"),
     [

@@ -10,7 +10,8 @@ on throw points far beyond the data, and Langevin at the smallest noise alone le
 because a score does not know them. The variance within a mode is also known exactly: by the rows of the plan on one
 mode (`exact.propagated`). For the predictor-corrector there is no such number, as the size of a corrector's step is
 2 (snr |z| / |score|)^2 with norms that are each sample's own: in one or two dimensions they are often near 0, between
-modes above all, and points are thrown far away. It is a sampler for many dimensions, where norms hardly vary.
+modes above all, so that points leave their mode and weights and variances are wrong (no point is thrown away, as no
+step is longer than sigma^2 there). It is a sampler for many dimensions, where norms hardly vary.
 """
 
 from __future__ import annotations

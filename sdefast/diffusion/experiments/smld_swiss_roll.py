@@ -5,8 +5,8 @@ The score network is trained by denoising score matching at several levels of no
 beside what two such sets are apart.
 
 The corrector of Song et al. (2021) sizes a step as 2 (snr |z| / |score|)^2, with norms that are each sample's own. In
-two dimensions |score| is often near 0 and throws points away, the more often the more steps there are: with their snr
-of .16 a tenth of the points may be lost, and .05 and few levels are better.
+two dimensions |score| is often near 0; steps are at most sigma^2 there, and still long ones with their snr of .16: .05
+is better.
 """
 
 from __future__ import annotations
