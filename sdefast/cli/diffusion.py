@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import ast
+import json
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -39,6 +40,9 @@ _BEGUN: dict[str, tuple[str, Any, str]] = {
 }
 
 _OUT = "run"
+
+#: What the trainings of several seeds are, in their folder.
+_SEEDS = "seeds.json"
 
 
 def register(commands: Any) -> None:
@@ -89,26 +93,57 @@ def train(options: argparse.Namespace) -> None:
 
 
 def _begin(given: dict[str, Any], going: dict[str, Any]) -> None:
-    from ..diffusion import training
     from ..diffusion.training.folder import refuse_taken
 
     out, seeds = Path(given.pop("out", _OUT)), given.pop("seeds", None)
-    data = given.pop("data", "digits")
-    folders = {seed: out / f"seed-{seed}" for seed in seeds} if seeds else {given.pop("seed", 0): out}
+    seed = given.pop("seed", 0)
+    folders = {seed: _of_seed(out, seed) for seed in seeds} if seeds else {seed: out}
     for folder in folders.values():
         refuse_taken(folder)  # before an hour has gone into the first
+    kept = {name: value for name, value in going.items() if name in ("steps", "save_every")}
+    note = json.dumps({"seeds": seeds, "given": given, "going": kept})
+
+    def noted(step: int, run: Trained) -> None:
+        """What all seeds are to do is written when the first has begun: its settings were not refused."""
+        if seeds and step == 1:
+            with archive.replacing(str(out.absolute() / _SEEDS)) as file:
+                file.write(note.encode())
+
     for seed, folder in folders.items():
-        _told(folder, lambda: training.train(data, seed=seed, out=folder, **given, **going))  # noqa: B023
+        _one(seed, folder, given, going | {"callback": noted})
+
+
+def _of_seed(out: Path, seed: int) -> Path:
+    return out / f"seed-{seed}"
+
+
+def _one(seed: int, folder: Path, given: dict[str, Any], going: dict[str, Any]) -> None:
+    from ..diffusion import training
+
+    settings = {"data": "digits"} | given | going
+    _told(folder, lambda: training.train(seed=seed, out=folder, **settings))
 
 
 def _resume(folder: Path, going: dict[str, Any]) -> None:
+    """Go on with a training, or with those of several seeds: begin what had not been begun."""
     from ..diffusion import training
+    from ..diffusion.training.folder import CHECKPOINT
 
-    folders = [folder]
-    if not (folder / "last.pt").exists():
-        folders = sorted(found.parent for found in folder.glob("seed-*/last.pt")) or folders
-    for one in folders:
-        _told(one, lambda: training.resume(one, **going))  # noqa: B023
+    file = folder / _SEEDS
+    if (folder / CHECKPOINT).exists() or not file.is_file():
+        _told(folder, lambda: training.resume(folder, **going))
+        return
+    try:
+        begun = json.loads(file.read_text())
+        folders = {seed: _of_seed(folder, seed) for seed in begun["seeds"]}
+        given, steps = begun["given"], begun["going"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise ValueError(f"{file} is damaged: name the folder of one seed") from error
+    for seed, one in folders.items():
+        if (one / CHECKPOINT).exists():
+            _told(one, lambda: training.resume(one, **going))  # noqa: B023
+        else:
+            _one(seed, one, given, steps | going)
 
 
 def _told(folder: Path, work: Any) -> None:

@@ -1,5 +1,7 @@
 """The command line of diffusion models: trainings begin, go on, are refused; samples, reports, plots, experiments."""
 
+import shutil
+
 import numpy as np
 import pytest
 from diffusion.training import equal, one_thread, read  # noqa: F401
@@ -47,6 +49,7 @@ def test_bar_shows_the_loss(tmp_path, capsys):
 def test_several_seeds_go_on_together(tmp_path, capsys):
     out = tmp_path / "seeds"
     run("train", *SMALL, "--steps", 3, "--seeds", 1, 5, "--out", out)
+    shutil.rmtree(out / "seed-5")  # as if it had been stopped before
     run("train", "--resume", out, "--steps", 6, "--quiet")
     for seed in (1, 5):
         train("two-moons", steps=6, batch_size=8, seed=seed, out=tmp_path / "whole")
@@ -55,9 +58,14 @@ def test_several_seeds_go_on_together(tmp_path, capsys):
             file.unlink()
     run("plot", out, out / "seed-1", "--out", tmp_path / "losses.png", "--every", 2)
     assert (tmp_path / "losses.png").stat().st_size > 10_000
+    assert "--resume goes on as it was begun" in refused(capsys, "train", "--resume", out, "--seeds", 1, 7)
     (out / "seed-1" / "last.pt").unlink()
     assert "already holds a training" in refused(capsys, "train", *SMALL, "--seeds", 1, 5, "--out", out)
     assert not (out / "seed-1" / "last.pt").exists()  # refused before the first begins
+    (out / "seeds.json").write_text('{"seeds": 3}')
+    assert "seeds.json is damaged: name the folder of one seed" in refused(capsys, "train", "--resume", out)
+    assert "amp must be" in refused(capsys, "train", *SMALL, "--amp", "--seeds", 1, 2, "--out", tmp_path / "none")
+    assert not (tmp_path / "none").exists()
 
 
 def test_trainings_that_are_refused(tmp_path, capsys, monkeypatch):

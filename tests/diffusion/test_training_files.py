@@ -431,3 +431,16 @@ def test_other_noise_is_refused(begun, monkeypatch):
     monkeypatch.setattr(loop, "STREAM_VERSION", 2)
     with pytest.raises(ValueError, match=r"last\.pt was trained on noise of version 1, this is 2"):
         resume(begun[0], 9, data=POINTS)
+
+
+def test_no_digest_of_another_checkpoint_is_left_beside_one(tmp_path, monkeypatch):
+    train("two-moons", steps=2, batch_size=8, out=tmp_path)
+
+    def killed(*arguments):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(checkpoint.torch, "save", killed)
+    with pytest.raises(KeyboardInterrupt):
+        checkpoint.write(str(tmp_path / "last.pt"), read(tmp_path))
+    assert checkpoint.read(str(tmp_path / "last.pt"))["step"] == 2
+    assert not (tmp_path / "last.pt.sha").exists()

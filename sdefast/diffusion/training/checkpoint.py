@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import numpy as np
@@ -37,6 +37,9 @@ def write(path: str, content: Mapping[str, Any]) -> None:
     whole = {"kind": KIND, "format": FORMAT, "version": files.library_version(), "stream_version": STREAM_VERSION}
     whole |= content
     whole["digest"] = _digest(whole)
+    beside = f"{path}.sha"
+    with suppress(FileNotFoundError):  # whoever is killed between the two leaves none, not that of another
+        os.unlink(beside)
     try:
         with archive.replacing(path) as file:
             torch.save(whole, file)
@@ -45,7 +48,7 @@ def write(path: str, content: Mapping[str, Any]) -> None:
         reason = getattr(error, "strerror", None) or str(error)
         what = f"checkpoint {path} could not be written, {before}: {reason}"
         raise OSError(getattr(error, "errno", None), what) from error
-    with archive.replacing(f"{path}.sha") as file:
+    with archive.replacing(beside) as file:
         file.write(f"{whole['digest']}\n".encode())
 
 
