@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import IO, TYPE_CHECKING
+from typing import IO, TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -24,8 +24,8 @@ def new_axes() -> Axes:
 
 
 def new_row(n: int) -> list[Axes]:
-    """Axes beside each other in a new figure."""
-    return list(_new_figure(5 * n).subplots(1, n, squeeze=False)[0])
+    """Axes beside each other in a new figure; one alone is as wide as `new_axes`."""
+    return list(_new_figure(max(8, 5 * n)).subplots(1, n, squeeze=False)[0])
 
 
 def _new_figure(width: float) -> Figure:
@@ -34,6 +34,11 @@ def _new_figure(width: float) -> Figure:
     except ImportError:
         raise ImportError("plots need matplotlib: pip install 'sdefast[plots]'") from None
     return Figure(figsize=(width, 5), layout="constrained")
+
+
+def counted_word(n: int, word: str) -> str:
+    """So many of something, in words."""
+    return f"one {word}" if n == 1 else f"{n:,} {word}s"
 
 
 def finite(values: np.ndarray) -> np.ndarray:
@@ -90,11 +95,12 @@ def trajectories(ax: Axes, x: np.ndarray, y: np.ndarray) -> None:
         ax.plot(finite(x[-1:, i]), finite(y[-1:, i]), "o", color=line.get_color(), markersize=4)
 
 
-def legend(ax: Axes) -> None:
-    """A legend with every label once."""
+def legend(ax: Axes, *, beside: bool = False) -> None:
+    """A legend with every label once; ``beside`` the axes where curves would lie under it."""
     handles, labels = ax.get_legend_handles_labels()
     once = dict(zip(labels, handles, strict=True))
-    ax.legend(once.values(), once.keys(), loc="best", fontsize="small")
+    where: dict[str, Any] = {"loc": "center left", "bbox_to_anchor": (1, 0.5)} if beside else {"loc": "best"}
+    ax.legend(once.values(), once.keys(), fontsize="small", **where)
 
 
 def heading(ax: Axes, *lines: str) -> None:

@@ -17,7 +17,7 @@ from ..sde.schemes import SCHEMES
 from ..sde.simulate import simulate
 from .tables import cost_line, header, row
 
-_TABLE_TIMES, _PLOT_TIMES, _PLOT_PATHS = 5, 200, 20
+_TABLE_TIMES, _PLOT_TIMES = 5, 500
 
 
 def register(commands: Any) -> None:
@@ -64,23 +64,17 @@ def run(options: argparse.Namespace) -> None:
     result = _simulate(model, options, save_at=max(options.steps // times, 1))
     print(report(result, options.x0))
     if options.plot is not None:
-        # The first paths of the run once more, this time every step of them kept.
-        some = _simulate(model, options, save_at="all", paths=True, n_paths=min(_PLOT_PATHS, options.paths))
-        axes = result.plot()
-        plots.thin(axes, some.t, np.asarray(some.x[:, :, 0]))
-        plots.save(axes, options.plot)
+        plots.save(result.plot(), options.plot)
         print(f"\nplot: {options.plot}")
 
 
-def _simulate(
-    model: Model, options: argparse.Namespace, save_at: Any, paths: bool = False, n_paths: int | None = None
-) -> Simulation:
+def _simulate(model: Model, options: argparse.Namespace, save_at: Any) -> Simulation:
     return simulate(
         model,
         x0=options.x0,
         t1=options.t1,
         n_steps=options.steps,
-        n_paths=options.paths if n_paths is None else n_paths,
+        n_paths=options.paths,
         method=options.method,
         seed=options.seed,
         dtype=options.dtype,
@@ -88,7 +82,7 @@ def _simulate(
         threads=options.threads,
         progress=options.progress,
         save_at=save_at,
-        paths=paths,
+        paths=False,
         moments=4,
     )
 

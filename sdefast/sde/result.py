@@ -13,10 +13,13 @@ from ..engine.statistics import Layout
 from ..run.result import Expectation, Result, mean_error
 from . import figures
 from .models.base import Model
-from .settings import Settings, known_values
+from .settings import Settings, known_values, replayed_states
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+
+#: Components that a figure has unless one is asked for, and paths whose quantiles are drawn.
+_MOST_DRAWN, _N_QUANTILES = 6, 2000
 
 
 @dataclass(frozen=True)
@@ -206,17 +209,26 @@ class Simulation(Result):
         flags = {"antithetic": e.antithetic, "given_normals": s.given_normals}
         return described | {name: int(value) for name, value in flags.items() if value}
 
-    def plot(self, ax: Axes | None = None, *, component: int = 0, n_paths: int = 20) -> Axes:
-        """Draw sample paths, mean and a two-standard-deviation band, beside the exact ones where the model has them.
+    def plot(self, ax: Axes | None = None, *, component: int | None = None, n_paths: int = 20) -> Axes:
+        """Draw sample paths, mean and a band, beside the exact ones where the model has them.
+
+        The band is of two standard deviations; of models whose law has several modes it is one of quantiles, of up to
+        2,000 paths. Paths that were not kept are run once more, from the same noise.
 
         Parameters
         ----------
         ax : matplotlib.axes.Axes, optional
-            Where to draw; a new figure by default.
-        component : int
-            Which component of the state.
+            Where to draw one component; a new figure by default.
+        component : int, optional
+            Which component of the state; by default all of them beside each other, the first six if there are more,
+            or in ``ax`` the first.
         n_paths : int
-            How many sample paths, if states were kept.
+            How many sample paths.
+
+        Returns
+        -------
+        matplotlib.axes.Axes
+            The axes of the first component that is drawn; ``.figure`` has all of them.
 
         Raises
         ------
@@ -225,16 +237,48 @@ class Simulation(Result):
         ValueError
             If a single time was saved.
         """
-        c = checks.count("component", component, least=0, most=self.model.dim - 1)
+        dim, s = self.model.dim, self.settings
+        if component is not None:
+            component = checks.count("component", component, least=0, most=dim - 1)
         n_paths = checks.count("n_paths", n_paths, least=0)
+        if len(self.t) < 2:
+            raise ValueError("plot needs several saved times: simulate with save_at='all' or every so many steps")
+        alone = ax is not None or component is not None or dim == 1
+        shown = [component or 0] if alone else list(range(min(dim, _MOST_DRAWN)))
+        axes = [ax] if ax is not None else [plots.new_axes()] if alone else plots.new_row(len(shown))
+        several_modes = self.model.is_multimodal
+        states = self._first_states(max(n_paths, _N_QUANTILES) if several_modes else n_paths)
+        for one, c in zip(axes, shown, strict=True):
+            self._draw(one, c, states, n_paths)
+        title = f"{s.model}", f"{s.method}, {s.dtype.name}, seed {self.seed}"
+        if len(axes) == 1:
+            axes[0].set_title("\n".join(title), fontsize="medium")
+        else:
+            plots.heading(axes[0], *title)
+        return axes[0]
+
+    def _first_states(self, n: int) -> np.ndarray:
+        """Saved states of the first n paths, or of none if they are not there and cannot be run again."""
+        if not n or not self.settings.keeps_states:
+            found = replayed_states(self.settings, n) if n else None
+            return np.empty((len(self.t), 0, self.model.dim)) if found is None else found
+        return np.asarray(self.x[:, :n])
+
+    def _draw(self, ax: Axes, c: int, states: np.ndarray, n_paths: int) -> None:
+        """A component."""
         s = self.settings
-        ax = figures.statistics(ax, self.t, self.mean[:, c], self.standard_deviation[:, c], self.n_paths)
-        if s.keeps_states:
-            plots.thin(ax, self.t, np.asarray(self.x[:, :n_paths, c]))
+        by_quantiles = self.model.is_multimodal and states.shape[1] > 1
+        deviation = None if by_quantiles else self.standard_deviation[:, c]
+        figures.statistics(ax, self.t, self.mean[:, c], deviation, self.n_paths)
+        if by_quantiles:
+            figures.quantiles(ax, self.t, states[:, :, c])
+        paths = states[:, :n_paths, c]
+        if paths.shape[1]:
+            plots.thin(ax, self.t, paths, plots.counted_word(paths.shape[1], "path"))
         if s.x0 is not None:
             figures.exact(ax, s.model, c, self.t, self.t - s.grid.t0, s.x0)
-        figures.labels(ax, s.model, c, f"{s.method}, {s.dtype.name}, seed {self.seed}")
-        return ax
+        ax.set(xlabel="t", ylabel=figures.component_name(s.model, c))
+        plots.legend(ax)
 
     def __repr__(self) -> str:
         s, grid = self.settings, self.settings.grid

@@ -16,6 +16,7 @@ from ..engine.tiles import Draws
 from ..lazy import cached_property
 from ..run import step
 from ..run.step import Kernel, Observing, Stepping, clock_rows, refuse_rows
+from ..run.where import Where
 from ..trace import trace
 from .chain import Chain
 from .extras import Extras
@@ -252,6 +253,18 @@ def start_rows(s: Settings, start: np.ndarray) -> np.ndarray:
     for boundary in s.extras.boundaries:
         boundary.check_start(start)
     return start if chain is None else chain.start_rows(start, s.grid.t0)
+
+
+def replayed_states(s: Settings, n: int) -> np.ndarray | None:
+    """Saved states of the first n paths, (n_times, n, dim), run once more; None without a common start."""
+    if s.x0 is None or s.given_normals or s.extras.antithetic:
+        return None
+    few = replace(s, n_chains=min(n, s.n_chains), keeps_states=True, histogram=None)
+    start = s.x0[:, None]
+    if isinstance(few.stepping, Chain):
+        start = few.stepping.start_rows(start, s.grid.t0)
+    states = Where(None, 1, None).run(few.tile(start, gathers=False), None).states
+    return np.asarray(states[:, : s.layout.dim].transpose(0, 2, 1))
 
 
 def check_observed(s: Settings) -> None:

@@ -2,6 +2,7 @@
 
 import argparse
 import re
+import warnings
 
 import matplotlib
 import numpy as np
@@ -176,36 +177,64 @@ def drawn(monkeypatch, tmp_path, *arguments):
 
 @pytest.mark.parametrize("name", GROUPS)
 def test_plots_show_runs_mean_median_and_exact_curve(name, monkeypatch, tmp_path):
+    """The error's figure, on both axes."""
     e, runs, seed = presets.named(name), 60, 4
     axes = drawn(monkeypatch, tmp_path, "--preset", name, "--runs", runs, "--seed", seed)
-    titles = ["test error", "first coordinate", "second coordinate"]
-    assert [ax.get_title() for ax in axes] == [f"figure {e.figures[i]}: {title}" for i, title in enumerate(titles)]
-    assert axes[0].get_yscale() == "log"
-    error, first, second = ([np.asarray(line.get_ydata()) for line in ax.lines] for ax in axes)
-    assert len(error) == e.n_shown + 3
-    k = np.asarray(axes[0].lines[0].get_xdata())
-    assert (k[0], k[-1]) == (e.first_shown, 1000)
-    exact = e.of_mean_square(e.expected_error()[k])
-    labels = [line.get_label() for line in axes[0].lines]
-    assert labels[-1] == "median of 60 runs"
-    curve = error[[label.endswith("exact") for label in labels].index(True)]
-    np.testing.assert_array_equal(curve, np.where(exact < 1e200, exact, np.nan))
-    explodes = name in ("figure-7-program", "figure-13-program")
-    for ax, lines, optimum in ((axes[1], first, 0.1), (axes[2], second, -0.2)):
-        assert ax.get_yscale() == ("symlog" if explodes else "linear")
-        assert len(lines) == e.n_shown + (1 if explodes else 2)
-        assert np.all(lines[-1] == optimum)
-    if not explodes:
-        fit = e.run(runs, seed=seed, runs=e.n_shown)
-        np.testing.assert_array_equal(np.array(first[: e.n_shown]).T, fit.theta[e.first_shown :, :, 0])
-        np.testing.assert_array_equal(np.array(second[: e.n_shown]).T, fit.theta[e.first_shown :, :, 1])
-        np.testing.assert_array_equal(np.array(error[: e.n_shown]).T, e.errors(fit.theta)[e.first_shown :])
+    titles = [ax.get_title() for ax in axes]
+    assert titles == [f"figure {e.figures[0]}: test error", "test error, logarithmic"]
+    assert [ax.get_yscale() for ax in axes] == ["linear", "log"]
+    explodes = name == "figure-7-program"
+    for ax in axes:
+        error, labels = [np.asarray(line.get_ydata()) for line in ax.lines], [line.get_label() for line in ax.lines]
+        assert len(error) == e.n_shown * (1 + explodes) + 3
+        assert labels.count("left float64") == e.n_shown * explodes
+        k = np.asarray(ax.lines[0].get_xdata())
+        assert (k[0], k[-1]) == (e.first_shown, 1000)
+        exact = e.of_mean_square(e.expected_error()[k])
+        assert labels[-1] == "median of 60 runs"
+        curve = error[[label.endswith("exact") for label in labels].index(True)]
+        np.testing.assert_array_equal(curve, np.where(exact < 1e200, exact, np.nan))
+        if not explodes:
+            fit = e.run(runs, seed=seed, runs=e.n_shown)
+            np.testing.assert_array_equal(np.array(error[: e.n_shown]).T, e.errors(fit.theta)[e.first_shown :])
+
+
+@pytest.mark.parametrize("name", ["figure-2", "figure-6-program", "figure-8-program", "figure-9-program"])
+def test_a_figure_of_a_coordinate_is_of_it_alone(name, monkeypatch, tmp_path):
+    e, c = presets.named(name), (1 if name in ("figure-6-program", "figure-9-program") else 0)
+    (ax,) = drawn(monkeypatch, tmp_path, "--preset", name, "--runs", 60, "--seed", 4)
+    assert ax.get_title() == f"figure {e.figure}: {('first', 'second')[c]} coordinate"
+    curves = {line.get_label(): np.asarray(line.get_ydata()) for line in ax.lines}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of what explodes
+        fit = e.run(60, seed=4, runs=e.n_shown)
+    few = np.array([line.get_ydata() for line in ax.lines if line.get_color() == "0.6"]).T
+    theta = fit.theta[e.first_shown :, :, c]
+    mean = e.problem.expected_theta(step_size=e.step_size, n_steps=1000, save_at="all")[e.first_shown :, c]
+    if name in ("figure-8-program", "figure-9-program"):
+        assert ax.get_yscale() == "log"
+        theta, mean = (np.where(np.abs(values) < 1e200, np.abs(values), np.nan) for values in (theta, mean))
+        (end,) = (line for line in ax.lines if line.get_label() == "left float64")
+        last = np.flatnonzero(np.isfinite(theta[:, 0]))[-1]
+        assert (end.get_xdata()[0], end.get_ydata()[0]) == (last + e.first_shown, theta[last, 0])
+        assert "mean of 60 runs" not in curves
+    else:
+        assert ax.get_yscale() == "linear"
+        assert np.array_equal(curves["mean of 60 runs"], fit.mean[e.first_shown :, c])
+    np.testing.assert_array_equal(few, theta)
+    np.testing.assert_allclose(curves["mean, exact"], mean, rtol=1e-12)
+    optimum = (0.1, -0.2)[c]
+    assert np.all(np.asarray(ax.lines[-1].get_ydata()) == (optimum if ax.get_yscale() == "linear" else abs(optimum)))
 
 
 def test_the_plot_of_the_ornstein_uhlenbeck_model(monkeypatch, tmp_path):
     left, right = drawn(monkeypatch, tmp_path, "--preset", "figure-16", "--runs", 100)
     e = presets.figure(16)
     assert len(left.lines) == 10  # a path and the exact mean of every coordinate
+    assert len(left.collections) == 5
+    for ax in (left, right):  # nothing lies under a legend
+        box = ax.get_legend().get_window_extent()
+        assert box.x0 >= ax.get_window_extent().x1
     np.testing.assert_allclose(left.lines[1].get_ydata()[[0, -1]], [0, e.model.mean(10.0, np.zeros(5))[0]])
     assert len(right.lines) == 6
     assert right.lines[-1].get_ydata()[-1] == pytest.approx(e.model.variance(10.0)[0])

@@ -91,17 +91,16 @@ def test_a_model_of_two_components(capsys):
 
 
 def test_plots_show_the_run_that_is_told(tmp_path, monkeypatch, capsys):
-    """Mean, band and exact curve at 200 times, and the first paths of the same run at every step."""
+    """Mean, band, exact curve and the first paths of the same run."""
     kept = []
     monkeypatch.setattr("sdefast.plots.save", lambda ax, file: kept.append(ax))
     out = printed(capsys, "--seed", 4, "--dtype", "float64", "--steps", 400, "--plot", tmp_path / "x.png")
     assert str(tmp_path / "x.png") in out
     settings = {"x0": 2.0, "t1": 0.8, "n_steps": 400, "seed": 4, "dtype": "float64", "method": "euler-maruyama"}
-    run = sf.simulate(OU, n_paths=3000, save_at=2, moments=4, **settings)
-    some = sf.simulate(OU, n_paths=20, save_at="all", **settings)
+    run = sf.simulate(OU, n_paths=3000, save_at="all", moments=4, **settings)
     lines = {line.get_label(): line for line in kept[0].lines if not line.get_label().startswith("_")}
     assert np.array_equal(lines["mean of 3,000 paths"].get_ydata(), run.mean[:, 0])
-    np.testing.assert_allclose(lines["exact"].get_ydata(), OU.mean(run.t, 2.0), rtol=1e-12)
+    np.testing.assert_allclose(lines["mean, exact"].get_ydata(), OU.mean(run.t, 2.0), rtol=1e-12)
     paths = [line.get_ydata() for line in kept[0].lines if line.get_color() == "0.6"]
-    assert np.array_equal(np.transpose(paths), some.x[:, :, 0])
+    assert np.array_equal(np.transpose(paths), run.x[:, :20, 0])
     assert "seed 4" in kept[0].get_title()

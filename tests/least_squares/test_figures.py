@@ -18,8 +18,10 @@ def test_averages_have_their_curves(dtype):
     e = SGDExperiment("own", PROBLEM, 0.1, n_steps=30, averaging="polyak-ruppert", measure="norm", first_shown=1)
     fit = e.run(40, runs=6, seed=1, dtype=dtype)
     axes = e.plot(fit)
-    assert [ax.get_title() for ax in axes] == ["test error", "first coordinate", "second coordinate"]
-    shown = curves(axes[0])
+    titles = ["test error", "test error, logarithmic", "first coordinate", "second coordinate"]
+    assert [ax.get_title() for ax in axes] == titles
+    assert [ax.get_yscale() for ax in axes] == ["linear", "log", "linear", "linear"]
+    shown = curves(axes[1])
     assert np.array_equal(shown["root mean square of 40 runs"], np.sqrt(fit.error[1:]))
     assert np.array_equal(shown["root mean square of averages"], np.sqrt(fit.averaged_error[1:]))
     assert np.array_equal(shown["root mean square, exact"], np.sqrt(e.expected_error()[1:]))
@@ -27,14 +29,18 @@ def test_averages_have_their_curves(dtype):
     assert np.array_equal(shown["root mean square of averages, exact"], np.sqrt(exact[1:]))
     norms = np.linalg.norm(fit.theta[1:] - PROBLEM.theta_star, axis=-1)
     np.testing.assert_allclose(shown["median of 6 runs"], np.median(norms, axis=1), rtol=1e-6)
-    assert np.array_equal(curves(axes[2])["mean of 40 runs"], fit.mean[1:, 1])
+    assert np.array_equal(curves(axes[3])["mean of 40 runs"], fit.mean[1:, 1])
+    exact = PROBLEM.expected_theta(step_size=0.1, n_steps=30, save_at="all")
+    assert np.array_equal(curves(axes[3])["mean, exact"], exact[1:, 1])
 
 
 def test_inputs_without_a_fourth_moment_have_no_exact_curve():
     e = SGDExperiment("own", sf.LeastSquares([1.0], 0.1, inputs=sf.inputs.Student(3.0)), 0.01, n_steps=5)
     with pytest.warns(RuntimeWarning, match="fourth moment"):
         fit = e.run(20, runs=2, seed=1)
-    assert not [label for label in curves(e.plot(fit)[0]) if "exact" in label]
+    axes = e.plot(fit)
+    assert not [label for ax in axes[:2] for label in curves(ax) if "exact" in label]
+    assert "mean, exact" in curves(axes[2])
 
 
 def test_comparisons_and_weak_errors():
@@ -42,6 +48,11 @@ def test_comparisons_and_weak_errors():
     shown = curves(comparison.plot())
     assert np.array_equal(shown["SGD, exact"], comparison.exact)
     assert np.array_equal(shown["order 2"], comparison.equations["order 2"])
+    errors, off = comparison.plot().figure.axes
+    assert off.get_yscale() == "log"
+    for name, curve in curves(off).items():
+        assert np.array_equal(curve, np.abs(comparison.equations[name] - comparison.exact)[1:])
+    assert comparison.plot(errors) is errors
     weak = comparison.weak_errors([0.1, 0.05, 0.025])
     ax = weak.plot()
     assert (ax.get_xscale(), ax.get_yscale()) == ("log", "log")

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from ... import checks
-from ...plots import band, finite, heading, legend, new_axes, new_row, thin
+from ...plots import band, counted_word, finite, heading, legend, new_axes, new_row, thin
 from ...sde.models.base import Model, exact_moments
 from ...sde.result import Simulation
 from ..result import Descent
@@ -16,8 +16,18 @@ from ..result import Descent
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-#: Coordinates this many times larger than the optimum are drawn on a logarithmic axis.
+#: Coordinates this many times larger than the optimum are drawn by their size, on a logarithmic axis.
 _WILD = 1e3
+
+_LOGARITHMIC, _COORDINATES = "logarithmic", ("first", "second")
+
+#: What `descent` draws, with titles: the error on the thesis' axis and on the one that shows its floor, coordinates.
+PANELS = {
+    "linear": "test error",
+    _LOGARITHMIC: "test error, logarithmic",
+    "first": "first coordinate",
+    "second": "second coordinate",
+}
 
 
 class Measure(NamedTuple):
@@ -45,34 +55,45 @@ MEASURES = {
 
 
 def descent(
-    fit: Descent, measure: Measure, exact: Mapping[str, np.ndarray], *, first_shown: int, n_shown: int
-) -> list[Axes]:
-    """Error and first two coordinates of the runs that ``fit`` kept over the iterations, an axes each.
+    fit: Descent, measure: Measure, exact: Mapping[str, np.ndarray], *, first_shown: int, n_shown: int,
+    panels: Sequence[str] | None = None,
+) -> list[Axes]:  # fmt: skip
+    """Errors and coordinates of the runs that ``fit`` kept over the iterations, an axes for each of the ``panels``.
 
-    ``exact`` are `SGDExperiment.exact_errors`, as far as there are any. The median is over all runs that were kept.
+    ``exact`` are `SGDExperiment.exact_curves`, as far as there are any. The median is over all runs that were kept.
     """
-    axes = new_row(1 + min(fit.problem.dim, 2))
+    wanted = [*PANELS][: 2 + fit.problem.dim] if panels is None else panels
+    axes = new_row(len(wanted))
     shown = np.flatnonzero(fit.iterations >= first_shown)
     theta = checks.on_host("theta", fit.theta)[shown].astype(np.float64)
-    _errors(axes[0], fit, measure, measure.of(theta - fit.problem.theta_star), exact, shown, n_shown)
-    for c, ax in enumerate(axes[1:]):
-        _coordinate(ax, fit, theta[:, :n_shown, c], c, shown)
-    for ax, title in zip(axes, ("test error", "first coordinate", "second coordinate"), strict=False):
-        ax.set_title(title, fontsize="medium")
+    for ax, panel in zip(axes, wanted, strict=True):
+        if panel in _COORDINATES:
+            c = _COORDINATES.index(panel)
+            _coordinate(ax, fit, theta[:, :n_shown, c], c, exact.get("mean"), shown)
+        else:
+            _errors(ax, fit, measure, measure.of(theta - fit.problem.theta_star), exact, shown, n_shown)
+            ax.set_yscale("log" if panel == _LOGARITHMIC and _is_positive(ax) else "linear")
+        ax.set_title(PANELS[panel], fontsize="medium")
         ax.set_xlabel("iteration t")
         legend(ax)
     return axes
+
+
+def _is_positive(ax: Axes) -> bool:
+    """Whether some curve has something to show on a logarithmic axis."""
+    return any((np.asarray(line.get_ydata()) > 0).any() for line in ax.lines)
 
 
 def _errors(
     ax: Axes, fit: Descent, measure: Measure, errors: np.ndarray, exact: Mapping[str, np.ndarray], shown: np.ndarray,
     n_shown: int,
 ) -> None:  # fmt: skip
-    """Errors of runs, their mean, median and exact mean, on a logarithmic axis."""
+    """Errors of runs, their mean, median and exact mean."""
     t, n_runs = fit.iterations[shown], fit.settings.n_runs
     everything = fit.n_nonfinite[shown] == 0
     few = errors[:, :n_shown]
-    thin(ax, t, few, _runs(few.shape[1]))
+    thin(ax, t, few, counted_word(few.shape[1], "run"))
+    _mark_ends(ax, t, few)
     curves = {f"{measure.mean} of {n_runs:,} runs": (np.where(everything, fit.error[shown], np.nan), "C0", "-")}
     if fit.settings.iteration.averaged:
         average = np.where(everything, fit.averaged_error[shown], np.nan)
@@ -85,23 +106,35 @@ def _errors(
         ax.plot(t, values, color=color, linestyle=style, linewidth=1.2, label=label)
     middle = finite(np.median(errors, axis=1))
     ax.plot(t, middle, color="C1", linewidth=1.2, label=f"median of {errors.shape[1]:,} runs")
-    if errors.size and errors.max() > 0:
-        ax.set_yscale("log")
     ax.set_ylabel(measure.label)
 
 
-def _coordinate(ax: Axes, fit: Descent, values: np.ndarray, c: int, shown: np.ndarray) -> None:
-    """One coordinate of runs beside its optimum, and unless it explodes their mean."""
-    t, optimum = fit.iterations[shown], fit.problem.theta_star[c]
-    thin(ax, t, values, _runs(values.shape[1]))
-    largest = float(np.nanmax(np.abs(finite(values)), initial=0.0))
-    if largest > _WILD * (1 + abs(optimum)):  # few runs decide the mean
-        ax.set_yscale("symlog", linscale=max(1.0, np.log10(largest) / 10))
-    else:
-        mean = np.where(fit.n_nonfinite[shown] == 0, fit.mean[shown, c], np.nan)
-        ax.plot(t, finite(mean), color="C0", label=f"mean of {fit.settings.n_runs:,} runs")
-    ax.axhline(optimum, color="k", linestyle="--", linewidth=1, label=rf"$\theta^*_{c + 1}$")
-    ax.set_ylabel(rf"$\theta_{c + 1}$")
+def _mark_ends(ax: Axes, t: np.ndarray, values: np.ndarray) -> None:
+    """Mark where runs, columns of values, are drawn for the last time before they leave float64."""
+    for run in values.T[~np.isfinite(values[-1])]:
+        last = np.flatnonzero(np.isfinite(finite(run)))[-1:]
+        ax.plot(t[last], run[last], "x", color="C3", label="left float64")
+
+
+def _coordinate(ax: Axes, fit: Descent, values: np.ndarray, c: int, mean: np.ndarray | None, shown: np.ndarray) -> None:
+    """One coordinate of runs beside its optimum and its exact mean; of runs that explode its size.
+
+    An exploding coordinate changes its sign at nearly every iteration, and a few runs decide the mean of all.
+    """
+    t, optimum, name = fit.iterations[shown], fit.problem.theta_star[c], rf"\theta_{c + 1}"
+    explodes = float(np.nanmax(np.abs(finite(values)), initial=0.0)) > _WILD * (1 + abs(optimum))
+    drawn = np.abs if explodes else np.positive
+    thin(ax, t, drawn(values), counted_word(values.shape[1], "run"))
+    _mark_ends(ax, t, drawn(values))
+    if not explodes:
+        own = np.where(fit.n_nonfinite[shown] == 0, fit.mean[shown, c], np.nan)
+        ax.plot(t, finite(own), color="C0", label=f"mean of {fit.settings.n_runs:,} runs")
+    if mean is not None:
+        ax.plot(t, finite(drawn(mean[t, c])), color="k", linestyle="--", linewidth=1, label="mean, exact")
+    label = "$|{}|$" if explodes else "${}$"
+    ax.axhline(drawn(optimum), color="C2", linestyle=":", linewidth=1.2, label=label.format(f"{name}^*"))
+    ax.set_yscale("log" if explodes else "linear")
+    ax.set_ylabel(label.format(name))
 
 
 def coordinates(model: Model, run: Simulation, shown: Simulation) -> list[Axes]:
@@ -114,37 +147,56 @@ def coordinates(model: Model, run: Simulation, shown: Simulation) -> list[Axes]:
         color, name = f"C{c % 10}", rf"\theta_{c + 1}"
         axes[0].plot(shown.t, np.asarray(shown.x[:, :, c]), color=color, linewidth=0.8, label=f"${name}$")
         axes[0].plot(run.t, mean[:, c], color="k", linestyle="--", linewidth=1, label="mean, exact")
-        band(axes[0], run.t, mean[:, c], deviation[:, c], color)
+        band(axes[0], run.t, mean[:, c], deviation[:, c], color, "± 2 std. deviations, exact")
         axes[1].plot(run.t, run.variance[:, c], color=color, linewidth=0.8, label=rf"variance of ${name}$")
     axes[1].plot(run.t, exact[1][:, 0], color="k", linestyle="--", linewidth=1, label="exact")
     titles = "coordinates", f"variances over {run.n_paths:,} paths"
     for ax, title, label in zip(axes, titles, (r"$\theta$", "variance"), strict=True):
         ax.set_title(title, fontsize="medium")
         ax.set(xlabel="t", ylabel=label)
-        legend(ax)
+        legend(ax, beside=True)
     return axes
 
 
-def number(axes: list[Axes], figures: tuple[int, ...], figure: int | None, *lines: str) -> None:
-    """Put the numbers of the ``figures`` that show it before each title, that of ``figure`` in bold; and a heading."""
-    for ax, number in zip(axes, figures, strict=False):
-        ax.set_title(
-            f"figure {number}: {ax.get_title()}", fontsize="medium", fontweight="bold" if number == figure else "normal"
-        )
+def number(axes: list[Axes], figure: int | None, *lines: str) -> None:
+    """Put the number of the figure before the first title, and a heading over all."""
+    if figure is not None:
+        axes[0].set_title(f"figure {figure}: {axes[0].get_title()}", fontsize="medium")
     heading(axes[0], *lines)
 
 
 def comparison(ax: Axes | None, fit: Descent, exact: np.ndarray, equations: Mapping[str, np.ndarray]) -> Axes:
-    """Errors of SGD, its exact curve and those of equations over the iterations, on a logarithmic axis."""
-    ax = new_axes() if ax is None else ax
+    """Errors of SGD, its exact curve and those of equations; beside them, in a new figure, what the equations are off.
+
+    The axes of the errors.
+    """
+    axes = new_row(2) if ax is None else [ax]
+    _curves(axes[0], fit, exact, equations)
+    for off in axes[1:]:
+        _differences(off, fit, exact, equations)
+    return axes[0]
+
+
+def _curves(ax: Axes, fit: Descent, exact: np.ndarray, equations: Mapping[str, np.ndarray]) -> None:
+    """On a logarithmic axis."""
     k, error, spread = fit.iterations, fit.error, 2 * fit.error_standard_error
     ax.fill_between(k, error - spread, error + spread, alpha=0.3, label="SGD, two standard errors")
     ax.plot(k, exact, color="black", label="SGD, exact")
     for name, curve in equations.items():
         ax.plot(k, curve, linestyle="--", label=name)
     ax.set(yscale="log", xlabel="iteration", ylabel=r"$E|\theta - \theta^*|^2$")
-    ax.legend()
-    return ax
+    legend(ax)
+
+
+def _differences(ax: Axes, fit: Descent, exact: np.ndarray, equations: Mapping[str, np.ndarray]) -> None:
+    """How far equations are from the exact error, and how far the runs may be by chance."""
+    after = np.flatnonzero(fit.iterations > 0)  # at the start there is none
+    k = fit.iterations[after]
+    ax.fill_between(k, 0, 2 * fit.error_standard_error[after], alpha=0.3, label="SGD, two standard errors")
+    for name, curve in equations.items():
+        ax.plot(k, np.abs(curve - exact)[after], linestyle="--", label=name)
+    ax.set(yscale="log", xlabel="iteration", ylabel=r"distance from the exact $E|\theta - \theta^*|^2$")
+    legend(ax)
 
 
 def weak_errors(
@@ -164,7 +216,3 @@ def weak_errors(
     ax.set(xscale="log", yscale="log", xlabel="step size", ylabel=what)
     ax.legend()
     return ax
-
-
-def _runs(n: int) -> str:
-    return "one run" if n == 1 else f"{n} runs"

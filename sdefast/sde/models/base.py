@@ -46,6 +46,10 @@ class Model(Recorded):
     schemes: ClassVar[Mapping[str, str]]
     #: where the command line starts it, one number per component
     example_start: ClassVar[tuple[float, ...]] = (1.0,)
+    #: what the components are called, if they have names
+    component_names: ClassVar[tuple[str, ...]] = ()
+    #: whether its law may have several modes, which a mean and a deviation do not show
+    is_multimodal: ClassVar[bool] = False
     #: whether b does not depend on the state (Euler-Maruyama then has strong order 1)
     additive_noise: ClassVar[bool] = False
 

@@ -46,6 +46,7 @@ class DoubleWell(Model):
     temperature: float = 0.25
 
     example_start: ClassVar[tuple[float, ...]] = (0.0,)
+    is_multimodal: ClassVar[bool] = True
     schemes: ClassVar[Mapping[str, str]] = {"euler-maruyama": "_euler_maruyama"}
     additive_noise: ClassVar[bool] = True
     noise_kind: ClassVar[str] = "additive"

@@ -68,6 +68,7 @@ class Heston(Model):
     rho: float = -0.7
 
     example_start: ClassVar[tuple[float, ...]] = (100.0, 0.04)
+    component_names: ClassVar[tuple[str, ...]] = ("S", "v")
     schemes: ClassVar[Mapping[str, str]] = {"euler-maruyama": "_euler_maruyama"}
     noise_kind: ClassVar[str] = "general"
 
