@@ -73,7 +73,7 @@ def follow(x, steps):
     return x
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(views())
 def test_views_are_those_of_numpy(view):
     shape, steps = view

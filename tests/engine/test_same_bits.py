@@ -138,6 +138,7 @@ def test_sgd_by_workers_without_shared_memory(request):
             assert getattr(have, name).tobytes() == getattr(want, name).tobytes(), name
 
 
+@pytest.mark.thorough
 @pytest.mark.usefixtures("small_tiles")
 def test_dask(expected):
     distributed = pytest.importorskip("distributed")

@@ -13,7 +13,7 @@ import re
 import mpmath
 import numpy as np
 import pytest
-from conftest import python
+from conftest import in_both_types, python
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -349,8 +349,7 @@ def sample(name, dtype):
     return tuple(rng.permutation(x) for _ in range(ARITIES[name]))
 
 
-@pytest.mark.parametrize("name", WITH_SUMS)
-@both
+@pytest.mark.parametrize(("name", "dtype"), in_both_types(WITH_SUMS))
 def test_contraction_changes_nothing(name, dtype):
     args = sample(name, dtype)
     np.testing.assert_array_equal(call(name, *args, contract=True), call(name, *args))

@@ -215,7 +215,7 @@ ON_A_GPU = [
 def test_a_gpu_gives_the_same_runs(case, dtype):
     name, noise_law = case
     problem, settings = CASES[name]
-    settings = {"n_steps": 12, "n_runs": 20, "seed": 2, "runs": 20, "save_at": 6, "dtype": dtype, **settings}
+    settings = {"n_steps": 6, "n_runs": 5, "seed": 2, "runs": 5, "save_at": 3, "dtype": dtype, **settings}
     cpu = sf.noisy_gd(problem, noise=noise_law, **settings)
     gpu = sf.noisy_gd(problem, noise=noise_law, **settings, device="cuda")
     assert np.array_equal(gpu.theta, cpu.theta)

@@ -84,6 +84,7 @@ def multiple(k):
     return lambda t, x: k * x[0]
 
 
+@pytest.mark.thorough
 def test_as_many_expectations_as_there_may_be():
     names = [f"e{i}" for i in range(63)]
     asked = {name: multiple(k) for k, name in enumerate(names)}
