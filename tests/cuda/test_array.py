@@ -629,5 +629,6 @@ sys.modules["kept"] = capsules
 """
 
 
+@pytest.mark.thorough
 def test_frees_once_and_ends_well():
     assert python(EXIT, PYTHONMALLOC="debug").strip() == "0"

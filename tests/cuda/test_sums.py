@@ -36,8 +36,7 @@ REGRESSIONS = itertools.product(
 )  # fmt: skip
 SOME_REGRESSIONS = [
     ((1, 1), "weak-euler", "float32"),
-    ((2, 3), "heun", "float32"),
-    ((7, 5), "euler-maruyama", "float64"),
+    ((2, 3), "heun", "float64"),
 ]
 
 
@@ -55,7 +54,7 @@ def test_langevin_of_a_regression(shape, method, dtype):
     np.testing.assert_allclose(have, want, rtol=close)
 
 
-@pytest.mark.parametrize(("n", "dtype"), in_both_types([*range(1, 10), 102]))
+@pytest.mark.parametrize(("n", "dtype"), in_both_types([1, 3, 4, 7, 102]))
 def test_the_order_of_a_sum(n, dtype):
     """What is observed of one chain is its mean."""
     data = RANDOM.normal(size=n)

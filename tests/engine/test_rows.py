@@ -123,6 +123,7 @@ def test_the_linear_step_of_any_dimension(d, dtype, method):
     np.testing.assert_allclose(run.expectations["last"].value, np.mean(x, axis=2)[:, d - 1], rtol=0, atol=tolerance)
 
 
+@pytest.mark.thorough
 def test_antithetic_pairs_of_many_components():
     """Sixty-six rows, and as many groups of statistics for the pairs."""
     n = 33

@@ -78,7 +78,7 @@ DISTANT = {
 @pytest.mark.parametrize(
     ("name", "variance_reduction"),
     thorough_but(
-        [("correlated", True), ("singular", True), ("one parameter", False)],
+        [("correlated", True), ("one parameter", False)],
         [(name, reduction) for name in DISTANT for reduction in (True, False)],
     ),
 )

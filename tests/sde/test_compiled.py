@@ -386,7 +386,7 @@ def test_rich_run(expected):
     assert set(numbers) > {"x", "histogram", "asian.value", "stop_time.mean", "high.values", "passage.standard_error"}
 
 
-@pytest.mark.parametrize("threads", [1, 2, 3])
+@pytest.mark.parametrize("threads", thorough_but([3], [1, 2, 3]))
 def test_threads_and_tiles(expected, threads, request):
     assert_same_bits(again(expected, threads=threads), expected)
     request.getfixturevalue("small_tiles")
@@ -415,6 +415,7 @@ def test_calls_from_several_threads_at_once(expected):
 
 
 @pytest.mark.parametrize("method", thorough_but(["spawn"], ["spawn", "fork"]))
+@pytest.mark.parametrize("expected", thorough_but([True], [False, True]), ids=["single", "antithetic"], indirect=True)
 def test_processes(expected, method):
     with ProcessPoolExecutor(2, multiprocessing.get_context(method)) as pool:
         assert_same_bits(again(expected, executor=pool), expected)
@@ -477,7 +478,7 @@ OTHER = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize("case", range(len(OTHER)))
+@pytest.mark.parametrize("case", thorough_but([2, 4, 7, 8, 9, 11], range(len(OTHER))))
 def test_shards_of_other_runs(case):
     def shard(first, **options):
         return simulate(first_chain=first, n_paths=BLOCK, n_steps=2, save_at="final", **options)

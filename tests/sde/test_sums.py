@@ -59,7 +59,7 @@ def test_langevin_of_a_regression(shape, method, dtype):
     np.testing.assert_allclose(run.expectations["density"].value, density.mean(), rtol=100 * n * EPS[dtype])
 
 
-@pytest.mark.parametrize(("n", "dtype"), in_both_types([*range(1, 10), 102]))
+@pytest.mark.parametrize(("n", "dtype"), in_both_types([1, 2, 3, 4, 7, 102]))
 def test_the_order_of_a_sum(n, dtype):
     """Four rows at once, (t0 + t1) + (t2 + t3), then one by one: exactly so, in the type of the state."""
     data = RANDOM.normal(size=n)
