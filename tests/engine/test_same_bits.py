@@ -20,7 +20,6 @@ from conftest import (
     assert_same_bits,
     outputs,
     python,
-    thorough_but,
 )
 
 import sdefast as sf
@@ -177,7 +176,7 @@ print(sf._core.isa)
 ENDS = [_core.isas[0], _core.isas[-1]]
 
 
-@pytest.mark.parametrize("isas", thorough_but([ENDS], [ENDS, _core.isas]))
+@pytest.mark.parametrize("isas", [ENDS, pytest.param(_core.isas, marks=pytest.mark.thorough)], ids=["ends", "all"])
 def test_instruction_sets(isas):
     by_isa = {isa: python(HASHES, SDEFAST_ISA=isa).split("\n") for isa in isas}
     for isa, lines in by_isa.items():
