@@ -29,8 +29,9 @@ os.environ["SDEFAST_CACHE_DIR"] = os.path.join(os.environ["SDEFAST_TESTS_DIR"], 
 
 
 def pytest_collection_finish():
-    """What collecting the tests has made stays to the end; no search for garbage need look at it."""
+    """What collecting the tests has made stays to the end; no search for garbage need look at it, nor be frequent."""
     gc.freeze()
+    gc.set_threshold(50_000, 20, 50)
 
 
 def has_gpu():

@@ -3,6 +3,7 @@
 import re
 
 import pytest
+from conftest import thorough_but
 
 import sdefast as sf
 from sdefast.cli import main
@@ -44,7 +45,7 @@ def test_a_schedule_is_nothing_that_was_found(capsys):
     assert "found" not in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("name", TARGETS)
+@pytest.mark.parametrize("name", thorough_but(["double-well", "funnel", "gaussian"], TARGETS))
 def test_every_target_runs(name, capsys):
     assert main(f"langevin {name} --step-size 0.001 --steps 20 --chains 50".split()) == 0
     assert "chain-steps per second" in capsys.readouterr().out

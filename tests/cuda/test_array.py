@@ -73,7 +73,7 @@ def follow(x, steps):
     return x
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(views())
 def test_views_are_those_of_numpy(view):
     shape, steps = view
@@ -629,5 +629,6 @@ sys.modules["kept"] = capsules
 """
 
 
+@pytest.mark.thorough
 def test_frees_once_and_ends_well():
     assert python(EXIT, PYTHONMALLOC="debug").strip() == "0"

@@ -185,7 +185,8 @@ CALLS[sys.argv[1]](checkpoint=sys.argv[2], n_steps=20)
 """
 
 
-@pytest.mark.parametrize("name", thorough_but(["paths"], CALLS))
+@pytest.mark.thorough
+@pytest.mark.parametrize("name", CALLS)
 def test_killed(name, file):
     folder = os.path.dirname(os.path.dirname(__file__))
     environment = {**os.environ, "PYTHONPATH": folder}

@@ -32,7 +32,7 @@ SHORT = {"x0": 1.0, "t1": 1.0, "n_steps": 12, "n_paths": 70, "seed": 4, "save_at
 #: run whenever tests are: each kind of noise and type, a loop over many normals, and all that happens besides a step
 EVERYDAY = [
     "heston-euler-maruyama-float32-float32", "linear-exact-float64-float64", "cir-euler-maruyama-float64-float32",
-    "general-heun", "noise-5-weak-euler-float32", "noise-14-euler-maruyama-float64", "stopped", "expectations",
+    "noise-5-weak-euler-float32", "noise-14-euler-maruyama-float64", "stopped", "expectations",
     "statistics-float32",
 ]  # fmt: skip
 

@@ -57,7 +57,7 @@ def assert_equal_statistics(cpu, gpu, digits=1e-12):
 def test_built_in_models_have_the_bits_of_their_equation(name, method, dtype, noise_dtype, compiled):
     model, x0 = MODELS[name]
     cpu, gpu = on_both(
-        model, x0=x0, t1=0.5, n_steps=13, n_paths=37, seed=3, method=method, dtype=dtype, noise_dtype=noise_dtype,
+        model, x0=x0, t1=0.5, n_steps=13, n_paths=9, seed=3, method=method, dtype=dtype, noise_dtype=noise_dtype,
         save_at=4, first_chain=2**40 - 5,
     )  # fmt: skip
     assert_equal_states(cpu, gpu)
@@ -69,7 +69,7 @@ def test_built_in_models_agree_with_cpp(run, dtype):
     """The C++ steps are other roundings of the same formulas: a few units in the last place a step."""
     name, method = run
     model, x0 = MODELS[name]
-    cpu, gpu = on_both(model, x0=x0, t1=0.5, n_steps=13, n_paths=37, seed=3, method=method, dtype=dtype)
+    cpu, gpu = on_both(model, x0=x0, t1=0.5, n_steps=13, n_paths=5, seed=3, method=method, dtype=dtype)
     scale = np.abs(cpu.x).max()
     assert np.abs(gpu.x.to_numpy() - cpu.x).max() <= 4 * 13 * np.finfo(dtype).eps * scale
 
@@ -78,7 +78,7 @@ def test_built_in_models_agree_with_cpp(run, dtype):
 def test_schemes_have_the_bits_of_the_cpu(method, equation, dtype):
     sde, x0 = EQUATIONS[equation]
     cpu, gpu = on_both(
-        sde, x0=x0, t0=0.25, t1=0.75, n_steps=9, n_paths=9, seed=5, method=method, dtype=dtype, save_at="all"
+        sde, x0=x0, t0=0.25, t1=0.75, n_steps=9, n_paths=3, seed=5, method=method, dtype=dtype, save_at="all"
     )
     assert_equal_states(cpu, gpu)
 
@@ -142,7 +142,7 @@ def test_extras_are_the_same(extra, dtype, compiled):
     if "times" in settings:
         del settings["t1"], settings["n_steps"]
     cpu, gpu = on_both(
-        sf.BlackScholes(mu=0.1, sigma=0.4), x0=1.0, n_paths=32, seed=4, dtype=dtype,
+        sf.BlackScholes(mu=0.1, sigma=0.4), x0=1.0, n_paths=12, seed=4, dtype=dtype,
         save_at=4 if "n_steps" in settings else "all", **settings,
     )  # fmt: skip
     assert_equal_states(cpu, gpu)
@@ -160,8 +160,8 @@ def test_extras_are_the_same(extra, dtype, compiled):
 
 @pytest.mark.parametrize(("dtype", "noise_dtype"), TYPES)
 def test_given_normals(dtype, noise_dtype):
-    normals = np.random.default_rng(1).standard_normal((6, 33, 3))
-    settings = {"x0": (1.0, 0.0, 0.5), "t1": 0.6, "n_steps": 6, "n_paths": 33, "normals": normals, "save_at": 4}
+    normals = np.random.default_rng(1).standard_normal((6, 5, 3))
+    settings = {"x0": (1.0, 0.0, 0.5), "t1": 0.6, "n_steps": 6, "n_paths": 5, "normals": normals, "save_at": 4}
     cpu, gpu = on_both(LINEAR, **settings, dtype=dtype, noise_dtype=noise_dtype)
     assert_equal_states(cpu, gpu)
 
@@ -174,8 +174,8 @@ def test_linear_equations_of_any_size(dim, method):
         A=rng.standard_normal((dim, dim)) - 3 * np.eye(dim), b=rng.standard_normal(dim),
         B=rng.standard_normal((dim, dim + 1)),
     )  # fmt: skip
-    x0 = rng.standard_normal((20, dim))
-    cpu, gpu = on_both(model, x0=x0, times=[0.0, 0.1, 0.3, 0.35, 0.5], n_paths=20, seed=1, method=method)
+    x0 = rng.standard_normal((5, dim))
+    cpu, gpu = on_both(model, x0=x0, times=[0.0, 0.1, 0.3, 0.35, 0.5], n_paths=5, seed=1, method=method)
     assert_equal_states(cpu, gpu)
 
 

@@ -15,7 +15,7 @@ from sdefast.cuda import sums, target
 from sdefast.cuda.programs import Program
 
 m = sf.math
-SHORT = {"t0": 0.5, "t1": 1.0, "n_steps": 5, "n_paths": 7, "seed": 9, "save_at": "all"}
+SHORT = {"t0": 0.5, "t1": 1.0, "n_steps": 3, "n_paths": 3, "seed": 9, "save_at": "all"}
 
 
 def density_of(log_density):
@@ -36,8 +36,7 @@ REGRESSIONS = itertools.product(
 )  # fmt: skip
 SOME_REGRESSIONS = [
     ((1, 1), "weak-euler", "float32"),
-    ((2, 3), "heun", "float32"),
-    ((7, 5), "euler-maruyama", "float64"),
+    ((2, 3), "heun", "float64"),
 ]
 
 
@@ -55,7 +54,7 @@ def test_langevin_of_a_regression(shape, method, dtype):
     np.testing.assert_allclose(have, want, rtol=close)
 
 
-@pytest.mark.parametrize(("n", "dtype"), in_both_types([*range(1, 10), 102]))
+@pytest.mark.parametrize(("n", "dtype"), in_both_types([1, 3, 4, 7, 102]))
 def test_the_order_of_a_sum(n, dtype):
     """What is observed of one chain is its mean."""
     data = RANDOM.normal(size=n)
@@ -64,8 +63,13 @@ def test_the_order_of_a_sum(n, dtype):
     assert gpu.expectations["f"].value.tobytes() == cpu.expectations["f"].value.tobytes()
 
 
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
-@pytest.mark.parametrize("grid", ["uniform", "given"])
+@pytest.mark.parametrize(
+    ("grid", "dtype"),
+    thorough_but(
+        [("uniform", "float32"), ("given", "float64")],
+        list(itertools.product(["uniform", "given"], ["float32", "float64"])),
+    ),
+)
 def test_sums_of_sums(grid, dtype):
     """With parameters and the time, over two tables, in functionals too."""
     X, _, sde, _ = everything()
@@ -84,9 +88,7 @@ def test_sums_of_sums(grid, dtype):
 
 @pytest.mark.parametrize(
     ("dtype", "short"),
-    thorough_but(
-        [("float32", sums.SHORT), ("float64", 4)], list(itertools.product(["float32", "float64"], [sums.SHORT, 4]))
-    ),
+    thorough_but([("float64", 4)], list(itertools.product(["float32", "float64"], [sums.SHORT, 4]))),
 )
 def test_many_components(dtype, short, monkeypatch):
     """What stands in loops over components on the CPU has the bits of these; inner products as code and as loops."""
@@ -136,8 +138,8 @@ needs_simulator = pytest.mark.skipif(
 def test_from_the_ptx(dtype, short, machines, monkeypatch):
     """Compiled for compute capability 9.0, and executed instruction by instruction."""
     monkeypatch.setattr(sums, "SHORT", short)
-    _, _, log_density, sde = regression(6, 4)
-    settings = SHORT | {"x0": np.full(4, 0.1), "dtype": dtype, "n_paths": 1, "expectations": density_of(log_density)}
+    _, _, log_density, sde = regression(6, 8)
+    settings = SHORT | {"x0": np.full(8, 0.1), "dtype": dtype, "n_paths": 1, "expectations": density_of(log_density)}
     with card(lambda program, *how: machines[program][1].run(*how)):
         gpu = sf.simulate(sde, device="cuda", **settings)
     cpu = sf.simulate(sde, **settings)

@@ -13,6 +13,7 @@ pytest.importorskip("torch")
 
 import torch
 from cards import card, noted, resources
+from conftest import in_both_types
 
 from sdefast import diffusion
 from sdefast.cuda import target
@@ -79,8 +80,7 @@ def everything_on_gpu(monkeypatch):
         yield
 
 
-@pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("elements", SIZES)
+@pytest.mark.parametrize(("elements", "dtype"), in_both_types(SIZES))
 def test_bits_of_the_cpu(elements, dtype):
     x, e = normals(2, 3, elements, dtype)
     for noisy in (True, False):
@@ -134,8 +134,7 @@ def test_the_first_sample_that_is_not_finite_is_found():
             assert both(ROW, x, e, noisy=noisy)[0][-1] == 39  # nothing is left of what was found before
 
 
-@pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("elements", [1, 784, 4097])
+@pytest.mark.parametrize(("elements", "dtype"), in_both_types([1, 784, 4097]))
 def test_noise_and_squares(elements, dtype, monkeypatch):
     x = torch.empty((3, elements), dtype=getattr(torch, dtype))
     for seed in (2**63 + 5, [4, 5, 2**64 - 1]):

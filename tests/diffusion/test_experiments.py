@@ -203,6 +203,7 @@ def test_swiss_roll_by_annealed_langevin(quick_classifier):
     assert abs(found["of real points"]) < 0.01
 
 
+@pytest.mark.thorough
 def test_swiss_roll_at_one_level(quick_classifier):
     table = experiments.run("swiss-roll-langevin", quiet=True, steps=200, samples=500, langevin_steps=200).table
     assert table["Langevin steps"] == [0, 2, 20, 100, 200]

@@ -147,6 +147,7 @@ class Judge:
         return self.scorer.feats(images)[1]
 
 
+@pytest.mark.thorough
 def test_frechet_is_that_of_another_program(others):
     """On the same features, and in its own figure of one digit alone."""
     judge = Judge(others.Scorer())

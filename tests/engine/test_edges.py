@@ -4,7 +4,7 @@ import itertools
 
 import numpy as np
 import pytest
-from conftest import MODELS, TYPES
+from conftest import MODELS, TYPES, in_both_types
 
 import sdefast as sf
 from sdefast import noise
@@ -61,8 +61,7 @@ SDE = sf.SDE(lambda t, x, p: -x[0] * t, lambda t, x, p: (FACTORS,), noise="gener
 
 
 @pytest.mark.parametrize("n_paths", [1, 32, 257, 4097])
-@pytest.mark.parametrize("method", ["euler-maruyama", "weak-euler"])
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize(("method", "dtype"), in_both_types(["euler-maruyama", "weak-euler"]))
 def test_compiled_steps(n_paths, method, dtype):
     """Signs, uniforms, observers and histograms; three draws a step fill no word and no batch evenly."""
     options = {

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 
 import numpy as np
 import pytest
+from conftest import thorough_but
 
 import sdefast as sf
 from sdefast.engine.tiles import run_tile
@@ -111,7 +112,9 @@ def test_long_iterations_stop_within_a_call(monkeypatch):
 
 
 @pytest.mark.parametrize(
-    "all_of_them", [False, True], ids=["the caller", "the whole process group, as a terminal does"]
+    "all_of_them",
+    thorough_but([True], [False, True]),
+    ids=["the caller", "the whole process group, as a terminal does"],
 )
 def test_ctrl_c_ends_a_process_pool(all_of_them):
     with long_run("processes") as process:

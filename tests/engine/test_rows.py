@@ -16,7 +16,7 @@ from sdefast.jit.emit import Step, stepper_source
 from sdefast.run import step as run_step
 from sdefast.trace import as_expr, symbol
 
-N, PATHS, STEPS, H = 70, 300, 20, 0.01
+N, PATHS, STEPS, H = 66, 300, 20, 0.01
 START = np.linspace(-1.0, 1.0, N)
 
 
@@ -97,8 +97,7 @@ def test_signs_in_narrow_rows():
 @pytest.mark.parametrize(
     ("d", "dtype", "method"),
     thorough_but(
-        [(64, "float32", "exact"), (65, "float64", "euler-maruyama"), (130, "float32", "euler-maruyama"),
-         (130, "float64", "exact")],
+        [(64, "float32", "exact"), (65, "float32", "euler-maruyama"), (130, "float64", "exact")],
         list(product([64, 65, 130], ["float32", "float64"], ["euler-maruyama", "exact"])),
     ),
 )  # fmt: skip
@@ -124,6 +123,7 @@ def test_the_linear_step_of_any_dimension(d, dtype, method):
     np.testing.assert_allclose(run.expectations["last"].value, np.mean(x, axis=2)[:, d - 1], rtol=0, atol=tolerance)
 
 
+@pytest.mark.thorough
 def test_antithetic_pairs_of_many_components():
     """Sixty-six rows, and as many groups of statistics for the pairs."""
     n = 33

@@ -69,7 +69,7 @@ def both(straight, run):
 
 
 RINGS = [("euler-maruyama", *TYPES[0]), ("euler-maruyama", *TYPES[1]), ("heun", *TYPES[2]), ("milstein", *TYPES[0])]
-SOME_RINGS = [RINGS[0], RINGS[2]]
+SOME_RINGS = [RINGS[0]]
 
 
 @pytest.mark.parametrize(("method", "dtype", "noise_dtype"), thorough_but(SOME_RINGS, RINGS))
@@ -117,7 +117,7 @@ PENALTIES = {"isotropic": {}, "along axes": {"isotropic": False}}
 @pytest.mark.parametrize(
     ("method", "penalty", "dtype"),
     thorough_but(
-        [("tamed", "along axes", "float32"), ("mala", "isotropic", "float64")],
+        [("tamed", "along axes", "float32")],
         [
             (method, penalty, ("float32", "float64")[(i + j) % 2])
             for i, method in enumerate(METHODS)
@@ -135,7 +135,8 @@ def test_images_have_the_bits_of_straight_code(straight, method, penalty, dtype)
 IMAGES = [(name, dtype) for name in PENALTIES for dtype in ("float64", "float32")]
 
 
-@pytest.mark.parametrize(("name", "dtype"), thorough_but([("isotropic", "float64")], IMAGES))
+@pytest.mark.thorough
+@pytest.mark.parametrize(("name", "dtype"), IMAGES)
 def test_an_image_against_numpy(name, dtype):
     """The primal-dual step on 9 x 8 pixels, whole images at once, on the same noise."""
     shape, n, h, ratio, weight, n_steps = (9, 8), 40, 2e-3, 100.0, 3.0, 25
@@ -173,7 +174,7 @@ def test_an_image_against_numpy(name, dtype):
     np.testing.assert_allclose(chains.x[0].T.reshape(*shape, n), x, rtol=0, atol=close)
 
 
-@pytest.mark.parametrize("method", ["primal-dual", "ula"])
+@pytest.mark.parametrize("method", thorough_but(["ula"], ["primal-dual", "ula"]))
 def test_larger_images_take_no_more_code(method):
     steps = [Chain(image(shape), method).step for shape in ((12, 14), (16, 18))]
     sizes = [emit.n_written(step) for step in steps]
@@ -181,6 +182,7 @@ def test_larger_images_take_no_more_code(method):
     assert abs(len(emit.stepper_source(steps[1])) / len(emit.stepper_source(steps[0])) - 1) < 0.05
 
 
+@pytest.mark.thorough
 def test_a_user_s_stencil():
     """The score of a blurred image, whose residuals nine pixels share."""
     rows, columns = 11, 10

@@ -5,6 +5,7 @@ import math
 import numpy as np
 import pytest
 import scipy.linalg
+from conftest import thorough_but
 
 import sdefast as sf
 
@@ -79,8 +80,13 @@ def test_the_ornstein_uhlenbeck_process_has_its_closed_forms(problem, order):
         np.testing.assert_allclose(ou.stationary_covariance(), 0.1 * 0.01 / 2 * np.eye(5), atol=1e-15)
 
 
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
-@pytest.mark.parametrize(("problem", "batch_size"), [(THESIS, 1), (CORRELATED, 2)], ids=["isotropic", "correlated"])
+@pytest.mark.parametrize(
+    ("problem", "batch_size", "dtype"),
+    thorough_but(
+        [(THESIS, 1, "float32"), (CORRELATED, 2, "float64")],
+        [(*case, dtype) for case in ((THESIS, 1), (CORRELATED, 2)) for dtype in ("float32", "float64")],
+    ),
+)
 def test_simulated_equations_have_their_second_moments(problem, batch_size, dtype):
     """Euler-Maruyama's own second moments are a recursion too: no discretisation error is left to chance."""
     step, h, n = 0.05, 0.02, 50

@@ -73,7 +73,7 @@ BATCHES = [1, 2, 3, 7, 8, 9, 100, 5000]
 @pytest.mark.parametrize(
     ("batch_size", "noise_std"),
     thorough_but(
-        [(size, (0.0, 0.5)[i % 2]) for i, size in enumerate(BATCHES)],
+        [(size, (0.0, 0.5)[i % 2]) for i, size in enumerate(BATCHES)][::2],
         [(size, noise_std) for size in BATCHES for noise_std in (0.0, 0.5)],
     ),
 )
@@ -103,7 +103,11 @@ def test_step_sizes_of_their_own_for_iterations():
 
 
 @pytest.mark.parametrize(
-    ("d", "batch_size", "noise_std"), [(1, 1, 0.5), (2, 3, 0.5), (5, 1, 0.5), (5, 1, 0.0), (9, 9, 0.5), (30, 2, 0.0)]
+    ("d", "batch_size", "noise_std"),
+    thorough_but(
+        [(1, 1, 0.5), (2, 3, 0.5), (30, 2, 0.0)],
+        [(1, 1, 0.5), (2, 3, 0.5), (5, 1, 0.5), (5, 1, 0.0), (9, 9, 0.5), (30, 2, 0.0)],
+    ),
 )
 def test_the_law_is_that_of_the_whole_chain(d, batch_size, noise_std):
     """Two samples of the error at one time, by Kolmogorov and Smirnov: above 2.5 once in 140,000."""
@@ -190,7 +194,7 @@ ON_A_GPU = [(1, 1, 0.3), (4, 3, 0.3), (5, 1, 0.3), (6, 1, 0.0), (100, 1, 0.3), (
 )
 def test_a_gpu_gives_the_same_bits(d, batch_size, noise_std, dtype, noise_dtype):
     problem = problem_of(d, noise_std, 0.5)
-    settings = {"n_steps": 12, "n_runs": 20, "batch_size": batch_size, "dtype": dtype, "noise_dtype": noise_dtype}
+    settings = {"n_steps": 12, "n_runs": 5, "batch_size": batch_size, "dtype": dtype, "noise_dtype": noise_dtype}
     for step_size in (0.5 / (d + 1), lambda k: 1 / (k + d + 1)):
         cpu = run(problem, step_size, keep=True, **settings)
         gpu = run(problem, step_size, keep=True, device="cuda", **settings)

@@ -26,6 +26,7 @@ THESIS = sf.LeastSquares(theta_star=[0.1, -0.2, 1.0, 0.5, -0.5], noise_std=0.1)
 TWO = sf.LeastSquares(theta_star=[1.0, 1.0], noise_std=0.1)
 H = np.array([[1.0, 0.3, 0.0], [0.3, 0.5, -0.1], [0.0, -0.1, 2.0]])
 CORRELATED = sf.LeastSquares(theta_star=[1.0, -1.0, 0.5], noise_std=0.3, covariance=H)
+UNEVEN = sf.LeastSquares([1.0, -1.0, 2.0], 0.3, np.diag([1.0, 0.5, 1.0]))
 NAMES = ("order 1", "order 2", "Ornstein-Uhlenbeck")
 
 
@@ -77,7 +78,7 @@ DISTANT = {
 @pytest.mark.parametrize(
     ("name", "variance_reduction"),
     thorough_but(
-        [("correlated", True), ("singular", True), ("one parameter", False)],
+        [("correlated", True), ("one parameter", False)],
         [(name, reduction) for name in DISTANT for reduction in (True, False)],
     ),
 )
@@ -85,12 +86,16 @@ def test_distances_are_the_exact_ones(name, variance_reduction):
     problem, settings = DISTANT[name]
     comparison = compared(problem, 0.05, 1.0, **settings)
     sizes = [0.05, 0.025]
-    weak = comparison.weak_errors(sizes, n_runs=200_000, seed=3, variance_reduction=variance_reduction, substeps=3)
+    weak = comparison.weak_errors(sizes, n_runs=60_000, seed=3, variance_reduction=variance_reduction, substeps=3)
     assert_near_exact(weak, comparison.weak_errors(sizes))
 
 
-@pytest.mark.parametrize("batch_size", [1, 3])
-@pytest.mark.parametrize("problem", [THESIS, sf.LeastSquares([1.0, -1.0, 2.0], 0.3, np.diag([1.0, 0.5, 1.0]))])
+@pytest.mark.parametrize(
+    ("problem", "batch_size"),
+    thorough_but(
+        [(THESIS, 1), (UNEVEN, 3)], [(problem, batch_size) for problem in (THESIS, UNEVEN) for batch_size in (1, 3)]
+    ),
+)
 def test_runs_know_the_noise_that_they_met(problem, batch_size):
     """The runs are those of sgd, and the squares of their noise have the mean of their error less the known part."""
     g, n, n_runs, d = 0.05, 40, 20_000, problem.dim

@@ -7,6 +7,7 @@ import sys
 
 import numpy as np
 import pytest
+from conftest import thorough_but
 
 import sdefast as sf
 
@@ -25,7 +26,7 @@ def arviz(request, monkeypatch):
     return module
 
 
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("dtype", thorough_but(["float32"], ["float32", "float64"]))
 def test_draws_chains_and_settings_arrive(arviz, dtype):
     chains = sf.langevin(TARGET, thin=4, first_chain=4096, dtype=dtype, **HOW)
     data = chains.to_arviz()

@@ -8,6 +8,7 @@ import sys
 
 import numpy as np
 import pytest
+from conftest import thorough_but
 
 import sdefast as sf
 from sdefast import _core
@@ -91,7 +92,7 @@ print(json.dumps(found))
 """
 
 
-@pytest.mark.parametrize("isa", _core.isas[1:])
+@pytest.mark.parametrize("isa", thorough_but(_core.isas[-1:], _core.isas[1:]))
 def test_bits_do_not_depend_on_the_instruction_set(isa):
     def digests(level):
         done = subprocess.run(

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from conftest import thorough_but
 from scipy import stats
 
 import sdefast as sf
@@ -20,7 +21,7 @@ def z_of(chains, mean, variance):
 def test_a_disjoint_mixture_loses_its_weights_to_the_score_alone():
     """One law of ULA for all weights, bit by bit; MALA has the weights, whatever the start."""
     targets = [t.DisjointMixture([w, 1 - w], [-0.8, 1.0], [0.3, 0.5]) for w in (0.2, 0.7)]
-    how = {"step_size": 0.1, "n_chains": 100_000, "x0": [0.0], "seed": 3, "moments": 4}
+    how = {"step_size": 0.1, "n_chains": 40_000, "x0": [0.0], "seed": 3, "moments": 4}
     blind = [sf.langevin(target, method="ula", n_steps=100, **how) for target in targets]
     assert np.array_equal(blind[0].x, blind[1].x)
     for target in targets:
@@ -31,7 +32,7 @@ def test_a_disjoint_mixture_loses_its_weights_to_the_score_alone():
 def test_draws_of_a_disjoint_mixture_lie_where_they_belong():
     """In two dimensions, against sums over a grid."""
     target = t.DisjointMixture([0.2, 0.3, 0.5], [[-1.0, 0.0], [1.0, 0.0], [0.0, 1.2]], [0.4, 0.3, 0.5])
-    axis = np.linspace(-6, 6, 1501)
+    axis = np.linspace(-6, 6, 1001)
     points = np.stack(np.meshgrid(axis, axis, indexing="ij"), axis=-1).reshape(-1, 2)
     weights = np.exp(target.log_density(points))
     weights /= weights.sum()
@@ -95,7 +96,7 @@ def test_rows_of_a_linear_regression_add_up_to_its_score():
     assert runs[0] == pytest.approx(runs[1], rel=1e-12, abs=1e-13)
 
 
-@pytest.mark.parametrize("method", ["ula", "primal-dual"])
+@pytest.mark.parametrize("method", thorough_but(["ula"], ["ula", "primal-dual"]))
 def test_a_linear_regression_runs_as_the_gaussian_that_it_is(method):
     regression = t.BayesianLinearRegression(X, Y, noise_std=0.5)
     how = {"method": method, "step_size": 1e-3, "n_steps": 20, "n_chains": 64, "x0": [0.0] * 3, "seed": 5}

@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 import pytest
-from conftest import worst_z
+from conftest import thorough_but, worst_z
 from scipy import stats
 from sde.common import BM, LEAST_P, LINE, MOST_Z, maximum_law
 
@@ -179,7 +179,7 @@ def test_first_passages_are_inverse_gaussian():
     assert abs(passage.mean[-1] - law.mean()) < MOST_Z * passage.standard_error[-1] + 0.005
 
 
-@pytest.mark.parametrize("level", [0.5, -0.3, 0.0])
+@pytest.mark.parametrize("level", thorough_but([0.5, -0.3], [0.5, -0.3, 0.0]))
 def test_passages_at_the_steps_are_those_of_the_stored_path(level):
     run = sf.simulate(
         sf.OrnsteinUhlenbeck(), x0=0.2, t0=1.0, t1=4.0, n_steps=50, n_paths=500, seed=7, save_at="all",
@@ -338,7 +338,7 @@ def test_several_boundaries():
 # Stopping ------------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("dtype", thorough_but(["float32"], ["float32", "float64"]))
 def test_a_stopped_path_stays_as_it_is(dtype):
     settings = {
         "x0": 0.2,

@@ -351,7 +351,7 @@ def is_much_work(name, value):
 
 @pytest.mark.filterwarnings("ignore:.* are no longer finite:RuntimeWarning")
 @given(st.sampled_from(NAMES), anything, st.sampled_from([(OU, 1.0), (HESTON, (1.0, 0.2)), (BS, 1.0)]))
-@settings(max_examples=1500, deadline=None, derandomize=True)
+@settings(max_examples=500, deadline=None, derandomize=True)
 def test_whatever_is_passed_is_run_or_refused(name, value, model):
     assume(not is_much_work(name, value))
     model, x0 = model

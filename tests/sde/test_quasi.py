@@ -9,6 +9,7 @@ import sys
 
 import numpy as np
 import pytest
+from conftest import thorough_but
 from scipy.stats import norm
 
 import sdefast as sf
@@ -134,7 +135,7 @@ OPTIONS = {
 }
 
 
-@pytest.mark.parametrize("noise", [{}, {"dtype": "float32"}], ids=["float64", "float32"])
+@pytest.mark.parametrize("noise", thorough_but([{"dtype": "float32"}], [{}, {"dtype": "float32"}]), ids=str)
 def test_errors_are_much_smaller(noise):
     run = quasi.quasi_monte_carlo(LOG_STOCK, n_steps=32, n_paths=1024, seed=1, **OPTIONS, **noise)
     plain = sf.simulate(LOG_STOCK, n_steps=32, n_paths=16 * 1024, seed=1, paths=False, **OPTIONS, **noise)
@@ -182,7 +183,7 @@ def test_replicates():
     assert same.replicates["x"].tobytes() == values.tobytes()
 
 
-@pytest.mark.parametrize("method", ["euler-maruyama", "heun", "sra1"])
+@pytest.mark.parametrize("method", thorough_but(["heun", "sra1"], ["euler-maruyama", "heun", "sra1"]))
 def test_methods_with_more_draws(method):
     """Two noises, and two draws a noise; against the exact second moment of the steps, which are linear."""
     n, B = 64, np.diag([0.3, 0.2])

@@ -33,8 +33,7 @@ REGRESSIONS = [
     ((5, 31), "euler-maruyama", "float64"), ((5, 31), "heun", "float32"), ((50, 31), "euler-maruyama", "float32"),
 ]  # fmt: skip
 SOME_REGRESSIONS = [
-    ((1, 1), "euler-maruyama", "float32"), ((2, 3), "heun", "float64"), ((7, 5), "heun", "float32"),
-    ((5, 31), "euler-maruyama", "float64"),
+    ((1, 1), "euler-maruyama", "float32"), ((2, 3), "heun", "float64"), ((5, 31), "euler-maruyama", "float64"),
 ]  # fmt: skip
 
 
@@ -60,7 +59,7 @@ def test_langevin_of_a_regression(shape, method, dtype):
     np.testing.assert_allclose(run.expectations["density"].value, density.mean(), rtol=100 * n * EPS[dtype])
 
 
-@pytest.mark.parametrize(("n", "dtype"), in_both_types([*range(1, 10), 102]))
+@pytest.mark.parametrize(("n", "dtype"), in_both_types([1, 2, 3, 4, 7, 102]))
 def test_the_order_of_a_sum(n, dtype):
     """Four rows at once, (t0 + t1) + (t2 + t3), then one by one: exactly so, in the type of the state."""
     data = RANDOM.normal(size=n)
@@ -79,7 +78,7 @@ def test_the_order_of_a_sum(n, dtype):
     assert run.expectations["f"].value[-1] == float(total)
 
 
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("dtype", thorough_but(["float32"], ["float32", "float64"]))
 def test_sums_of_sums(dtype):
     X, _, sde, in_numpy = everything()
     run = sf.simulate(
@@ -190,12 +189,12 @@ def test_antithetic_pairs_and_multilevel():
     plain = sf.simulate(sde, x0=0.3, t1=1.0, n_steps=8, n_paths=20_000, seed=2)
     pairs = sf.simulate(sde, x0=0.3, t1=1.0, n_steps=8, n_paths=20_000, seed=2, antithetic=True)
     assert np.array_equal(plain.x[-1, :10_000], pairs.x[-1, :10_000])
-    result = sf.multilevel(sde, lambda t, x: m.sum(lambda r: (x[0] - r) ** 2, data), x0=0.3, t1=1.0, accuracy=0.01)
+    result = sf.multilevel(sde, lambda t, x: m.sum(lambda r: (x[0] - r) ** 2, data), x0=0.3, t1=1.0, accuracy=0.02)
     fine = sf.simulate(
-        sde, x0=0.3, t1=1.0, n_steps=64, n_paths=100_000, seed=3, paths=False,
+        sde, x0=0.3, t1=1.0, n_steps=64, n_paths=25_000, seed=3, paths=False,
         expectations={"f": lambda t, x: m.sum(lambda r: (x[0] - r) ** 2, data)},
     ).expectations["f"]  # fmt: skip
-    z = (result.value - fine.value[-1]) / np.hypot(0.01, fine.standard_error[-1])
+    z = (result.value - fine.value[-1]) / np.hypot(0.02, fine.standard_error[-1])
     assert abs(z) < 4
 
 

@@ -172,7 +172,7 @@ def function_of(body):
 
 
 @given(bodies(SMOOTH + KINKED))
-@settings(max_examples=300, deadline=None, derandomize=True)
+@settings(max_examples=120, deadline=None, derandomize=True)
 def test_random_functions(body):
     function = function_of(body)
     try:
@@ -437,14 +437,14 @@ def test_substitution():
 def test_deep_expressions():
     def deep(t, x, p):
         total = x[0]
-        for i in range(3000):
+        for i in range(1500):
             total = total + math.sin(x[0] * i) / 3000
         return total
 
     traced = trace(deep, T, X, P)
     point = POINTS[0]
     assert value(traced, point) == pytest.approx(plain(deep, point)[0])
-    slope = 1 + sum(i * math.cos(point[1] * i) for i in range(3000)) / 3000
+    slope = 1 + sum(i * math.cos(point[1] * i) for i in range(1500)) / 3000
     assert value(derivative(traced, X[0]), point) == pytest.approx(slope)
     assert value(substitute(traced, {X[0]: X[1]}), point) == pytest.approx(plain(deep, (0.0, point[2], 0.0))[0])
 
@@ -603,7 +603,6 @@ BAD = [
     (lambda t, x, p: 1j, "must return numbers or tuples of numbers, got complex", None),
     (uneven, "tuples of different lengths from different branches", None),
     (many_branches, "more than 512 ways through its branches", None),
-    (iterated, "a loop whose end depends on the state", None),
 ]  # fmt: skip
 
 
@@ -681,6 +680,12 @@ def test_what_an_equation_may_leave_out():
 
 
 # Threads -------------------------------------------------------------------------------------------------------------
+
+
+def test_a_loop_whose_end_depends_on_the_state(monkeypatch):
+    monkeypatch.setattr("sdefast.trace.tracing._MOST_WAYS", 50)  # (of 512 the last ones take seconds)
+    with pytest.raises(TraceError, match="has more than 50 ways through its branches, or a loop whose"):
+        trace(iterated, T, X, P, what="drift")
 
 
 def test_tracing_in_several_threads():

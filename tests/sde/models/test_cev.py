@@ -97,7 +97,7 @@ def test_absorption():
 
 def test_simulation_agrees():
     """A third of the paths are absorbed; beside 4 standard errors, the scheme's bias is allowed for."""
-    model, x0, steps, paths = CEV(0.1, 1.5, 0.6), 1.0, 400, 100_000
+    model, x0, steps, paths = CEV(0.1, 1.5, 0.6), 1.0, 400, 40_000
     rng = np.random.default_rng(1)
     (growth, noise, beta) = model.step("euler-maruyama", np.array([1 / steps])).coefficients[0]
     x = np.full(paths, x0)
