@@ -13,9 +13,9 @@ from ..jit.emit import Step
 from ..lazy import cached_property
 from ..run.expectations import as_number
 from ..run.step import Settings, TracedStepping, short_steps_at_once
-from ..trace import Expr, as_expr, constant, evaluate, select, substitute, symbol
+from ..trace import Expr, as_expr, call_with, constant, evaluate, select, substitute, symbol
 from .extras import Extras
-from .functionals import Functional, Move, call_with
+from .functionals import Functional, Move
 from .schemes.base import Interval, Scheme
 from .schemes.clipping import Flaw, flaw
 from .schemes.equation import Equation, Vector, parameter_symbol

@@ -23,7 +23,7 @@ from .. import checks
 from ..run.boundaries import Boundary
 from ..run.expectations import as_number
 from ..run.records import Recorded
-from ..trace import Expr, as_expr, constant, make, select, trace
+from ..trace import Expr, as_expr, call_with, constant, make, select
 from .schemes.equation import Equation, Vector
 
 __all__ = ["Functional", "first_passage", "running_max", "running_min", "time_average"]
@@ -217,26 +217,6 @@ class FirstPassage(_OfPath):
             crossed = crossed | touched
         passed = as_expr(select((value == math.inf) & crossed, move.t + move.h * share, value))
         return move.unless_absorbed(passed, value) if self.n_uniforms else passed
-
-
-def call_with(function: Callable[..., Any], what: str, *args: Any) -> Any:
-    """Trace a user's function with as many of the arguments as it takes, at least two."""
-    import inspect
-
-    try:
-        parameters = inspect.signature(function).parameters.values()
-    except (TypeError, ValueError):
-        return trace(function, *args[:2], what=what)
-    kinds = {p.kind for p in parameters}
-    positional = [p for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
-    required = [p for p in positional if p.default is p.empty]
-    most = len(args) if any(k.name == "VAR_POSITIONAL" for k in kinds) else len(positional)
-    if len(required) > len(args) or most < 2:
-        names = ", ".join(("t", "x", "p", "y")[: len(args)])
-        raise TypeError(f"{what} must be a function of (t, x), up to ({names}), got one of {len(positional)} arguments")
-    # Arguments with defaults are the caller's own: lambda t, x, strike=100: ...
-    n = min(max(len(required), 2), len(args))
-    return trace(function, *args[:n], what=what)
 
 
 def running_max(of: Of = 0, *, bridge: bool = True) -> Functional:

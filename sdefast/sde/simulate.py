@@ -27,8 +27,7 @@ from .functionals import Functional
 from .models.base import Model
 from .result import Simulation
 from .rounding import warn_of_lost_steps
-from .schemes import SCHEMES
-from .settings import Settings, check_observed, kept, start_rows
+from .settings import Settings, check_observed, kept, method_of, start_rows
 
 #: Standard errors between a control's mean and the stated one that no chance explains.
 _FAR = 7.0
@@ -94,8 +93,8 @@ def simulate(
     times : array_like of shape (n,)
         Strictly increasing times to step through, instead of ``t0``, ``t1`` and ``n_steps``.
     method : str
-        Scheme, one of `sdefast.SCHEMES`; by default ``"euler-maruyama"``. ``"exact"`` is for the models that have an
-        exact transition.
+        Scheme, one of `sdefast.SCHEMES`, of which ``model.methods`` fit; by default ``"euler-maruyama"`` (also
+        ``"euler"`` or ``"em"``). ``"exact"`` is for the models that have an exact transition.
     seed : int
         In [0, 2**64); a random one by default, recorded in the result.
     dtype : {"float64", "float32"}
@@ -262,9 +261,7 @@ def _fresh(
     x0, n_paths, dtype, noise_dtype = (numbers[name] for name in ("x0", "n_paths", "dtype", "noise_dtype"))
     if x0 is None or n_paths is None:
         raise TypeError("simulate needs x0 and n_paths")
-    scheme = "euler-maruyama" if chain["method"] is None else checks.choice("method", chain["method"], SCHEMES)
-    if scheme not in model.schemes and SCHEMES[scheme].step is None:
-        raise ValueError(f"{type(model).__name__} has no method {scheme!r}; it has {', '.join(model.methods)}")
+    scheme = method_of(model, chain["method"])
     state_type, noise_type = checks.types(dtype, noise_dtype)
     n = options.many("n_paths", n_paths)
     extras = kept(model, checked_extras(model, chain, wanted.expectations, wanted.controls))
