@@ -21,6 +21,7 @@ from ..engine.statistics import Histogram, Layout
 from ..run import options
 from ..run.boundaries import Boundary
 from ..run.checkpoint import Checkpoint
+from ..run.overflow import warn_of_overflow
 from ..run.where import Where, progress_bar
 from .extras import checked_controls, checked_extras, with_expectations
 from .functionals import Functional
@@ -175,8 +176,8 @@ def simulate(
     Warns
     -----
     RuntimeWarning
-        If paths or expectations are not finite, a control's mean is not the stated one, ``method`` is wrong or slow for
-        noise that is clipped at a root, or float32 rounds the steps at the start away.
+        If paths or expectations are not finite, statistics overflow, a control's mean is not the stated one, ``method``
+        is wrong or slow for noise that is clipped at a root, or float32 rounds the steps at the start away.
 
     Notes
     -----
@@ -219,6 +220,7 @@ def simulate(
         keeping.belongs_to(settings, n_paths=settings.n_paths)
         result = _run(settings, start, draws, where, checks.flag("progress", progress), started, keeping)
         _warn_of_nonfinite(result)
+        warn_of_overflow(result, stacklevel=2)
         if settings.extras.expectations:
             _warn_of_expectations(result)
         return result

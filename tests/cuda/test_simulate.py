@@ -326,3 +326,11 @@ def test_results_can_be_plotted_labelled_and_sent():
 def test_progress(capsys):
     sf.simulate(sf.CIR(), x0=1.0, t1=1.0, n_steps=4, n_paths=6, seed=1, device="cuda", progress=True)
     assert "24/24" in capsys.readouterr().err.replace(".0", "")
+
+
+def test_statistics_that_overflow():
+    stiff = sf.SDE(lambda t, x: -1e30 * x[0], lambda t, x: 0.1)
+    for device in ("cpu", "cuda"):
+        with pytest.warns(RuntimeWarning, match="statistics overflow from time 8 on, though the paths are finite: var"):
+            run = sf.simulate(stiff, x0=0.0, t1=8.0, n_steps=8, n_paths=5, seed=1, device=device)
+        assert run.n_nonfinite[-1] == 0

@@ -97,7 +97,7 @@ BAD = [
     (
         {"model": HESTON, "x0": (1.0, 0.1), "method": "mil"},
         ValueError,
-        "must be one of 'euler-maruyama', 'heun', 'implicit",
+        "one of 'euler-maruyama', 'heun', 'implicit",
     ),
     (
         {"model": HESTON, "x0": (1.0, 0.1), "method": "srk1"},
