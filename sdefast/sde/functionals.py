@@ -225,13 +225,17 @@ class FirstPassage(_OfPath):
             level, free = move.coordinate(self.level), move.free[self.of]  # type: ignore[index]
             old, passed = (move.coordinate(x) - level for x in (move.x[self.of], free))  # type: ignore[index]
             end, variance = move.coordinate(move.confined(self.of, free)) - level, move.variance(self.of)
-            crossed = crossed | touches(old, end, variance, select(old < 0, u[0], u[1]))
-            share = share_of_step(old, passed, variance, u[2:])
+            chosen = select(old < 0, u[0], u[1])
+            crossed = crossed | touches(old, end, variance, chosen)
+            share = share_of_step(old, passed, variance, chosen, u[2:])
         passed = as_expr(select((value == math.inf) & crossed, move.t + move.h * share, value))
         return move.unless_absorbed(passed, value) if self.n_uniforms else passed
 
     def stop(self, value: Expr, followed: Expr, move: Move, u: Vector) -> Expr:
-        return as_expr(select(followed <= move.t + move.h, followed, value))
+        end = as_expr(move.t + move.h)
+        stopped_here = self.at(end, move.new, move.parameters) == self.level
+        value = as_expr(select(stopped_here & (value == math.inf), end, value))
+        return as_expr(select(followed <= end, followed, value))
 
 
 def running_max(of: Of = 0, *, bridge: bool = True) -> Functional:

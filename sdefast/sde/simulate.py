@@ -127,9 +127,13 @@ def simulate(
     boundary : Boundary or list of Boundary
         See `sdefast.boundaries`.
     stop_when : callable
-        A condition ``f(t, x)``, ``f(t, x, p)`` or ``f(t, x, p, y)``: a path for which it holds at the start or after a
-        step stays as it is; ``run.stop_time`` says when that was, rounded to the state's type (float32 knows times near
-        2024 to 1e-4). A `sdefast.functionals.first_passage` in the condition also sees what happens between the steps.
+        A condition ``f(t, x)``, ``f(t, x, p)`` or ``f(t, x, p, y)``: a path stays as it is from when it holds;
+        ``run.stop_time`` says when that is, rounded to the state's type (float32 knows times near 2024 to 1e-4).
+        Comparisons, also several of which one will do, are followed between the steps: path, functionals and time stop
+        where the Brownian bridge passes, exactly so where drift and diffusion are constant, but that passages upwards
+        and downwards in one step are drawn independently. Conditions that must hold together (``and``), and those on
+        functionals other than a `sdefast.functionals.first_passage`, are looked at after the steps; so is a level under
+        ``running_max(bridge=False)``.
     antithetic : bool
         Simulate paths in pairs driven by opposite noise: path i + n_paths / 2 mirrors path i. Standard errors are
         those of the pairs.
