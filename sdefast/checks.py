@@ -138,16 +138,20 @@ def on_host(name: str, value: Any) -> Any:
     return cuda.as_cuda_array(value).copy_to_host()
 
 
-def choice(name: str, value: Any, allowed: Iterable[str]) -> str:
-    """One of ``allowed``; the error suggests the nearest."""
+#: likeness of a name to what it is taken for, from which on it is but misspelt
+_MISSPELT = 0.8
+
+
+def choice(name: str, value: Any, allowed: Iterable[str], shown: str | None = None) -> str:
+    """One of ``allowed``; the error shows the value (as ``shown``) and suggests what is nearly the same word."""
     names = sorted(allowed)
     if isinstance(value, str) and value in names:
         return value
     import difflib
 
-    near = difflib.get_close_matches(value, names, n=1) if isinstance(value, str) else []
+    near = difflib.get_close_matches(value, names, n=1, cutoff=_MISSPELT) if isinstance(value, str) else []
     hint = f"; did you mean {near[0]!r}?" if near else ""
-    raise ValueError(f"{name} must be one of {', '.join(map(repr, names))}, got {value!r}{hint}")
+    raise ValueError(f"{name} must be one of {', '.join(map(repr, names))}, got {shown or repr(value)}{hint}")
 
 
 def averaging(value: Any) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -30,7 +31,7 @@ def register(commands: Any) -> None:
         for parameter in fields(model):
             parser.add_argument(f"--{parameter.name}", type=float, default=parameter.default, help="model parameter")
         parser.add_argument("--x0", type=float, nargs="+", default=list(model.example_start), help="start")
-        _add_run_options(parser, sorted({*model.schemes, *(name for name, s in SCHEMES.items() if s.step)}))
+        _add_run_options(parser, model().methods)
         parser.set_defaults(run=run)
 
 
@@ -39,11 +40,12 @@ def _plain(text: str) -> str:
     return text.split(":math:")[0].split(", with the state")[0].rstrip(" .:,")
 
 
-def _add_run_options(parser: argparse.ArgumentParser, methods: list[str]) -> None:
+def _add_run_options(parser: argparse.ArgumentParser, methods: Sequence[str]) -> None:
     parser.add_argument("--paths", type=int, default=1_000_000, help="number of paths")
     parser.add_argument("--steps", type=int, default=1000, help="number of equal steps")
     parser.add_argument("--t1", type=float, default=1.0, help="end of the time interval")
-    parser.add_argument("--method", choices=methods, default="euler-maruyama", help="scheme")
+    about = f"scheme: of the default model {', '.join(methods)}"
+    parser.add_argument("--method", default="euler-maruyama", help=about)
     parser.add_argument("--seed", type=int, default=0, help="seed")
     parser.add_argument("--dtype", choices=["float32", "float64"], default="float32", help="type of the state")
     parser.add_argument("--device", default="cpu", help="cpu, cuda or cuda:N")

@@ -19,7 +19,8 @@ from typing import Any, ClassVar
 import numpy as np
 
 from .. import checks, math
-from ..sde.sde import SDE, check_arity
+from ..sde.sde import SDE
+from ..trace import argument_order
 from .conversions import along, convert
 
 __all__ = ["VE", "VP", "Flow", "Process"]
@@ -189,13 +190,12 @@ class Process(ABC):
         """The drift in s = t1 - t, with a share of g^2 before the score."""
         if not callable(score):
             raise TypeError(f"score must be a function of (t, x), got {score!r}")
-        check_arity("score", score, "t, x" if params is None else "t, x, p")
+        order = argument_order("score", score, 2 if params is None else 3)
         end, rate, g = self.checked_end(t1), self.rate, self.diffusion
-        with_parameters = params is not None
 
         def drift(s: Any, x: Any, p: Any) -> tuple[Any, ...]:
             t = end - s
-            found = score(t, x, p) if with_parameters else score(t, x)
+            found = score(*((t, x, p)[i] for i in order))
             values = found if isinstance(found, (tuple, list)) else (found,)
             if len(values) != dim:
                 raise ValueError(f"score must return {dim} number{'s' * (dim > 1)}, got {len(values)}")

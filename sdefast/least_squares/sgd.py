@@ -16,6 +16,7 @@ from .. import checks, resources
 from ..engine.tiles import BLOCK
 from ..run import options
 from ..run.checkpoint import Checkpoint
+from ..run.overflow import warn_of_overflow
 from ..run.where import Where, progress_bar
 from .asked import Wanted, continued, fresh
 from .problem import LeastSquares, refuse_others
@@ -272,6 +273,7 @@ def run(
             RuntimeWarning,
             stacklevel=3,
         )
+    warn_of_overflow(fit, stacklevel=3)
     return fit
 
 

@@ -146,9 +146,9 @@ def absorb(lower: float | None = None, upper: float | None = None, component: in
     """A path that reaches a border at the end of a step stays as it is there, in all components.
 
     What happens between the steps is not seen, so that too few paths are absorbed, by an amount of order sqrt(h).
-    Stopping at a `sdefast.functionals.first_passage`, which sees it, has an error of the order of h::
+    Stopping, which sees it, has an error of the order of h, and none for Brownian motion::
 
-        simulate(..., functionals={"exit": first_passage(1.0)}, stop_when=lambda t, x, p, y: y.exit < math.inf)
+        simulate(..., stop_when=lambda t, x: x[0] > 1.0)
 
     Parameters as for `reflect`.
     """

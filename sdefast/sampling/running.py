@@ -9,6 +9,7 @@ import numpy as np
 from .. import resources
 from ..engine import plan
 from ..run.checkpoint import Checkpoint
+from ..run.overflow import warn_of_overflow
 from ..run.where import Where, progress_bar
 from . import adaptation, lost
 from .result import Chains
@@ -34,6 +35,7 @@ def run(
     keeping.finish()
     chains = kind(s, where.cost(started, keeping.found), outcome.states, outcome.nodes, outcome.counts, outcome.final)
     lost.warn(chains, own, start, where)
+    warn_of_overflow(chains, stacklevel=3)
     return chains
 
 

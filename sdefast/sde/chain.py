@@ -13,15 +13,27 @@ from ..jit.emit import Step
 from ..lazy import cached_property
 from ..run.expectations import as_number
 from ..run.step import Settings, TracedStepping, short_steps_at_once
-from ..trace import Expr, as_expr, constant, evaluate, select, substitute, symbol
+from ..trace import Expr, as_expr, call_with, constant, evaluate, select, substitute, symbol
 from .extras import Extras
-from .functionals import Functional, Move, call_with
+from .functionals import Functional, Move, UniformKey
 from .schemes.base import Interval, Scheme
 from .schemes.clipping import Flaw, flaw
 from .schemes.equation import Equation, Vector, parameter_symbol
+from .stopping import Levels, Passage, Stops, passages_of
 
 if TYPE_CHECKING:
     from .sde import SDE
+
+
+class Uniforms:
+    """The uniforms of a step, numbered as they are asked for after those that have numbers."""
+
+    def __init__(self, slots: dict[UniformKey, int]) -> None:
+        self.slots = dict(slots)
+
+    def of(self, key: UniformKey) -> Expr:
+        """The symbol of what a key is for."""
+        return symbol(f"u{self.slots.setdefault(key, len(self.slots))}")
 
 
 @dataclass(frozen=True)
@@ -91,12 +103,12 @@ class Chain(TracedStepping):
         move = Move(
             self.equation, self._parameters, elapsed, t, h, x, free, new, self.extras.boundaries, self.logarithmic
         )
-        values, n_uniforms = self._follow(carried, move)
-        outputs = (*new, *values)
+        uniforms = Uniforms(self.uniform_slots)
+        outputs = (*new, *self._follow(carried, move, uniforms))
         if self.extras.stop_when is not None:
-            outputs = self._stop(rows, outputs, move)
+            outputs = self._stop(rows, outputs, move, uniforms)
         names = self.parameter_names
-        return Step(outputs, names, constants, n_draws, n_uniforms, self.scheme.draws == "signs")
+        return Step(outputs, names, constants, n_draws, len(uniforms.slots), self.scheme.draws == "signs")
 
     @property
     def _parameters(self) -> tuple[Any, ...]:
@@ -107,27 +119,52 @@ class Chain(TracedStepping):
             return np.empty((len(h), 0))
         return np.asarray(self.scheme.constants(self.sde, h), float)
 
-    def _follow(self, carried: Vector, move: Move) -> tuple[Vector, int]:
-        values, slots = [], self.uniform_slots
-        for functional, value in zip(self.functionals, carried, strict=True):
-            u = tuple(symbol(f"u{slots[key]}") for key in functional.uniforms)
-            values.append(as_expr(functional.follow(value, move, u)))
-        return tuple(values), len(slots)
+    def _follow(self, carried: Vector, move: Move, uniforms: Uniforms) -> Vector:
+        pairs = zip(self.functionals, carried, strict=True)
+        return tuple(as_expr(f.follow(value, move, tuple(map(uniforms.of, f.uniforms)))) for f, value in pairs)
 
     @cached_property
-    def uniform_slots(self) -> dict[tuple[int, int], int]:
+    def uniform_slots(self) -> dict[UniformKey, int]:
         """Which uniform of a step is what `Functional.uniforms` names."""
         keys = dict.fromkeys(key for functional in self.functionals for key in functional.uniforms)
         return {key: i for i, key in enumerate(keys)}
 
-    def _stop(self, rows: Vector, outputs: Vector, move: Move) -> Vector:
+    def _stop(self, rows: Vector, outputs: Vector, move: Move, uniforms: Uniforms) -> Vector:
         """Everything stays as it is once the condition has held; the last row is the time from which on it did."""
         stopped = rows[-1]
         running = stopped == np.inf
-        time = as_expr(move.t + move.h)
+        end = as_expr(move.t + move.h)
+        time = as_expr(select(self._condition(end, outputs), end, np.inf))
+        if self._passages:
+            time, outputs = self._stop_within(rows, outputs, move, uniforms, time)
         outputs = tuple(as_expr(select(running, new, old)) for new, old in zip(outputs, rows[:-1], strict=True))
-        holds = self._condition(time, outputs)
-        return (*outputs, as_expr(select(running & holds, time, stopped)))
+        return (*outputs, as_expr(select(running, time, stopped)))
+
+    def _stop_within(
+        self, rows: Vector, outputs: Vector, move: Move, uniforms: Uniforms, time: Expr
+    ) -> tuple[Expr, Vector]:
+        """The time of the first passage and all rows there, where there is one; else ``time`` and ``outputs``."""
+        stops, dim = Stops(self._passages, move, uniforms.of), self.sde.dim
+        first, state = stops.first()
+        when = as_expr(move.t + move.h * first)
+        levels = Levels(self._passages, lambda p: stops.level(p, when))
+        boundaries = (*move.boundaries, levels)
+        short = move._replace(h=as_expr(move.h * first), free=state, new=state, boundaries=boundaries)
+        there = [*state]
+        for functional, old, followed in zip(self.functionals, rows[dim:-1], outputs[dim:], strict=True):
+            u = tuple(map(uniforms.of, functional.uniforms))
+            there.append(functional.stop(old, followed, short, u))
+        passed = first <= 1
+        chosen = tuple(as_expr(select(passed, a, b)) for a, b in zip(there, outputs, strict=True))
+        return as_expr(select(passed, when, time)), chosen
+
+    @cached_property
+    def _passages(self) -> list[Passage]:
+        """What may stop a path within a step."""
+        t, x = self.equation.t, self.equation.x
+        carried = tuple(symbol(f"y{i}") for i in range(len(self.functionals)))
+        condition = self._condition(t, (*x, *carried))
+        return passages_of(condition, x, dict(zip(carried, self.functionals, strict=True)))
 
     def _condition(self, t: Expr, rows: Vector) -> Expr:
         assert self.extras.stop_when is not None

@@ -23,12 +23,22 @@ from .. import checks
 from ..run.boundaries import Boundary
 from ..run.expectations import as_number
 from ..run.records import Recorded
-from ..trace import Expr, as_expr, constant, make, select, trace
+from ..trace import Expr, as_expr, call_with, constant, make, select
+from .passages import N_UNIFORMS, share_of_step, touches
 from .schemes.equation import Equation, Vector
 
 __all__ = ["Functional", "first_passage", "running_max", "running_min", "time_average"]
 
 Of = int | Callable[..., Any]
+
+#: What a uniform of a step is for: of (component, 1) how far up a path goes between the steps, of (component, -1) how
+#: far down, of (component, 2) and on when it passes a level; words in place of components are a condition's to stop.
+UniformKey = tuple[Any, int]
+
+
+def passage_keys(component: Any) -> tuple[UniformKey, ...]:
+    """The uniforms by which a component passes a level: upwards, downwards, and when."""
+    return ((component, 1), (component, -1), *((component, 2 + k) for k in range(N_UNIFORMS)))
 
 
 class Move(NamedTuple):
@@ -69,12 +79,17 @@ class Move(NamedTuple):
             value = boundary.confine(component, as_expr(value))
         return as_expr(value)
 
-    def unless_absorbed(self, moved: Any, stayed: Expr) -> Expr:
-        """``moved`` where the path moves in this step, else ``stayed``."""
+    @property
+    def is_free(self) -> Expr:
+        """Whether the path moves in this step."""
         is_free = constant(True)
         for boundary in self.boundaries:
             is_free = is_free & boundary.is_free(self.x)
-        return as_expr(select(is_free, moved, stayed))
+        return is_free
+
+    def unless_absorbed(self, moved: Any, stayed: Expr) -> Expr:
+        """``moved`` where the path moves in this step, else ``stayed``."""
+        return as_expr(select(self.is_free, moved, stayed))
 
 
 @dataclass(frozen=True)
@@ -82,9 +97,8 @@ class Functional(Recorded):
     """Base class of functionals: a start value and what becomes of it in a step."""
 
     @property
-    def uniforms(self) -> tuple[tuple[int, int], ...]:
-        """The uniforms that a step draws: (component, 1) decides how far up a path goes between steps, (component, -1)
-        how far down. Functionals share them, so that what they say of one path agrees."""
+    def uniforms(self) -> tuple[UniformKey, ...]:
+        """The uniforms that a step draws, which functionals share, so that what they say of one path agrees."""
         return ()
 
     @property
@@ -102,6 +116,10 @@ class Functional(Recorded):
     def follow(self, value: Expr, move: Move, u: Vector) -> Expr:
         """The value after a step."""
         raise NotImplementedError
+
+    def stop(self, value: Expr, followed: Expr, move: Move, u: Vector) -> Expr:
+        """The value of a path that stops at the end of ``move``, within a step after which it is ``followed``."""
+        return self.follow(value, move, u)
 
 
 @dataclass(frozen=True)
@@ -138,7 +156,7 @@ class _Extreme(_OfPath):
         object.__setattr__(self, "bridge", checks.flag("bridge", self.bridge))
 
     @property
-    def uniforms(self) -> tuple[tuple[int, int], ...]:
+    def uniforms(self) -> tuple[UniformKey, ...]:
         return ((self.of, self._sign),) if self.bridge and not callable(self.of) else ()
 
     def follow(self, value: Expr, move: Move, u: Vector) -> Expr:
@@ -190,8 +208,8 @@ class FirstPassage(_OfPath):
         object.__setattr__(self, "bridge", checks.flag("bridge", self.bridge))
 
     @property
-    def uniforms(self) -> tuple[tuple[int, int], ...]:
-        return ((self.of, 1), (self.of, -1)) if self.bridge and not callable(self.of) else ()
+    def uniforms(self) -> tuple[UniformKey, ...]:
+        return passage_keys(self.of) if self.bridge and not callable(self.of) else ()
 
     def begin(self, t: Expr, x: Vector, parameters: Any) -> Expr:
         at_level = self.at(t, x, parameters) == self.level
@@ -204,39 +222,20 @@ class FirstPassage(_OfPath):
         if self.n_uniforms and not move.confined(self.of, constant(self.level)).is_constant(self.level):
             return value  # beyond a border
         if self.n_uniforms and not (move.logarithmic and self.level <= 0):
-            level = move.coordinate(self.level)
-            old = move.coordinate(move.x[self.of]) - level  # type: ignore[index]
-            end = move.coordinate(move.confined(self.of, move.free[self.of])) - level  # type: ignore[index]
-            # The path goes up to its maximum and then down, or down to its minimum: by `reach` in all, as
-            # `running_max` has it. It passes the level if that is enough to get there and from there to its end.
-            distance = end - old
-            chosen = select(old < 0, *u)
-            reach = make("sqrt", as_expr(distance * distance - 2.0 * move.variance(self.of) * make("log", chosen)))
-            touched = abs(old) + abs(end) <= reach
-            share = select(touched, abs(old) / reach, share)
-            crossed = crossed | touched
+            level, free = move.coordinate(self.level), move.free[self.of]  # type: ignore[index]
+            old, passed = (move.coordinate(x) - level for x in (move.x[self.of], free))  # type: ignore[index]
+            end, variance = move.coordinate(move.confined(self.of, free)) - level, move.variance(self.of)
+            chosen = select(old < 0, u[0], u[1])
+            crossed = crossed | touches(old, end, variance, chosen)
+            share = share_of_step(old, passed, variance, chosen, u[2:])
         passed = as_expr(select((value == math.inf) & crossed, move.t + move.h * share, value))
         return move.unless_absorbed(passed, value) if self.n_uniforms else passed
 
-
-def call_with(function: Callable[..., Any], what: str, *args: Any) -> Any:
-    """Trace a user's function with as many of the arguments as it takes, at least two."""
-    import inspect
-
-    try:
-        parameters = inspect.signature(function).parameters.values()
-    except (TypeError, ValueError):
-        return trace(function, *args[:2], what=what)
-    kinds = {p.kind for p in parameters}
-    positional = [p for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
-    required = [p for p in positional if p.default is p.empty]
-    most = len(args) if any(k.name == "VAR_POSITIONAL" for k in kinds) else len(positional)
-    if len(required) > len(args) or most < 2:
-        names = ", ".join(("t", "x", "p", "y")[: len(args)])
-        raise TypeError(f"{what} must be a function of (t, x), up to ({names}), got one of {len(positional)} arguments")
-    # Arguments with defaults are the caller's own: lambda t, x, strike=100: ...
-    n = min(max(len(required), 2), len(args))
-    return trace(function, *args[:n], what=what)
+    def stop(self, value: Expr, followed: Expr, move: Move, u: Vector) -> Expr:
+        end = as_expr(move.t + move.h)
+        stopped_here = self.at(end, move.new, move.parameters) == self.level
+        value = as_expr(select(stopped_here & (value == math.inf), end, value))
+        return as_expr(select(followed <= end, followed, value))
 
 
 def running_max(of: Of = 0, *, bridge: bool = True) -> Functional:
@@ -280,8 +279,8 @@ def time_average(of: Of = 0) -> Functional:
 def first_passage(level: float, of: Of = 0, *, bridge: bool = True) -> Functional:
     """The time at which a level is first reached; infinite until then.
 
-    The mean is over the paths that have reached it, ``n_nonfinite`` counts the others. Within a step the path is taken
-    to go straight to its largest (or smallest) value and straight on to its end.
+    The mean is over the paths that have reached it, ``n_nonfinite`` counts the others. The time within a step is drawn
+    from the law of the Brownian bridge, see ``sdefast/sde/passages.py``; without bridges a path goes straight.
 
     Parameters
     ----------

@@ -39,7 +39,7 @@ from .models.base import Model
 from .rounding import warn_of_lost_steps
 from .schemes import SCHEMES, Scheme
 from .schemes.sriw1 import two_per_noise
-from .settings import compiled_chain, warn_of_flaw
+from .settings import compiled_chain, method_of, warn_of_flaw
 from .wiener import derived_seed
 
 __all__ = ["Level", "Multilevel", "multilevel"]
@@ -305,12 +305,12 @@ def multilevel(
 
 def _chain(model: Model, f: Any, method: Any, functionals: Any, boundary: Any) -> Chain:
     """The chain of a single path, with what is asked of it checked."""
-    scheme = SCHEMES[checks.choice("method", method, SCHEMES)]
+    scheme = SCHEMES[method_of(model, method)]
     if scheme.step is None:
         raise ValueError(f"method={method!r} has no steps to refine: use simulate")
     asked = {"boundary": boundary, "functionals": functionals, "stop_when": None, "antithetic": None}
     extras = checked_extras(model, asked, (("f", f),), ())
-    chain = compiled_chain(model, method, extras)
+    chain = compiled_chain(model, scheme.name, extras)
     _refuse_uncoupled(scheme, chain)
     return chain
 

@@ -43,6 +43,7 @@ from ..run.result import Expectation
 from .models.base import Model
 from .result import Simulation
 from .schemes import SCHEMES
+from .settings import method_of
 from .simulate import simulate
 from .wiener import derived_seed, draws_per_step
 
@@ -322,12 +323,10 @@ def _grid(options: Mapping[str, Any]) -> np.ndarray:
 
 def _draws(model: Model, method: Any) -> int:
     """Normals of a step."""
-    name = "euler-maruyama" if method is None else checks.choice("method", method, SCHEMES)
+    name = method_of(model, method)
     scheme = SCHEMES[name]
     if scheme.draws != "normals":
         raise ValueError(f"method={name!r} draws {scheme.draws}, and Sobol' points are for methods that draw normals")
-    if name not in model.schemes and scheme.step is None:
-        raise ValueError(f"{type(model).__name__} has no method {name!r}; it has {', '.join(model.methods)}")
     return draws_per_step(model, scheme)
 
 

@@ -9,9 +9,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..trace import Replayed, symbol
+from ..trace import Replayed, call_with, symbol
 from .extras import Extras
-from .functionals import Functional, call_with
+from .functionals import Functional
 from .schemes.equation import replayed_inputs, state_symbols, time_symbol
 
 

@@ -161,7 +161,7 @@ class Simulation(Result):
 
     @property
     def stop_time(self) -> FunctionalResult:
-        """When ``stop_when`` first held for a path; infinite where it has not."""
+        """When ``stop_when`` first held for a path, also within a step; infinite where it has not."""
         if self.settings.extras.stop_when is None:
             raise AttributeError("stop_time is that of runs with stop_when")
         return self._carried(len(self.settings.extras.functionals))

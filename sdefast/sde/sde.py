@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import math
 from collections import namedtuple
 from collections.abc import Callable, Mapping, Sequence
@@ -14,7 +13,7 @@ import numpy as np
 from .. import _core, checks
 from ..lazy import cached_property
 from ..run import options
-from ..trace import Expr, Replayed, TraceError, as_function, constant, depends_on, trace
+from ..trace import Expr, Replayed, TraceError, argument_order, as_function, call_with, constant, depends_on
 from .models.base import Model
 from .schemes.equation import (
     Equation,
@@ -41,6 +40,7 @@ class SDE(Model):
         ``drift(t, x, p)``: the time, the state as a tuple of ``dim`` numbers, the parameters as a named tuple; returns
         ``dim`` numbers (a single number will do where ``dim`` is 1). Plain scalar Python: operators, branches, loops
         of known length, helper functions, closures over numbers, functions of `math`, `numpy` or `sdefast.math`.
+        ``p`` may be left out. In ``drift(x, t)`` the names say that the state comes first.
     diffusion : callable
         ``diffusion(t, x, p)``: with diagonal noise the ``dim`` entries of the diagonal; with scalar noise the ``dim``
         factors of the one Brownian motion; with general noise ``dim`` rows of ``noise_dim`` numbers; with additive
@@ -61,7 +61,7 @@ class SDE(Model):
         d b_i / d x_i; by default derived from ``diffusion`` by automatic differentiation.
     linear : array_like of shape (dim,) or (dim, dim), optional
         Linear part of the drift (rates, or a matrix), which ``method="exponential-euler"`` treats exactly. ``drift``
-        is the whole drift all the same.
+        is the whole drift all the same. Of a drift that is linear in the state with constant coefficients it is known.
 
     Raises
     ------
@@ -203,11 +203,11 @@ class SDE(Model):
         """The coefficients as expressions."""
         t, x = time_symbol(), state_symbols(self.dim)
         p = self.parameter_tuple()
-        a = _vector("drift", trace(self.drift, t, x, p, what="drift"), self.dim)
-        b = self._matrix(trace(self.diffusion, t, x, p, what="diffusion"))
+        a = _vector("drift", call_with(self.drift, "drift", t, x, p, spare=3), self.dim)
+        b = self._matrix(call_with(self.diffusion, "diffusion", t, x, p, spare=3))
         slope = None
         if self.diffusion_derivative is not None:
-            traced = trace(self.diffusion_derivative, t, x, p, what="diffusion_derivative")
+            traced = call_with(self.diffusion_derivative, "diffusion_derivative", t, x, p, spare=3)
             slope = _diagonal(_vector("diffusion_derivative", traced, self.dim))
         if self.noise == "additive":
             moving = [i for i, row in enumerate(b) if any(depends_on(entry, x) for entry in row)]
@@ -255,20 +255,8 @@ def _name(function: Callable[..., Any]) -> str:
 
 def _check_function(name: str, function: Any) -> None:
     if not callable(function):
-        raise TypeError(f"{name} must be a function of (t, x, p), got {function!r}")
-    check_arity(name, function, "t, x, p")
-
-
-def check_arity(name: str, function: Callable[..., Any], signature: str) -> None:
-    """TypeError if a function cannot be called with the arguments of ``signature``."""
-    try:
-        parameters = inspect.signature(function)
-    except (TypeError, ValueError):
-        return
-    try:
-        parameters.bind(*signature.split(", "))
-    except TypeError:
-        raise TypeError(f"{name} must be a function of ({signature}), got one of {parameters}") from None
+        raise TypeError(f"{name} must be a function of (t, x) or (t, x, p), got {function!r}")
+    argument_order(name, function, 3, spare=3)
 
 
 def _checked_linear(linear: Any, dim: int) -> np.ndarray:

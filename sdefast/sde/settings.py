@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import warnings
-from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import Any
@@ -23,7 +22,7 @@ from .extras import Extras
 from .models.base import Model
 from .models.linear import LinearSDE
 from .replayed import as_traced, replayed
-from .schemes import SCHEMES
+from .schemes import SCHEMES, scheme_name
 from .schemes.base import Interval
 from .schemes.equation import Equation, Vector
 from .sde import SDE, sde_of
@@ -165,7 +164,8 @@ def _chain(sde: SDE, method: str, extras: Extras, captured: Any) -> Chain:
         )
     if sde.noise not in scheme.noises:
         raise ValueError(
-            f"method={method!r} is for noise that is {' or '.join(sorted(scheme.noises))}, not {sde.noise}"
+            f"method={method!r} is for noise that is {' or '.join(sorted(scheme.noises))}, not {sde.noise}; methods "
+            f"that fit: {', '.join(name for name in SCHEMES if _fits(sde, name))}"
         )
     chain = Chain(sde, scheme, extras)
     if scheme.check is not None:
@@ -177,15 +177,54 @@ def _chain(sde: SDE, method: str, extras: Extras, captured: Any) -> Chain:
 
 def _that_work(sde: SDE) -> str:
     """The schemes that are right for an equation whose noise is clipped, for an error message."""
-    names = []
-    for name, scheme in SCHEMES.items():
-        if scheme.step is not None and sde.noise in scheme.noises and scheme.calculus == sde.calculus:
-            with suppress(ValueError):
-                if scheme.check is not None:
-                    scheme.check(sde, sde.equation)
-                if Chain(sde, scheme, Extras()).flaw is None:
-                    names.append(repr(name))
+    names = [
+        repr(name) for name, scheme in SCHEMES.items()
+        if scheme.calculus == sde.calculus and _fits(sde, name) and _bare_chain(sde, name).flaw is None
+    ]  # fmt: skip
     return f"methods that work: {', '.join(names)}"
+
+
+def _bare_chain(sde: SDE, method: str) -> Chain:
+    return Chain(sde, SCHEMES[method], Extras())
+
+
+#: components up to which schemes are tried on an equation to know whether they fit
+_FEW_COMPONENTS = 32
+
+
+def _fits(sde: SDE, method: str) -> bool:
+    """Whether an equation runs under a scheme that is written in Python."""
+    scheme = SCHEMES[method]
+    if scheme.step is None or sde.noise not in scheme.noises:
+        return False
+    if sde.dim > _FEW_COMPONENTS:
+        return True
+    try:
+        if scheme.check is not None:
+            scheme.check(sde, sde.equation.read_as(scheme.calculus))
+    except ValueError:
+        return False
+    found = _bare_chain(sde, method).flaw
+    return found is None or not found.is_fatal
+
+
+@lru_cache(maxsize=256)
+def methods_of(model: Model) -> tuple[str, ...]:
+    """Names of the schemes that a model runs under."""
+    return tuple(name for name in SCHEMES if name in model.schemes or _fits(_sde(model), name))
+
+
+Model.find_methods = staticmethod(methods_of)
+
+
+def method_of(model: Model, method: Any) -> str:
+    """The name of the scheme that a user asks for; the error lists those under which the model runs."""
+    if method is None:
+        return "euler-maruyama"
+    name = scheme_name(method, lambda: model.methods)
+    if name not in model.schemes and SCHEMES[name].step is None:
+        raise ValueError(f"{type(model).__name__} has no method {name!r}; it has {', '.join(model.methods)}")
+    return name
 
 
 def warn_of_flaw(chain: Chain, step_size: float, stacklevel: int) -> None:

@@ -21,14 +21,14 @@ from ..engine.statistics import Histogram, Layout
 from ..run import options
 from ..run.boundaries import Boundary
 from ..run.checkpoint import Checkpoint
+from ..run.overflow import warn_of_overflow
 from ..run.where import Where, progress_bar
 from .extras import checked_controls, checked_extras, with_expectations
 from .functionals import Functional
 from .models.base import Model
 from .result import Simulation
 from .rounding import warn_of_lost_steps
-from .schemes import SCHEMES
-from .settings import Settings, check_observed, kept, start_rows
+from .settings import Settings, check_observed, kept, method_of, start_rows
 
 #: Standard errors between a control's mean and the stated one that no chance explains.
 _FAR = 7.0
@@ -94,8 +94,8 @@ def simulate(
     times : array_like of shape (n,)
         Strictly increasing times to step through, instead of ``t0``, ``t1`` and ``n_steps``.
     method : str
-        Scheme, one of `sdefast.SCHEMES`; by default ``"euler-maruyama"``. ``"exact"`` is for the models that have an
-        exact transition.
+        Scheme, one of `sdefast.SCHEMES`, of which ``model.methods`` fit; by default ``"euler-maruyama"`` (also
+        ``"euler"`` or ``"em"``). ``"exact"`` is for the models that have an exact transition.
     seed : int
         In [0, 2**64); a random one by default, recorded in the result.
     dtype : {"float64", "float32"}
@@ -127,9 +127,13 @@ def simulate(
     boundary : Boundary or list of Boundary
         See `sdefast.boundaries`.
     stop_when : callable
-        A condition ``f(t, x)``, ``f(t, x, p)`` or ``f(t, x, p, y)``: a path for which it holds at the start or after a
-        step stays as it is; ``run.stop_time`` says when that was, rounded to the state's type (float32 knows times near
-        2024 to 1e-4). A `sdefast.functionals.first_passage` in the condition also sees what happens between the steps.
+        A condition ``f(t, x)``, ``f(t, x, p)`` or ``f(t, x, p, y)``: a path stays as it is from when it holds;
+        ``run.stop_time`` says when that is, rounded to the state's type (float32 knows times near 2024 to 1e-4).
+        Comparisons, also several of which one will do, are followed between the steps: path, functionals and time stop
+        where the Brownian bridge passes, exactly so where drift and diffusion are constant, but that passages upwards
+        and downwards in one step are drawn independently. Conditions that must hold together (``and``), and those on
+        functionals other than a `sdefast.functionals.first_passage`, are looked at after the steps; so is a level under
+        ``running_max(bridge=False)``.
     antithetic : bool
         Simulate paths in pairs driven by opposite noise: path i + n_paths / 2 mirrors path i. Standard errors are
         those of the pairs.
@@ -176,8 +180,8 @@ def simulate(
     Warns
     -----
     RuntimeWarning
-        If paths or expectations are not finite, a control's mean is not the stated one, ``method`` is wrong or slow for
-        noise that is clipped at a root, or float32 rounds the steps at the start away.
+        If paths or expectations are not finite, statistics overflow, a control's mean is not the stated one, ``method``
+        is wrong or slow for noise that is clipped at a root, or float32 rounds the steps at the start away.
 
     Notes
     -----
@@ -220,6 +224,7 @@ def simulate(
         keeping.belongs_to(settings, n_paths=settings.n_paths)
         result = _run(settings, start, draws, where, checks.flag("progress", progress), started, keeping)
         _warn_of_nonfinite(result)
+        warn_of_overflow(result, stacklevel=2)
         if settings.extras.expectations:
             _warn_of_expectations(result)
         return result
@@ -262,9 +267,7 @@ def _fresh(
     x0, n_paths, dtype, noise_dtype = (numbers[name] for name in ("x0", "n_paths", "dtype", "noise_dtype"))
     if x0 is None or n_paths is None:
         raise TypeError("simulate needs x0 and n_paths")
-    scheme = "euler-maruyama" if chain["method"] is None else checks.choice("method", chain["method"], SCHEMES)
-    if scheme not in model.schemes and SCHEMES[scheme].step is None:
-        raise ValueError(f"{type(model).__name__} has no method {scheme!r}; it has {', '.join(model.methods)}")
+    scheme = method_of(model, chain["method"])
     state_type, noise_type = checks.types(dtype, noise_dtype)
     n = options.many("n_paths", n_paths)
     extras = kept(model, checked_extras(model, chain, wanted.expectations, wanted.controls))

@@ -1,5 +1,6 @@
 """Scalar Python code turned into expressions: what it computes, its derivatives, and its source for a compiler."""
 
+from .arguments import argument_order, call_with
 from .evaluate import as_function, evaluate, substitute
 from .expression import (
     Expr,
@@ -31,8 +32,10 @@ __all__ = [
     "Rows",
     "TraceError",
     "all_parts",
+    "argument_order",
     "as_expr",
     "as_function",
+    "call_with",
     "captured",
     "constant",
     "depends_on",

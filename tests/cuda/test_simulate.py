@@ -326,3 +326,23 @@ def test_results_can_be_plotted_labelled_and_sent():
 def test_progress(capsys):
     sf.simulate(sf.CIR(), x0=1.0, t1=1.0, n_steps=4, n_paths=6, seed=1, device="cuda", progress=True)
     assert "24/24" in capsys.readouterr().err.replace(".0", "")
+
+
+def test_statistics_that_overflow():
+    stiff = sf.SDE(lambda t, x: -1e30 * x[0], lambda t, x: 0.1)
+    for device in ("cpu", "cuda"):
+        with pytest.warns(RuntimeWarning, match="statistics overflow from time 8 on, though the paths are finite: var"):
+            run = sf.simulate(stiff, x0=0.0, t1=8.0, n_steps=8, n_paths=5, seed=1, device=device)
+        assert run.n_nonfinite[-1] == 0
+
+
+def test_passages_that_stop():
+    """Within a step, of the bridge in two components under one noise and two."""
+    model = sf.SDE(lambda t, x: (-x[0], x[0]), lambda t, x: (0.9, 0.3 + t), dim=2)
+    cpu, gpu = on_both(
+        model, x0=(0.0, 0.1), t1=2.0, n_steps=6, n_paths=40, seed=2, save_at="all", functionals=FUNCTIONALS,
+        stop_when=lambda t, x: abs(x[0]) > 1 or x[0] + x[1] > 1.2 or t > 1.7,
+    )  # fmt: skip
+    assert_equal_states(cpu, gpu)
+    assert (gpu.stop_time.values.to_numpy()[-1] == cpu.stop_time.values[-1]).all()
+    assert (cpu.stop_time.values[-1] <= 1.7).all()

@@ -262,7 +262,7 @@ def test_alpha_zero_with_v():
         (lambda: VP().reverse_sde(lambda t, x: x, t1=0.0), ValueError, "t1 must be positive"),
         (lambda: VP().reverse_sde(1.0), TypeError, "score must be a function"),
         (lambda: VP().reverse_sde(lambda t: t), TypeError, "score must be a function of"),
-        (lambda: VP().reverse_sde(lambda t, x: x, params={"m": 1.0}), TypeError, "score must be a function of"),
+        (lambda: VP().reverse_sde(lambda x, p: x, params={"m": 1.0}), TypeError, "score must be a function of"),
         (lambda: VP().reverse_sde(lambda t, x: (x[0], x[0])), sf.TraceError, "score must return 1 number, got 2"),
         (lambda: VP().probability_flow(lambda t, x: x[0], 3), sf.TraceError, "score must return 3 numbers, got 1"),
         (lambda: VP().marginal(np.ones(3), np.ones(2)), ValueError, "one per sample"),

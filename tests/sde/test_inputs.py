@@ -93,7 +93,17 @@ BAD = [
     ({"model": sf.OrnsteinUhlenbeck}, TypeError, "model must be a model"),
     ({"model": None}, TypeError, "model must be a model"),
     ({"method": "euler-maruyma"}, ValueError, "method must be one of .*did you mean 'euler-maruyama'"),
-    ({"method": "Exact"}, ValueError, "method must be one of .*did you mean 'exact'"),
+    ({"method": "Exakt"}, ValueError, "method must be one of .*got 'Exakt'; did you mean 'exact'"),
+    (
+        {"model": HESTON, "x0": (1.0, 0.1), "method": "mil"},
+        ValueError,
+        "one of 'euler-maruyama', 'heun', 'implicit",
+    ),
+    (
+        {"model": HESTON, "x0": (1.0, 0.1), "method": "srk1"},
+        ValueError,
+        "not general; methods that fit: euler-maruyama",
+    ),
     ({"method": "heun-ito-7"}, ValueError, "method must be one of .*'exact', .*got 'heun-ito-7'$"),
     ({"method": 1}, ValueError, "method must be one of"),
     ({"method": ["exact"]}, ValueError, "method must be one of"),

@@ -622,10 +622,11 @@ def test_errors_show_the_users_line(case):
 
 GENERAL = {"noise": "general", "noise_dim": 2}
 WRONG = [
-    ({"drift": lambda t, x: x}, TypeError, r"drift must be a function of \(t, x, p\), got one of \(t, x\)"),
-    ({"diffusion": lambda t, x, p, q: x}, TypeError, r"diffusion must be a function of \(t, x, p\), got one of"),
+    ({"drift": lambda t: t}, TypeError, r"drift must be a function of \(t, x\), up to \(t, x, p\), got one of \(t\)"),
+    ({"drift": lambda x, p: x}, TypeError, r"got one of \(x, p\): the parameters come after"),
+    ({"diffusion": lambda t, x, p, q: x}, TypeError, r"diffusion must be .* got one of \(t, x, p, q\)"),
     ({"diffusion_derivative": lambda x: x}, TypeError, "diffusion_derivative must be a function of"),
-    ({"drift": 3.0}, TypeError, r"drift must be a function of \(t, x, p\), got 3.0"),
+    ({"drift": 3.0}, TypeError, r"drift must be a function of \(t, x\) or \(t, x, p\), got 3.0"),
     ({"drift": lambda t, x, p: (1, 2, 3)}, ValueError, "drift must return 2 numbers, got 3 numbers"),
     ({"drift": lambda t, x, p: 1}, ValueError, "drift must return 2 numbers, got one number"),
     ({"drift": lambda t, x, p: ((1,), (2,))}, ValueError, "drift must return 2 numbers, got rows of 1, 1 numbers"),

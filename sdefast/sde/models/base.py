@@ -11,7 +11,6 @@ import numpy as np
 
 from ...run.boundaries import Boundary
 from ...run.records import Recorded
-from ..schemes import SCHEMES
 
 
 class Step(NamedTuple):
@@ -95,8 +94,11 @@ class Model(Recorded):
 
     @property
     def methods(self) -> tuple[str, ...]:
-        """Names of the schemes that it runs under."""
-        return tuple(name for name, scheme in SCHEMES.items() if scheme.step is not None or name in self.schemes)
+        """Names of the schemes that it runs under, with these parameters."""
+        return self.find_methods(self)
+
+    #: what finds them: settings.py, where schemes meet equations
+    find_methods: ClassVar[Callable[[Model], tuple[str, ...]]]
 
     def boundaries(self) -> tuple[Boundary, ...]:
         """What keeps the state in its space where a scheme in Python code would leave it."""

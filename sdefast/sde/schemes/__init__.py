@@ -1,5 +1,9 @@
 """Time-stepping schemes, one file each."""
 
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from ... import checks
 from .base import Scheme
 from .euler_maruyama import EULER_MARUYAMA
 from .exact import EXACT
@@ -34,4 +38,22 @@ SCHEMES = {
     )
 }
 
-__all__ = ["EULER_MARUYAMA", "EXACT", "SCHEMES", "Scheme"]
+#: all names that users may give -> the scheme's own
+_NAMES = {name: scheme.name for scheme in SCHEMES.values() for name in (scheme.name, *scheme.aliases)}
+
+
+def scheme_name(method: Any, allowed: Callable[[], Iterable[str]]) -> str:
+    """The name of the scheme that a user means: written in any case, with ``_`` for ``-``, or by an alias.
+
+    Raises
+    ------
+    ValueError
+        If there is none of that name: it says which are ``allowed``, and suggests one of them if it is but misspelt.
+    """
+    written = method.lower().replace("_", "-").replace(" ", "-") if isinstance(method, str) else method
+    if isinstance(written, str) and written in _NAMES:
+        return _NAMES[written]
+    return checks.choice("method", written, allowed(), shown=repr(method))
+
+
+__all__ = ["EULER_MARUYAMA", "EXACT", "SCHEMES", "Scheme", "scheme_name"]

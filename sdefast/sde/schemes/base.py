@@ -65,6 +65,8 @@ class Scheme:
         and that cost too much to compute in every step.
     check : callable or None
         ``check(sde, equation)`` raises ValueError if the scheme does not fit.
+    aliases : tuple of str
+        Other names that it goes by.
     """
 
     name: str
@@ -80,6 +82,7 @@ class Scheme:
     step: StepFunction | None = None
     constants: Callable[..., np.ndarray] | None = None
     check: Callable[..., None] | None = None
+    aliases: tuple[str, ...] = ()
 
     def __repr__(self) -> str:
         strong = f"strong order {self.strong_order:g} (additive noise {self.strong_order_additive:g}"

@@ -25,5 +25,6 @@ EULER_MARUYAMA = Scheme(
     strong_order_additive=1.0,
     strong_order_general=0.5,
     step=step,
+    aliases=("euler", "em"),
     reference="Kloeden and Platen, Numerical Solution of Stochastic Differential Equations, 1992, section 10.2",
 )

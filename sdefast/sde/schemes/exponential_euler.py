@@ -12,10 +12,14 @@ from typing import Any
 
 import numpy as np
 
+from ...trace import depends_on, evaluate
 from ..linear_moments import linear_moments
 from .base import Interval, Scheme
-from .equation import Equation, Vector
+from .equation import Equation, Vector, parameter_symbol
 from .euler_maruyama import noise_term
+
+#: components up to which it is looked whether a drift is linear
+_FEW = 64
 
 
 def step(equation: Equation, interval: Interval, x: Vector, z: Vector, c: Vector) -> Vector:
@@ -38,22 +42,35 @@ def times(matrix: Vector, vector: Vector) -> Vector:
 
 def constants(sde: Any, h: np.ndarray) -> np.ndarray:
     """N and h phi1(h L), for diagonal L only the diagonals, one row per step size."""
-    dim, diagonal = sde.dim, not np.any(sde.linear - np.diag(np.diag(sde.linear)))
+    linear = linear_part(sde)
+    dim, diagonal = sde.dim, not np.any(linear - np.diag(np.diag(linear)))
     entries = slice(None, None, dim + 1) if diagonal else slice(None)
     sizes, where = np.unique(np.asarray(h, dtype=float), return_inverse=True)
     rows = []
     for size in sizes:
-        growth, integral, covariance = linear_moments(sde.linear, np.eye(dim), np.eye(dim), float(size))
+        growth, integral, covariance = linear_moments(linear, np.eye(dim), np.eye(dim), float(size))
         damping = np.sqrt(covariance / size) if diagonal else np.eye(dim) + growth
         rows.append(np.concatenate([damping.ravel()[entries], integral.ravel()[entries]]))
     return np.array(rows)[where]
 
 
+def linear_part(sde: Any) -> Any:
+    """L of shape (dim, dim): as given, or the Jacobian of a drift that is linear in the state; or None."""
+    if sde.linear is not None or sde.dim > _FEW:
+        return sde.linear
+    equation = sde.equation.read_as("ito")
+    jacobian = equation.drift_jacobian(equation.t, equation.x)
+    if any(depends_on(e, (equation.t, *equation.x)) for row in jacobian for e in row):
+        return None
+    parameters = {parameter_symbol(name): value for name, value in sde.parameters().items()}
+    return np.array([[evaluate(e, parameters) for e in row] for row in jacobian], float)
+
+
 def check(sde: Any, equation: Equation) -> None:
-    if sde.linear is None:
+    if linear_part(sde) is None:
         raise ValueError(
-            "method='exponential-euler' needs SDE(linear=...), the linear part of the drift: rates of shape (dim,) or "
-            "a matrix of shape (dim, dim)"
+            "method='exponential-euler' needs SDE(linear=...), the linear part of a drift that is not linear with "
+            "constant coefficients: rates of shape (dim,) or a matrix of shape (dim, dim)"
         )
 
 

@@ -78,7 +78,7 @@ def test_a_given_derivative_is_used():
 
 def test_the_exponential_scheme_needs_the_linear_part():
     with pytest.raises(ValueError, match="linear"):
-        NumpyStep(SCHEMES["exponential-euler"], SDE(lambda t, x, p: -x[0], lambda t, x, p: 1.0))
+        NumpyStep(SCHEMES["exponential-euler"], SDE(lambda t, x, p: -x[0] * t, lambda t, x, p: 1.0))
 
 
 def test_the_implicit_scheme_is_for_few_components():

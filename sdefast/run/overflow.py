@@ -1,0 +1,45 @@
+"""Statistics that overflow: chains may be finite, and their squares not."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator
+
+import numpy as np
+
+from ..engine.statistics import Layout
+from .result import Result
+
+#: Sums of blocks that are smaller than this are finite when they are put together.
+_SMALL = 1e290
+
+_POWERS = ("mean", "variance", "third moment", "fourth moment")
+
+
+def warn_of_overflow(result: Result, stacklevel: int) -> None:
+    """RuntimeWarning where statistics over finite numbers are not finite themselves."""
+    if all(np.abs(node).max(initial=0.0) < _SMALL for nodes in result._nodes for node in nodes.values()):
+        return
+    lost: dict[str, np.ndarray] = {}
+    for gathered, total in zip(result.settings.gathering.all, result._totals, strict=True):
+        for name, sums in _named_sums(gathered.layout, total):
+            gone = (total[:, 0] > 0) & ~np.isfinite(sums).all(axis=1)
+            lost[name] = lost.get(name, False) | gone
+    found = {name: at for name, at in lost.items() if np.any(at)}
+    if found:
+        first = min(int(np.argmax(at)) for at in found.values())
+        warnings.warn(
+            f"statistics overflow from {result.time_word} {result.t[first]:g} on, though the {result.chain_word}s are "
+            f"finite: {', '.join(found)}. Such large values mean that the simulation is unstable: a smaller step, or a "
+            "method for stiff equations, may help",
+            RuntimeWarning,
+            stacklevel=stacklevel + 1,
+        )
+
+
+def _named_sums(layout: Layout, total: np.ndarray) -> Iterator[tuple[str, np.ndarray]]:
+    """Sums of powers and products, each (n_times, n), with what is made of them."""
+    for k in range(layout.moments):
+        yield _POWERS[k], total[:, layout.component(k)]
+    if layout.n_pairs:
+        yield "covariance", total[:, layout.products]
