@@ -13,7 +13,7 @@ from ..engine.grid import TimeGrid
 from ..engine.statistics import Histogram, Layout
 from ..run import options
 from ..run.expectations import Named, traced
-from ..run.schedule import iteration_grid, saved_iterations, step_sizes
+from ..run.schedule import StepSizes, iteration_grid, saved_iterations, step_sizes
 from .problem import LeastSquares
 from .result import Descent
 from .steps import iterations
@@ -53,17 +53,20 @@ def fresh(
     if step_size is None or fixed["n_runs"] is None:
         raise TypeError("sgd needs step_size and n_runs")
     n_runs, d = options.many("n_runs", fixed["n_runs"]), problem.dim
-    rates = step_sizes(step_size, n_steps, d)
-    iteration = iterations.of(problem, rates.shape[1] > 1, fixed, on_gpu)
+    asked = StepSizes.of(step_size, n_steps, d)
+    iteration = iterations.of(problem, asked.width > 1, fixed, on_gpu)
     dtype, noise_dtype = checks.types(fixed["dtype"], fixed["noise_dtype"])
     theta0 = _start(problem, fixed["theta0"], n_runs)
     grid = iteration_grid(n_steps)
     saves, layout, gathers = _gathering(iteration, grid, wanted)
+    checked = {
+        "seed": options.seed(fixed["seed"]), "first_chain": options.first_chain(fixed["first_chain"]),
+        "expectations": wanted.asked(iteration),
+    }  # fmt: skip
     settings = Settings(
-        iteration=iteration, rates=rates, theta0=theta0, gathers_moments=gathers, seed=options.seed(fixed["seed"]),
-        dtype=dtype, noise_dtype=noise_dtype, first_chain=options.first_chain(fixed["first_chain"]), n_chains=n_runs,
-        grid=grid, saves=saves, layout=layout, keeps_states=False, histogram=wanted.histogram,
-        expectations=wanted.asked(iteration),
+        iteration=iteration, rates=asked.values(), theta0=theta0, gathers_moments=gathers, dtype=dtype,
+        noise_dtype=noise_dtype, n_chains=n_runs, grid=grid, saves=saves, layout=layout, keeps_states=False,
+        histogram=wanted.histogram, **checked,
     )  # fmt: skip
     return settings, start_rows(settings)
 

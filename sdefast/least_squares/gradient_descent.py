@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from ..run.report import Report
-from ..run.schedule import iteration_grid, saved_iterations, step_sizes
+from ..run.schedule import is_constant, iteration_grid, saved_iterations, step_sizes
 from .problem import LeastSquares, refuse_others
 from .result import Descent, described_rates, error_axes
 
@@ -181,13 +181,13 @@ def gd(
 
 def _warn_of_threshold(problem: LeastSquares, rates: np.ndarray) -> None:
     """Of constant step sizes with which some direction grows."""
-    if len(rates) > 1:
+    if not is_constant(rates):
         return
     roots = np.sqrt(np.broadcast_to(rates[0], (problem.dim,)))
     largest = float(np.linalg.eigvalsh(roots[:, None] * problem.hessian * roots)[-1])  # of diag(step sizes) H
     if largest <= 2 * (1 + 1e-12):  # not for rounding
         return
-    if rates.size == 1:
+    if (rates[0] == rates[0, 0]).all():
         what = f"step_size={rates[0, 0]:g} is beyond 2 / lambda_max = {2 * rates[0, 0] / largest:.6g}"
     else:
         what = f"step_size is too large: the largest eigenvalue of diag(step_size) H is {largest:.6g}, beyond 2"

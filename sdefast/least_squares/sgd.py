@@ -16,6 +16,7 @@ from .. import checks, resources
 from ..engine.tiles import BLOCK
 from ..run import options
 from ..run.checkpoint import Checkpoint
+from ..run.schedule import is_constant
 from ..run.where import Where, progress_bar
 from .asked import Wanted, continued, fresh
 from .problem import LeastSquares, refuse_others
@@ -140,8 +141,9 @@ def sgd(
     Warns
     -----
     RuntimeWarning
-        If the one step size of all parameters and iterations is beyond the mean-square threshold (which is not known of
-        shuffled epochs of several iterations), or if runs have left the numbers.
+        If step sizes that are the same in all iterations, given as a number, array, function or formula, are beyond the
+        mean-square threshold (which is not known of shuffled epochs of several iterations), or if runs have left the
+        numbers.
 
     Notes
     -----
@@ -180,15 +182,17 @@ def sgd(
     if n_steps is None:
         raise TypeError("sgd needs n_steps")
     steps = checks.count("n_steps", n_steps)
+    started = time.perf_counter()  # (what is computed to be checked and warned of belongs to what a fit costs)
     with Checkpoint.of(checkpoint, "sgd", where.gpu is not None) as keeping:
         if seed is None and resume is None:
             fixed["seed"] = keeping.seed
         if resume is None:
             settings, start = fresh(problem, step_size, steps, fixed, wanted, where.gpu is not None)
-            _warn_of_threshold(settings)
         else:
             settings, start = continued(problem, resume, step_size, steps, fixed, wanted)
-        return run(settings, start, wanted, where, progress, keeping)
+        if resume is None or step_size is not None:
+            _warn_of_threshold(settings)
+        return run(settings, start, wanted, where, progress, keeping, started)
 
 
 def noisy_gd(problem: LeastSquares, *, noise: str = "gaussian", **how: Any) -> Descent:
@@ -245,9 +249,10 @@ def noisy_gd(problem: LeastSquares, *, noise: str = "gaussian", **how: Any) -> D
 
 
 def run(
-    settings: Settings, start: np.ndarray, wanted: Wanted, where: Where, progress: bool, keeping: Checkpoint
-) -> Descent:
-    """Run what was checked, and warn of runs that are gone."""
+    settings: Settings, start: np.ndarray, wanted: Wanted, where: Where, progress: bool, keeping: Checkpoint,
+    started: float,
+) -> Descent:  # fmt: skip
+    """Run what was checked since that time of `time.perf_counter`, and warn of runs that are gone."""
     iteration, n_runs = settings.iteration, settings.n_runs
     kept = kept_runs(wanted.runs, wanted.coordinates, n_runs, iteration.dim)
     if iteration.is_error and kept is not None:
@@ -257,7 +262,6 @@ def run(
         settings, n_runs=n_runs, step_size=settings.rates, kept=kept, final_states=wanted.final_states,
         problem=dict(zip(iteration.problem._NAMES, iteration.problem._arguments(), strict=True)),
     )  # fmt: skip
-    started = time.perf_counter()
     whole = settings.tile(start, device=where.gpu, keep_final=wanted.final_states)
     with progress_bar(progress, iteration.name, n_runs * settings.n_steps, "iteration") as bar:
         outcome = where.run(whole, None if bar is None else bar.update, keeping.part("run"))
@@ -293,9 +297,7 @@ def _refuse_too_large(s: Settings, start: np.ndarray, final: bool, kept: Kept | 
 
 
 def _warn_of_threshold(s: Settings) -> None:
-    """Of a constant step size that no error survives."""
-    if s.rates.size > 1:
-        return
-    warning = s.iteration.threshold_warning(float(s.rates[0, 0]))
+    """Of step sizes that no error survives, if they are the same in all iterations, however they were given."""
+    warning = s.iteration.threshold_warning(s.rates[0]) if is_constant(s.rates) else None
     if warning:
         warnings.warn(warning, RuntimeWarning, stacklevel=3)

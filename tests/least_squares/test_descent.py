@@ -2,7 +2,9 @@
 
 import gc
 import math
+import re
 import sys
+import time
 import warnings
 import weakref
 from concurrent.futures import ThreadPoolExecutor
@@ -14,6 +16,7 @@ from least_squares.distance import far
 
 import sdefast as sf
 from sdefast import noise
+from sdefast.least_squares.laws import thresholds
 from sdefast.least_squares.laws.thresholds import surely_stable
 from sdefast.least_squares.steps.iteration import Iteration
 from sdefast.trace import expression
@@ -196,6 +199,53 @@ def test_a_step_size_beyond_the_threshold_runs_and_warns():
     assert any("runs are no longer finite at iteration 3000" in str(w.message) for w in said)
     assert fit.n_nonfinite[-1] == 100
     assert np.isnan(fit.error[-1])
+
+
+@pytest.mark.parametrize("noise", ["sampled", "gaussian", "isotropic"])
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        (lambda k: 3.0, "step_size=3 is beyond the"),
+        (np.full(5, 3.0)[:, None], "step_size=3 is beyond the"),
+        (np.full((5, 5), 3.0), "step_size=3 is beyond the"),
+        ("3", "step_size=3 is beyond the"),
+        (
+            [[3.0, 1.0, 1.0, 1.0, 1.0]],
+            "step_size is beyond the mean-square threshold 0.177|diag.step_size. H is 3, beyond",
+        ),
+        ([[0.01], [9.0], [0.01], [0.01], [0.01]], None),
+    ],
+)
+def test_however_constant_step_sizes_are_given_their_threshold_is_told(given, said, noise):
+    with warnings.catch_warnings(record=True) as heard:
+        warnings.simplefilter("always")
+        sf.sgd(THESIS, step_size=given, n_steps=5, n_runs=2, seed=0, noise=noise)
+    assert len(heard) == (said is not None)
+    assert said is None or re.search(said, str(heard[0].message))
+
+
+def test_the_threshold_of_step_sizes_per_parameter_is_right():
+    """Just below it the exact second moment shrinks, just above it grows, as the warning has it."""
+    rates = np.array([0.9, 0.1, 0.1, 0.1, 0.1])
+    quiet = sf.LeastSquares(STAR, 0.0)
+    with pytest.warns(RuntimeWarning) as heard:
+        sf.sgd(THESIS, step_size=[10 * rates], n_steps=3, n_runs=2, seed=0)
+    threshold = 10 * float(re.search(r"threshold ([0-9.]+) times these", str(heard[0].message)).group(1))
+    for factor, grows in ((0.99, False), (1.01, True)):
+        error = quiet.expected_error(step_size=[factor * threshold * rates], n_steps=4000)
+        assert (error[-1] > error[2000]) == grows
+
+
+def test_what_is_checked_first_costs_nothing_and_what_is_computed_is_counted(monkeypatch):
+    calls = []
+    with pytest.raises(ValueError, match="sampling must be one of"):
+        sf.sgd(THESIS, step_size=lambda k: calls.append(k) or 0.1, n_steps=10**6, n_runs=2, sampling="no")
+    assert len(calls) <= 2
+    asked = thresholds.mean_square_threshold
+    monkeypatch.setattr(thresholds, "mean_square_threshold", lambda *how: time.sleep(0.05) or asked(*how))
+    with pytest.warns(RuntimeWarning, match="beyond the mean-square threshold"):
+        fit = sf.sgd(THESIS, step_size=0.3, n_steps=3, n_runs=2, seed=0)
+    assert fit.cost.seconds > 0.05
 
 
 def test_thresholds_of_shuffled_epochs():
