@@ -219,18 +219,18 @@ def compiled_chain(model: Model, method: str, extras: Extras) -> Chain:
     captured, own = extras.captured, model.boundaries()
     if own:
         extras = replace(extras, boundaries=(*own, *extras.boundaries))
-    if SCHEMES[method].step is None and model.exact_step is not None:
-        return _exact_chain(model, method, extras, captured)
+    if model.own_step(method) is not None:
+        return _own_chain(model, method, extras, captured)
     return _chain(_sde(model), method, extras, captured)
 
 
 @lru_cache(maxsize=256)
-def _exact_chain(model: Model, method: str, extras: Extras, captured: Any) -> Chain:
-    sde, transition = _sde(model), model.exact_step
-    assert transition is not None
+def _own_chain(model: Model, method: str, extras: Extras, captured: Any) -> Chain:
+    sde, own = _sde(model), model.own_step(method)
+    assert own is not None
 
     def step(equation: Equation, interval: Interval, x: Vector, z: Vector, c: Vector) -> Vector:
-        new = trace(transition, interval.h, interval.root, x, z, sde.parameter_tuple(), what="transition")
+        new = trace(own, interval.h, interval.root, x, z, sde.parameter_tuple(), what="step")
         return new if isinstance(new, tuple) else (new,)
 
     kind = _LogarithmicChain if model.logarithmic else Chain

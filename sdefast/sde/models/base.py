@@ -79,6 +79,13 @@ class Model(Recorded):
     #: the exact transition in scalar Python code, ``exact_step(h, root, x, z, p)`` with ``root`` = sqrt(h), if any
     exact_step: ClassVar[Callable[..., Any] | None] = None
 
+    def own_step(self, scheme: str) -> Callable[..., Any] | None:
+        """A scheme's step in scalar Python code, as `exact_step`, where the model has a better one than its equation's.
+
+        It must do what the scheme does to the equation, with the same draws.
+        """
+        return self.exact_step if scheme == "exact" else None
+
     #: whether the logarithm of the state is a Brownian motion
     logarithmic: ClassVar[bool] = False
 
