@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-import warnings
 from collections.abc import Callable, Mapping
 from concurrent.futures import Executor
 from os import PathLike
@@ -16,6 +15,7 @@ from .. import checks, resources
 from ..engine.tiles import BLOCK
 from ..run import options
 from ..run.checkpoint import Checkpoint
+from ..run.keywords import known_keywords
 from ..run.schedule import is_constant
 from ..run.where import Where, progress_bar
 from .asked import Wanted, continued, fresh
@@ -24,6 +24,7 @@ from .result import Descent, Kept, kept_runs, kept_theta
 from .steps.base import Settings
 
 
+@known_keywords
 def sgd(
     problem: LeastSquares,
     *,
@@ -73,7 +74,7 @@ def sgd(
         One for all iterations, one for each, of shape (n_steps,), a function of the iteration k = 0, 1, ..., or one
         per parameter, of shape (1, d) or (n_steps, d).
     n_steps, n_runs : int
-        Numbers of iterations and of runs.
+        Numbers of iterations and of runs, of which there are 10,000 by default.
     batch_size : int, default 1
         Samples of an iteration, up to 1024; of streams at most 131072 / (d + 1), with inputs of Student's law 512 / d,
         and 512 / d^2 where parameters with correlated inputs have step sizes of their own.
@@ -88,7 +89,7 @@ def sgd(
     noise : {"sampled", "gaussian", "isotropic"}, default "sampled"
         Where the noise of the gradients comes from: samples, as above; or normals that have the samples' covariance at
         theta ("gaussian", the same mean and second moments), or at theta* ("isotropic"). See `noisy_gd`.
-    averaging : {None, "polyak-ruppert"}
+    averaging : {None, "polyak-ruppert", True}
         Gather also the error of the average of theta_0 to theta_{k-1} at iteration k.
     reduced : bool
         For inputs N(0, h I) and one step size for all parameters |theta - theta*|^2 is a Markov chain of its own. Run
@@ -270,11 +271,9 @@ def run(
     cost = where.cost(started, keeping.found)
     fit = Descent(settings, cost, None, outcome.nodes, outcome.counts, outcome.final, theta, kept)
     if fit.n_nonfinite[-1]:
-        warnings.warn(
+        checks.warn(
             f"{fit.n_nonfinite[-1]} of {n_runs} runs are no longer finite at iteration {fit.iterations[-1]}; "
-            "error and moments are over the others",
-            RuntimeWarning,
-            stacklevel=3,
+            "error and moments are over the others"
         )
     return fit
 
@@ -300,4 +299,4 @@ def _warn_of_threshold(s: Settings) -> None:
     """Of step sizes that no error survives, if they are the same in all iterations, however they were given."""
     warning = s.iteration.threshold_warning(s.rates[0]) if is_constant(s.rates) else None
     if warning:
-        warnings.warn(warning, RuntimeWarning, stacklevel=3)
+        checks.warn(warning)

@@ -183,7 +183,9 @@ def saved_iterations(save_at: Any, grid: TimeGrid, size: int = 0) -> np.ndarray:
         return saved_steps(save_at, grid)
     given = checks.increasing("save_at", save_at)
     if (given != np.rint(given)).any() or given[0] < grid.first_step or given[-1] > grid.last_step:
-        raise ValueError(f"save_at must hold iterations from {grid.first_step} to {grid.last_step}, got {save_at!r}")
+        raise ValueError(
+            f"save_at must hold iterations from {grid.first_step} to {grid.last_step}, got {checks.shown(save_at)}"
+        )
     return given.astype(np.int64)
 
 
@@ -213,7 +215,7 @@ def _step_of(value: Any, k: int, dim: int) -> np.ndarray:
         raise ValueError(
             f"step_size must return a number or an array of shape ({dim},), got shape {value.shape} at k = {k}"
         )
-    return value.reshape(-1)
+    return np.ravel(value)
 
 
 def _positive(steps: np.ndarray) -> np.ndarray:
@@ -272,7 +274,7 @@ class Schedule:
 
     def __post_init__(self) -> None:
         if not isinstance(self.formula, str):
-            raise TypeError(f"formula must be a string such as '0.1/t', got {self.formula!r}")
+            raise TypeError(f"formula must be a string such as '0.1/t', got {checks.shown(self.formula)}")
         _value(_parsed(self.formula), self.formula, {"t": np.float64(1), "k": np.float64(0)})
 
     def __call__(self, k: ArrayLike) -> Any:
@@ -329,5 +331,5 @@ def _value(node: ast.expr, formula: str, names: dict[str, Any]) -> Any:
 def _refusal(formula: str) -> ValueError:
     return ValueError(
         "a step size must be a number or a formula of the update t = 1, 2, ... (or k = t - 1) with + - * / **, "
-        f"parentheses and {', '.join(_FUNCTIONS)}, such as 0.1/t, got {formula!r}"
+        f"parentheses and {', '.join(_FUNCTIONS)}, such as 0.1/t, got {checks.shown(formula)}"
     )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
@@ -187,13 +186,11 @@ def _that_work(sde: SDE) -> str:
     return f"methods that work: {', '.join(names)}"
 
 
-def warn_of_flaw(chain: Chain, step_size: float, stacklevel: int) -> None:
+def warn_of_flaw(chain: Chain, step_size: float) -> None:
     """RuntimeWarning where a scheme is wrong, or slow to become right, for noise that is clipped."""
     if chain.flaw is not None and step_size >= chain.flaw.from_step:
-        warnings.warn(
-            f"method={chain.scheme.name!r} may not be for this equation: {chain.flaw.why}; {_that_work(chain.sde)}",
-            RuntimeWarning,
-            stacklevel=stacklevel + 1,
+        checks.warn(
+            f"method={chain.scheme.name!r} may not be for this equation: {chain.flaw.why}; {_that_work(chain.sde)}"
         )
 
 
@@ -248,7 +245,7 @@ def start_rows(s: Settings, start: np.ndarray) -> np.ndarray:
     check_observed(s)
     chain = s.stepping if isinstance(s.stepping, Chain) else None
     if chain is not None and chain.flaw is not None:
-        warn_of_flaw(chain, float(s.grid.step_sizes().max()), stacklevel=4)
+        warn_of_flaw(chain, float(s.grid.step_sizes().max()))
     for boundary in s.extras.boundaries:
         boundary.check_start(start)
     return start if chain is None else chain.start_rows(start, s.grid.t0)

@@ -316,7 +316,7 @@ REFUSED = [
     ({"batch_size": 1025}, ValueError, "batch_size must be between 1 and 1024"),
     ({"theta0": [1.0]}, ValueError, r"theta0 must be of shape \(5,\) or \(10, 5\), got \(1,\)"),
     ({"theta0": np.full(5, 1e39), "dtype": "float32"}, ValueError, "theta0 must be finite in float32"),
-    ({"averaging": "tail"}, ValueError, "averaging must be None or 'polyak-ruppert', got 'tail'"),
+    ({"averaging": "tail"}, ValueError, "averaging must be True, 'polyak-ruppert', False or None, got 'tail'"),
     (
         {"problem": sf.LeastSquares(np.zeros(23), 1.0, np.eye(23) + 0.1), "step_size": np.full((1, 23), 0.01)},
         ValueError,

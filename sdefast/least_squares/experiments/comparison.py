@@ -130,7 +130,7 @@ class Comparison:
         end = float(self.time[-1]) if time is None else checks.real("time", time, positive=True)
         sizes = self.step_size / 2 ** np.arange(4) if step_sizes is None else checks.array("step_sizes", step_sizes)
         if sizes.ndim != 1 or len(sizes) < 2 or (sizes <= 0).any() or len(set(sizes.tolist())) < 2:
-            raise ValueError(f"step_sizes must be two positive numbers or more, got {step_sizes!r}")
+            raise ValueError(f"step_sizes must be two positive numbers or more, got {checks.shown(step_sizes)}")
         n_steps = np.rint(end / sizes).astype(int)
         if (np.abs(n_steps * sizes - end) > 1e-9 * end).any():
             raise ValueError(f"time must be a multiple of every step size, got {end:g} and {sizes.tolist()}")
@@ -152,7 +152,7 @@ def compare(
     *,
     step_size: float,
     n_steps: int,
-    n_runs: int,
+    n_runs: int | None = None,
     theta0: ArrayLike | None = None,
     batch_size: int = 1,
     **options: Any,

@@ -383,7 +383,7 @@ class ModifiedEquations:
         >>> import sdefast as sf
         >>> problem = sf.LeastSquares([1.0, -1.0], 0.1, inputs=sf.inputs.Uniform(-1, 1))
         >>> problem.modified_expected_error([0.0, 3.0], 0.1, order=2).round(4)
-        array([2.    , 0.2702])
+        array([2.    , 0.2789])
         """
         settings = checked(step_size, order, covariance, batch_size)
         times = checks.array("t", t)

@@ -10,6 +10,7 @@ from typing import Any, ClassVar, NamedTuple
 import numpy as np
 
 from ...run.boundaries import Boundary
+from ...run.keywords import refuse_unknown
 from ...run.records import Recorded
 from ..schemes import SCHEMES
 
@@ -48,6 +49,12 @@ class Model(Recorded):
     example_start: ClassVar[tuple[float, ...]] = (1.0,)
     #: whether b does not depend on the state (Euler-Maruyama then has strong order 1)
     additive_noise: ClassVar[bool] = False
+
+    def __new__(cls, *args: Any, **given: Any) -> Any:
+        """Refuse parameters that there are not, naming those that are meant."""
+        if given:
+            refuse_unknown(cls.__name__, given, [field.name for field in fields(cls)])
+        return super().__new__(cls)
 
     @property
     def dim(self) -> int:
