@@ -5,6 +5,10 @@ from __future__ import annotations
 import keyword
 import math
 import operator
+import os
+import reprlib
+import sys
+import warnings
 from collections.abc import Iterable
 from itertools import chain
 from typing import Any
@@ -13,6 +17,43 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 _DTYPES: dict[str, np.dtype] = {"float32": np.dtype(np.float32), "float64": np.dtype(np.float64)}
+
+
+#: where this package lies
+_HERE = os.path.dirname(__file__) + os.sep
+
+
+def warn(message: str) -> None:
+    """RuntimeWarning at the line of the user's that called the library, however deep in it the reason was found."""
+    level, frame = 2, sys._getframe(1)
+    while frame.f_back is not None and frame.f_code.co_filename.startswith(_HERE):
+        level, frame = level + 1, frame.f_back
+    warnings.warn(message, RuntimeWarning, stacklevel=level)
+
+
+class _Short(reprlib.Repr):
+    """Representations of at most a few lines."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.maxlevel, self.maxstring, self.maxother = 4, 120, 240
+        self.maxlist = self.maxtuple = self.maxset = self.maxfrozenset = self.maxdict = 8
+
+    def repr_int(self, x: int, level: int) -> str:
+        """Python itself writes no integer of more than some 4,300 digits."""
+        return repr(x) if x.bit_length() <= 256 else f"an integer of about {int(x.bit_length() * 0.30103) + 1} digits"
+
+    def repr_ndarray(self, x: np.ndarray, level: int) -> str:
+        with np.printoptions(threshold=16, edgeitems=3):
+            return self.repr_instance(x, level)
+
+
+_short = _Short()
+
+
+def shown(value: Any) -> str:
+    """A value as messages show it: its `repr`, of which long ones are cut."""
+    return _short.repr(value)
 
 
 def is_attribute(name: Any) -> bool:
@@ -26,7 +67,7 @@ def flag(name: str, value: Any) -> bool:
         return value
     if isinstance(value, np.bool_):
         return bool(value)
-    raise TypeError(f"{name} must be True or False, got {value!r}")
+    raise TypeError(f"{name} must be True or False, got {shown(value)}")
 
 
 def count(name: str, value: Any, *, least: int = 1, most: int = 2**62) -> int:
@@ -36,22 +77,22 @@ def count(name: str, value: Any, *, least: int = 1, most: int = 2**62) -> int:
         if isinstance(value, (bool, np.bool_)) or str(getattr(value, "dtype", "")) in ("bool", "torch.bool"):
             raise TypeError
         number = operator.index(value)
-    except TypeError:
-        raise TypeError(f"{name} must be an integer, got {value!r}") from None
+    except (TypeError, RuntimeError):  # (of tensors of torch that hold nothing, or no real number)
+        raise TypeError(f"{name} must be an integer, got {shown(value)}") from None
     if not least <= number <= most:
-        raise ValueError(f"{name} must be between {least} and {most}, got {number}")
+        raise ValueError(f"{name} must be between {least} and {most}, got {shown(number)}")
     return number
 
 
 def real(name: str, value: Any, *, positive: bool = False, least: float = -math.inf, most: float = math.inf) -> float:
     """A finite real number, optionally positive or within [``least``, ``most``]."""
     if isinstance(value, (str, bytes)) or (isinstance(value, np.ndarray) and value.ndim > 0):
-        raise TypeError(f"{name} must be a real number, got {value!r}")
+        raise TypeError(f"{name} must be a real number, got {shown(value)}")
     refuse_loss(name, value)
     try:
         number = float(value)
-    except (TypeError, ValueError):
-        raise TypeError(f"{name} must be a real number, got {value!r}") from None
+    except (TypeError, ValueError, RuntimeError):
+        raise TypeError(f"{name} must be a real number, got {shown(value)}") from None
     except OverflowError:  # an integer beyond the largest float
         number = math.inf
     if not math.isfinite(number):
@@ -71,7 +112,7 @@ def array(name: str, value: Any, *, shape: tuple[int | None, ...] | None = None)
     except ValueError:  # ragged
         given = np.asarray(None)
     if given.dtype.kind not in "iuf":
-        raise TypeError(f"{name} must be an array of real numbers, got {value!r}")
+        raise TypeError(f"{name} must be an array of real numbers, got {shown(value)}")
     result = given.astype(np.float64)
     if shape is not None and not (
         result.ndim == len(shape) and all(want in (None, have) for want, have in zip(shape, result.shape, strict=True))
@@ -79,7 +120,7 @@ def array(name: str, value: Any, *, shape: tuple[int | None, ...] | None = None)
         wanted = "(" + ", ".join("any" if n is None else str(n) for n in shape) + (",)" if len(shape) == 1 else ")")
         raise ValueError(f"{name} must have shape {wanted}, got {result.shape}")
     if not np.isfinite(result).all():
-        raise ValueError(f"{name} must be finite, got {value!r}")
+        raise ValueError(f"{name} must be finite, got {shown(value)}")
     return result
 
 
@@ -124,13 +165,25 @@ def _refuse_loss_within(name: str, values: list[Any] | tuple[Any, ...], deepest:
 
 
 def on_host(name: str, value: Any) -> Any:
-    """``value``, or a copy of it if it is an array on a GPU."""
-    if isinstance(value, np.ndarray) or not hasattr(type(value), "__cuda_array_interface__"):
+    """``value``, or what numpy takes of an array of another library: a copy of one on a GPU, or of other types."""
+    kind = type(value)
+    if kind in _PLAIN or kind in _LISTS or isinstance(value, np.ndarray):
         return value
+    if hasattr(value, "detach") and hasattr(value, "is_meta"):  # a tensor of torch
+        return _of_torch(name, value)
+    if hasattr(kind, "__cuda_array_interface__"):
+        return _of_card(name, value)
+    if hasattr(kind, "__dlpack__") and not hasattr(kind, "__array__"):
+        try:
+            return np.from_dlpack(value)
+        except (BufferError, RuntimeError, TypeError, ValueError) as error:
+            raise TypeError(f"{name} is an array that numpy cannot read by DLPack: {error}") from None
+    return value
+
+
+def _of_card(name: str, value: Any) -> Any:
     if hasattr(value, "to_numpy"):
         return value.to_numpy()
-    if hasattr(value, "detach"):  # a tensor of torch, which waits for the stream that made it
-        return value.detach().cpu().numpy()
     try:
         from numba import cuda
     except ImportError:
@@ -138,12 +191,25 @@ def on_host(name: str, value: Any) -> Any:
     return cuda.as_cuda_array(value).copy_to_host()
 
 
+def _of_torch(name: str, value: Any) -> Any:
+    """A tensor's numbers, once the stream that made them has; numpy has no bfloat16, and no views of conjugates."""
+    if value.is_meta:
+        raise TypeError(f"{name} is a tensor on the device 'meta', which holds no numbers")
+    if str(value.layout) != "torch.strided":
+        value = value.to_dense()
+    value = value.detach().cpu().resolve_conj().resolve_neg()
+    try:
+        return value.numpy()
+    except TypeError:  # bfloat16, and the types of 8 bits, which float32 holds exactly
+        return value.float().numpy()
+
+
 #: likeness of a name to what it is taken for, from which on it is but misspelt
 _MISSPELT = 0.8
 
 
-def choice(name: str, value: Any, allowed: Iterable[str], shown: str | None = None) -> str:
-    """One of ``allowed``; the error shows the value (as ``shown``) and suggests what is nearly the same word."""
+def choice(name: str, value: Any, allowed: Iterable[str], written: str | None = None) -> str:
+    """One of ``allowed``; the error shows the value (as ``written``) and suggests what is nearly the same word."""
     names = sorted(allowed)
     if isinstance(value, str) and value in names:
         return value
@@ -151,14 +217,16 @@ def choice(name: str, value: Any, allowed: Iterable[str], shown: str | None = No
 
     near = difflib.get_close_matches(value, names, n=1, cutoff=_MISSPELT) if isinstance(value, str) else []
     hint = f"; did you mean {near[0]!r}?" if near else ""
-    raise ValueError(f"{name} must be one of {', '.join(map(repr, names))}, got {shown or repr(value)}{hint}")
+    raise ValueError(f"{name} must be one of {', '.join(map(repr, names))}, got {written or shown(value)}{hint}")
 
 
 def averaging(value: Any) -> bool:
-    """Whether iterates are averaged: None or "polyak-ruppert"."""
-    if value is None or (isinstance(value, str) and value == "polyak-ruppert"):
-        return value is not None
-    raise ValueError(f"averaging must be None or 'polyak-ruppert', got {value!r}")
+    """Whether iterates are averaged: True or "polyak-ruppert", False or None."""
+    if value is None or isinstance(value, (bool, np.bool_)):
+        return bool(value)
+    if isinstance(value, str) and value == "polyak-ruppert":
+        return True
+    raise ValueError(f"averaging must be True, 'polyak-ruppert', False or None, got {shown(value)}")
 
 
 def dtype(name: str, value: DTypeLike) -> np.dtype:
@@ -170,7 +238,7 @@ def dtype(name: str, value: DTypeLike) -> np.dtype:
     except (TypeError, ValueError):
         result = None
     if result is None or result.name not in _DTYPES or not result.isnative:
-        raise TypeError(f"{name} must be 'float32' or 'float64', got {value!r}")
+        raise TypeError(f"{name} must be 'float32' or 'float64', got {shown(value)}")
     return _DTYPES[result.name]
 
 

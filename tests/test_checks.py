@@ -186,3 +186,112 @@ def test_tensors_that_are_followed_by_a_gradient_are_refused():
     with pytest.raises(ValueError, match=r"^kappa requires a gradient, .* pass kappa\.detach\(\)"):
         sf.OrnsteinUhlenbeck(kappa=x[0])
     assert sf.OrnsteinUhlenbeck(kappa=x.detach()[0]).kappa == 1.0
+
+
+# Messages ------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("call", "said"),
+    [
+        (lambda: sf.sgd(PROBLEM, lr=0.1, n_steps=2), "sgd has no argument 'lr'; it is called step_size here"),
+        (lambda: sf.sgd(PROBLEM, **FIT, epochs=3), "'epochs'; it is called n_steps here: an epoch of n rows is"),
+        (lambda: sf.sgd(PROBLEM, **FIT, dt=3), "'dt'; it is called n_steps here|'dt'; it is called step_size here"),
+        (lambda: sf.sgd(PROBLEM, **FIT, batchsize=3), "'batchsize'; it is called batch_size here"),
+        (lambda: sf.sgd(PROBLEM, **FIT, n_paths=3), "'n_paths'; it is called n_runs here"),
+        (lambda: sf.sgd(PROBLEM, **FIT, covarianc=3), "did you mean 'covariance'"),
+        (lambda: sf.sgd(PROBLEM, **FIT, qqq=3), "'qqq'; it takes problem, step_size, n_steps"),
+        (lambda: sf.noisy_gd(PROBLEM, lr=0.1, n_steps=2), "'lr'; it is called step_size here"),
+        (lambda: sf.gd(PROBLEM, lr=0.1, n_steps=2), "gd has no argument 'lr'; it is called step_size here"),
+        (lambda: sf.compare(PROBLEM, **FIT, rng=1), "'rng'; it is called seed here: an integer"),
+        (lambda: simulate(dt=0.1), r"simulate has no argument 'dt'; .* n_steps here: steps have the length \(t1"),
+        (lambda: simulate(scheme="heun"), "'scheme'; it is called method here"),
+        (lambda: simulate(n_runs=3), "'n_runs'; it is called n_paths here"),
+        (lambda: sf.OrnsteinUhlenbeck(kapa=1.0), "OrnsteinUhlenbeck has no argument 'kapa'; did you mean 'kappa'"),
+        (lambda: sf.langevin(NORMAL, lr=0.1), "langevin has no argument 'lr'; it is called step_size here"),
+        (lambda: langevin(n_paths=4), "'n_paths'; it is called n_chains here"),
+    ],
+)
+def test_keywords_of_elsewhere_name_those_of_here(call, said):
+    with pytest.raises(TypeError, match=said):
+        call()
+
+
+LONG = list(range(10**5))
+
+
+@pytest.mark.parametrize(
+    ("call", "said"),
+    [
+        (
+            lambda: sf.sgd(PROBLEM, **{**FIT, "seed": LONG}),
+            r"seed must be an integer, got \[0, 1, 2, 3, 4, 5, 6, 7, \.\.\.",
+        ),
+        (
+            lambda: sf.sgd(PROBLEM, **{**FIT, "seed": 10**5000}),
+            "seed must be between .* an integer of about 500[01] dig",
+        ),
+        (lambda: simulate(n_steps=10**5000), "n_steps must be between .* got an integer of about"),
+        (lambda: sf.sgd(PROBLEM, **{**FIT, "step_size": ["a"] * 10**5}), "step_size must be an array of real numbers"),
+        (lambda: sf.LeastSquares([1.0] * 10**5 + [np.nan], 1.0), "theta_star must be finite"),
+        (lambda: sf.LeastSquares([1.0], 10**5000), "noise_std must be finite"),
+        (
+            lambda: sf.SDE(lambda t, x, p: x[0], lambda t, x, p: 1.0, params={"k": np.zeros(1000)}),
+            "params..k.. must be",
+        ),
+        (lambda: langevin(x0="x" * 10**5), "x0 must be an array or 'sample'"),
+        (lambda: sf.sgd(PROBLEM, **FIT, save_at={i: i for i in range(10**5)}), "save_at must be"),
+        (lambda: sf.sgd(PROBLEM, **FIT, runs=np.full(10**5, 99)), "runs must hold integers from 0 to 3"),
+    ],
+)
+def test_messages_are_short(call, said):
+    with pytest.raises((TypeError, ValueError), match=said) as error:
+        call()
+    assert len(str(error.value)) < 500
+
+
+def test_what_is_shown_of_short_values_is_all_of_them():
+    for value in (1, -0.5, "text", [1, 2.5], {"a": (1, None)}, (), np.float64(2.0), b"x", 10**60, np.arange(3.0)):
+        assert checks.shown(value) == repr(value)
+
+
+class ByDLPack:
+    """An array of which DLPack is all that is known."""
+
+    def __init__(self, values):
+        self.values = values
+
+    def __dlpack__(self, **how):
+        return self.values.__dlpack__(**how)
+
+    def __dlpack_device__(self):
+        return self.values.__dlpack_device__()
+
+
+def test_arrays_of_other_libraries():
+    torch = pytest.importorskip("torch")
+    plain = [1.5, -2.0]
+    complex_ones = torch.tensor([1.0 + 1.5j, -2.0j])
+    for given in (
+        torch.tensor(plain, dtype=torch.bfloat16), torch.tensor(plain, dtype=torch.float8_e5m2),
+        torch.tensor([-1.5j, 2j]).conj().imag, torch.tensor(plain).to_sparse(),
+        ByDLPack(np.array(plain)), torch.tensor([-1.5, 2.0])._neg_view(),
+    ):  # fmt: skip
+        assert checks.array("x", given).tolist() == plain
+    assert sf.LeastSquares(torch.tensor(plain, dtype=torch.bfloat16), 0.1) == sf.LeastSquares(plain, 0.1)
+    with pytest.raises(TypeError, match="x is a tensor on the device 'meta', which holds no numbers"):
+        checks.array("x", torch.zeros(2, device="meta"))
+    with pytest.raises(TypeError, match="x must be an array of real numbers"):
+        checks.array("x", complex_ones.conj())
+    for check in (checks.count, checks.real):
+        with pytest.raises(TypeError, match="x must be"):
+            check("x", torch.zeros((), device="meta"))
+    assert checks.real("x", torch.tensor(1.5, dtype=torch.bfloat16)) == 1.5
+
+
+def test_warnings_name_the_line_that_called():
+    calls = (lambda: sf.sgd(PROBLEM, **{**FIT, "step_size": 3.0}), lambda: sf.gd(PROBLEM, step_size=3.0, n_steps=2))
+    for call in calls:
+        with pytest.warns(RuntimeWarning) as said:
+            call()
+        assert all(w.filename == __file__ for w in said)

@@ -13,18 +13,14 @@ import numpy as np
 from .. import checks
 from ..least_squares.experiments import presets
 from ..least_squares.experiments.presets import OUExperiment
-from ..least_squares.inputs import InputLaw, Normal, Rademacher, Student, Uniform
+from ..least_squares.inputs import law_of
 from ..least_squares.problem import LeastSquares
 from ..run.schedule import Schedule
-
-_LAWS: dict[str, tuple[type[InputLaw], int]] = {
-    "normal": (Normal, 0), "uniform": (Uniform, 2), "rademacher": (Rademacher, 0), "student": (Student, 1),
-}  # fmt: skip
 
 #: Options that change an experiment, and not only how it is run
 _CHANGES = (
     "theta_star", "noise_std", "covariance", "inputs", "data", "step_size", "theta0", "batch_size", "averaging",
-    "steps",
+    "sampling", "steps",
 )  # fmt: skip
 
 
@@ -48,6 +44,7 @@ def experiment(options: argparse.Namespace) -> presets.Experiment:
         "theta0": None if options.theta0 is None else tuple(options.theta0),
         "batch_size": options.batch_size,
         "averaging": options.averaging,
+        "sampling": options.sampling,
     }
     values = {name: value for name, value in values.items() if value is not None}
     marks = _marked(base, changed) if options.preset is not None else _NO_FIGURE | {"name": "", "source": ""}
@@ -79,7 +76,7 @@ def _problem(options: argparse.Namespace, base: LeastSquares) -> LeastSquares:
     if not given:
         return base
     if "inputs" in given:
-        given["inputs"] = input_law(given["inputs"])
+        given["inputs"] = law_of(given["inputs"], "--inputs")
     if "covariance" in given:
         given["covariance"] = covariance(given["covariance"])
     return LeastSquares(**{"theta_star": base.theta_star, "noise_std": base.noise_std, "inputs": base.inputs, **given})
@@ -92,19 +89,6 @@ def step_size(text: str) -> float | Schedule:
     except ValueError:
         return Schedule(text)
     return checks.real("--step-size", number, positive=True)
-
-
-def input_law(text: str) -> InputLaw:
-    """A law and its parameters, separated by colons."""
-    name, *parameters = text.split(":")
-    law, n_parameters = _LAWS.get(name, (None, 0))
-    try:
-        numbers = [float(number) for number in parameters]
-    except ValueError:
-        law = None
-    if law is None or len(parameters) != n_parameters:
-        raise ValueError(f"--inputs must be normal, uniform:LOW:HIGH, rademacher or student:DF, got {text!r}")
-    return law(*numbers)
 
 
 def covariance(given: list[str]) -> np.ndarray:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import warnings
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,7 +14,7 @@ from ..sampling.methods import METHODS
 from ..sampling.result import Chains
 from ..sampling.targets import Gaussian
 from .experiment import step_size
-from .tables import cost_line, header, row
+from .tables import SHARED, add_output_options, check_output, cost_line, header, row, save, whole
 from .targets import TARGETS, Kind
 
 _TABLE_TIMES, _SHOWN = 5, 4  # saved iterations and components that are told
@@ -68,28 +67,28 @@ def _add_method_options(group: Any) -> None:
 
 
 def _add_run_options(group: Any) -> None:
-    group.add_argument("--chains", type=int, default=10_000, help="number of chains")
-    group.add_argument("--steps", type=int, default=1000, help="number of steps, with those of burn-in")
-    group.add_argument("--burn-in", type=int, default=0, help="steps whose states count for nothing")
-    group.add_argument("--thin", type=int, help="save every so many states after burn-in; a plot shows all of them")
+    group.add_argument("--chains", type=whole, default=10_000, help="number of chains")
+    group.add_argument("--steps", type=whole, default=1000, help="number of steps, with those of burn-in")
+    group.add_argument("--burn-in", type=whole, default=0, help="steps whose states count for nothing")
+    group.add_argument("--thin", type=whole, help="save every so many states after burn-in; a plot shows all of them")
     group.add_argument("--x0", nargs="+", metavar="X", help="start, or sample for exact draws; by default the mean")
-    group.add_argument("--seed", type=int, default=0, help="seed")
+    group.add_argument("--seed", type=whole, default=0, help="seed")
     group.add_argument("--dtype", choices=["float32", "float64"], default="float64", help="type of the state")
     group.add_argument("--device", default="cpu", help="cpu, cuda or cuda:N")
     group.add_argument("--threads", type=int, default=None, help="worker threads; by default all processors")
     group.add_argument("--progress", action="store_true", help="show a progress bar")
-    group.add_argument("--plot", type=Path, metavar="FILE", help="draw states over the density to this file")
+    add_output_options(group, "states over the density")
 
 
 def run(options: argparse.Namespace) -> None:
     """Sample, print the tables, draw the plot."""
     target = TARGETS[options.target].target(vars(options))
-    if options.plot is not None:
-        plots.check_file(options.plot)
+    check_output(options)
     with warnings.catch_warnings(record=True) as notes:
         warnings.simplefilter("always", RuntimeWarning)
         chains = langevin(target, **_how(options))
     print(report(chains, options.adapt is not None, list(dict.fromkeys(str(note.message) for note in notes))))
+    save(options, chains)
     if options.plot is not None:
         plots.save(chains.plot(pooled=options.thin is not None), options.plot)
         print(f"\nplot: {options.plot}")
@@ -142,6 +141,7 @@ def report(chains: Chains, adapted: bool, notes: list[str]) -> str:
         header("step", what),
         *_moment_rows(chains, exact),
         "",
+        SHARED.replace("runs", "chains"),
         *_facts(chains, adapted),
         cost_line(chains.cost, s.n_chains * s.n_steps, "chain-steps"),
         *(f"note: {note}" for note in notes),

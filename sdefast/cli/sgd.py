@@ -22,7 +22,7 @@ from ..run.schedule import Schedule
 from ..sde.models.base import exact_moments
 from ..sde.result import Simulation
 from .experiment import experiment
-from .tables import cost_line, header, row
+from .tables import SHARED, add_output_options, check_output, cost_line, header, row, save, whole
 
 _RUNS = 10_000  # unless --runs says otherwise
 _KEPT = 1000  # runs whose median is told, fewer of many parameters: known to some 5 % of their spread
@@ -43,7 +43,8 @@ def register(commands: Any) -> None:
     parser.add_argument(
         "--preset",
         metavar="NAME",
-        help="figure-1 to figure-16 as the thesis' text states them, or with -program added as its program ran them",
+        help="figure-1 to figure-16 (or the number alone) as the thesis' text states them, or with -program added as "
+        "its program ran them",
     )
     parser.add_argument("--list-presets", action="store_true", help="print the presets, and do nothing else")
     _add_problem_options(parser.add_argument_group("the problem"))
@@ -61,7 +62,7 @@ def _add_problem_options(group: Any) -> None:
     )  # fmt: skip
     group.add_argument(
         "--data", type=Path, metavar="FILE",
-        help="samples, in place of all this, drawn with replacement: .npz with arrays X and y, or .csv whose last "
+        help="samples, in place of all this: .npz with arrays X and y, or .csv whose last "
         "column is y",
     )  # fmt: skip
 
@@ -71,19 +72,25 @@ def _add_descent_options(group: Any) -> None:
         "--step-size", metavar="GAMMA", help="a number, or a formula of the update t = 1, 2, ... such as 0.1/t"
     )
     group.add_argument("--theta0", type=float, nargs="+", metavar="X", help="start; default: 0")
-    group.add_argument("--steps", type=int, help="number of iterations; default: the preset's")
-    group.add_argument("--batch-size", type=int, help="samples of an iteration; default: 1")
-    group.add_argument("--averaging", choices=["polyak-ruppert"], help="tell the error of the averaged iterate too")
+    group.add_argument("--steps", type=whole, help="number of iterations; default: the preset's")
+    group.add_argument("--batch-size", type=whole, help="samples of an iteration; default: 1")
+    group.add_argument(
+        "--averaging", nargs="?", const="polyak-ruppert", choices=["polyak-ruppert"],
+        help="tell the error of the averaged iterate too",
+    )  # fmt: skip
+    group.add_argument(
+        "--sampling", choices=["replacement", "shuffle"], help="how rows of --data are drawn; default: replacement"
+    )
 
 
 def _add_run_options(group: Any) -> None:
-    group.add_argument("--runs", type=int, default=_RUNS, help=f"number of runs; default: {_RUNS}")
-    group.add_argument("--seed", type=int, default=0, help="seed; default: 0")
+    group.add_argument("--runs", type=whole, default=_RUNS, help=f"number of runs; default: {_RUNS}")
+    group.add_argument("--seed", type=whole, default=0, help="seed; default: 0")
     group.add_argument("--dtype", choices=["float32", "float64"], default="float64", help="type; default: float64")
     group.add_argument("--device", default="cpu", help="cpu, cuda or cuda:N; default: cpu")
     group.add_argument("--threads", type=int, default=None, help="worker threads; default: all processors")
     group.add_argument("--progress", action="store_true", help="show a progress bar")
-    group.add_argument("--plot", type=Path, metavar="FILE", help="draw errors and coordinates to this file")
+    add_output_options(group, "errors and coordinates")
 
 
 def run(options: argparse.Namespace) -> None:
@@ -91,8 +98,7 @@ def run(options: argparse.Namespace) -> None:
     if options.list_presets:
         print("\n".join(map(_listed, presets.names())))
         return
-    if options.plot is not None:
-        plots.check_file(options.plot)
+    check_output(options)
     asked = experiment(options)
     if isinstance(asked, OUExperiment):
         _run_ou(asked, options)
@@ -134,6 +140,7 @@ def _run_sgd(e: SGDExperiment, options: argparse.Namespace) -> None:
         fit = e.run(n_runs, runs=kept, save_at=sorted(saved), **_common(options))
     with np.errstate(over="ignore", invalid="ignore"):  # sums of squares of what explodes
         print(report(e, fit, rows, list(dict.fromkeys(str(note.message) for note in notes))))
+        save(options, fit)
         if options.plot is not None:
             plots.save(e.plot(fit)[0], options.plot)
 
@@ -159,6 +166,7 @@ def report(e: SGDExperiment, fit: Descent, rows: list[int], notes: list[str]) ->
         *_error_rows(e, fit, rows, exact, has_z),
         "",
         f"error: mean of |d|^2, d = theta - theta*; medians are over the first {fit.theta.shape[1]:,} runs",
+        SHARED,
         *_facts(e),
         "",
         cost_line(fit.cost, s.n_runs * s.n_steps, "iterations"),
@@ -229,6 +237,8 @@ def _is_isotropic(e: SGDExperiment) -> bool:
 
 def _facts(e: SGDExperiment) -> list[str]:
     """Floor of the error and thresholds of the step size."""
+    if e.sampling == "shuffle":
+        return ["floor and thresholds: not known of shuffled epochs"]
     facts: dict[str, str] = {}
     try:
         if not isinstance(e.step_size, Schedule):
@@ -252,6 +262,7 @@ def _run_ou(e: OUExperiment, options: argparse.Namespace) -> None:
     n_paths = checks.count("--runs", options.runs)
     result = e.run(n_paths, save_at=every, paths=False, moments=4, **_common(options))
     print(ou_report(e, result))
+    save(options, result)
     if options.plot is not None:
         shown = e.run(min(e.n_shown, n_paths), save_at=every, **_common(options))
         plots.save(e.plot(result, shown)[0], options.plot)
@@ -279,5 +290,5 @@ def ou_report(e: OUExperiment, result: Simulation) -> str:
             ):
                 line = row(f"{result.t[i]:.4g}", f"{name}[{c}]", value[i, c], error[i, c], scheme[m][i, c])
                 lines.append(f"{line} {process[m][i, c]:14.7g}")
-    lines += ["", cost_line(result.cost, s.n_paths * s.grid.n_steps, "path-steps")]
+    lines += ["", SHARED, cost_line(result.cost, s.n_paths * s.grid.n_steps, "path-steps")]
     return "\n".join(lines)

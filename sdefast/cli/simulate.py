@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 from dataclasses import fields
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,7 +15,7 @@ from ..sde.models.base import exact_moments
 from ..sde.result import Simulation
 from ..sde.schemes import SCHEMES
 from ..sde.simulate import simulate
-from .tables import cost_line, header, row
+from .tables import SHARED, add_output_options, check_output, cost_line, header, row, save, whole
 
 _TABLE_TIMES, _PLOT_TIMES = 5, 500
 
@@ -41,17 +40,17 @@ def _plain(text: str) -> str:
 
 
 def _add_run_options(parser: argparse.ArgumentParser, methods: Sequence[str]) -> None:
-    parser.add_argument("--paths", type=int, default=1_000_000, help="number of paths")
-    parser.add_argument("--steps", type=int, default=1000, help="number of equal steps")
+    parser.add_argument("--paths", type=whole, default=1_000_000, help="number of paths")
+    parser.add_argument("--steps", type=whole, default=1000, help="number of equal steps")
     parser.add_argument("--t1", type=float, default=1.0, help="end of the time interval")
     about = f"scheme: of the default model {', '.join(methods)}"
     parser.add_argument("--method", default="euler-maruyama", help=about)
-    parser.add_argument("--seed", type=int, default=0, help="seed")
-    parser.add_argument("--dtype", choices=["float32", "float64"], default="float32", help="type of the state")
+    parser.add_argument("--seed", type=whole, default=0, help="seed")
+    parser.add_argument("--dtype", choices=["float32", "float64"], default="float64", help="type of the state")
     parser.add_argument("--device", default="cpu", help="cpu, cuda or cuda:N")
     parser.add_argument("--threads", type=int, default=None, help="worker threads; by default all processors")
     parser.add_argument("--progress", action="store_true", help="show a progress bar")
-    parser.add_argument("--plot", type=Path, metavar="FILE", help="draw paths, mean and band to this file")
+    add_output_options(parser, "paths, mean and band")
 
 
 def run(options: argparse.Namespace) -> None:
@@ -60,11 +59,11 @@ def run(options: argparse.Namespace) -> None:
     model = model_type(**{parameter.name: getattr(options, parameter.name) for parameter in fields(model_type)})
     if len(options.x0) != model.dim:
         raise ValueError(f"x0 must be {model.dim} number{'s' * (model.dim > 1)}, got {options.x0}")
-    if options.plot is not None:
-        plots.check_file(options.plot)
+    check_output(options)
     times = _PLOT_TIMES if options.plot is not None else _TABLE_TIMES
     result = _simulate(model, options, save_at=max(options.steps // times, 1))
     print(report(result, options.x0))
+    save(options, result)
     if options.plot is not None:
         plots.save(result.plot(), options.plot)
         print(f"\nplot: {options.plot}")
@@ -108,7 +107,7 @@ def report(run: Simulation, x0: Any) -> str:
             ):
                 exact = None if moments is None else moments[k][i, c]
                 lines.append(row(f"{run.t[i]:.4g}", name + index, value[i, c], error[i, c], exact))
-    lines += ["", cost_line(run.cost, s.n_paths * s.grid.n_steps, "path-steps")]
+    lines += ["", SHARED, cost_line(run.cost, s.n_paths * s.grid.n_steps, "path-steps")]
     gone = int(run.n_nonfinite[-1])
     if gone:
         lines.append(f"{gone} paths are not finite at the end and left out")

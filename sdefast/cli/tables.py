@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
+import argparse
+from pathlib import Path
+from typing import Any
+
+from .. import plots
+from ..run.report import Report
 from ..run.result import Cost
 
 
@@ -28,3 +34,44 @@ def cost_line(cost: Cost, n: int, unit: str) -> str:
         f"{cost.seconds:.3f} s, {n / cost.seconds / 1e6:,.0f} million {unit} per second, {cost.executor}, "
         f"instruction set {cost.isa}"
     )
+
+
+#: What is to be known of z-scores one above the other.
+SHARED = "rows are of the same runs: their errors, and so their z-scores, go together"
+
+
+def whole(text: str) -> int:
+    """A whole number as options take it: 100000, 100_000, 100,000 or 1e5."""
+    plain = text.replace(",", "_")
+    try:
+        return int(plain)
+    except ValueError:
+        pass
+    try:
+        number = float(plain)
+        if number != int(number) or abs(number) > 2**53:
+            raise ValueError
+    except (ValueError, OverflowError):
+        raise argparse.ArgumentTypeError(f"must be a whole number such as 100000 or 1e5, got {text[:80]!r}") from None
+    return int(number)
+
+
+def add_output_options(group: Any, drawn: str) -> None:
+    """``--plot`` and ``--save``."""
+    group.add_argument("--plot", type=Path, metavar="FILE", help=f"draw {drawn} to this file")
+    group.add_argument("--save", type=Path, metavar="FILE", help="write the result to this file, for sdefast.load")
+
+
+def check_output(options: argparse.Namespace) -> None:
+    """What would fail at the end is refused before any work."""
+    if options.plot is not None:
+        plots.check_file(options.plot)
+    if options.save is not None and (options.save.is_dir() or not options.save.absolute().parent.is_dir()):
+        raise ValueError(f"--save must be a file in a folder that exists, got {options.save}")
+
+
+def save(options: argparse.Namespace, result: Report) -> None:
+    """Write the result, if that is asked for."""
+    if options.save is not None:
+        result.save(options.save)
+        print(f"\nresult: {options.save}")

@@ -58,7 +58,9 @@ def count_saves(save_at: Any, grid: TimeGrid) -> int:
 
 def _save_times(save_at: Any) -> np.ndarray:
     if save_at is None or np.ndim(save_at) == 0:
-        raise TypeError(f"save_at must be 'final', 'all', a number of steps or an array of times, got {save_at!r}")
+        raise TypeError(
+            f"save_at must be 'final', 'all', a number of steps or an array of times, got {checks.shown(save_at)}"
+        )
     return checks.increasing("save_at", save_at)
 
 
@@ -105,7 +107,7 @@ def in_type(start: np.ndarray, x0: Any, dtype: np.dtype) -> np.ndarray:
     with np.errstate(over="ignore"):
         result = start.astype(dtype)
     if not np.isfinite(result).all():
-        raise ValueError(f"x0 must be finite in {dtype.name}, got {x0!r}")
+        raise ValueError(f"x0 must be finite in {dtype.name}, got {checks.shown(x0)}")
     return result
 
 

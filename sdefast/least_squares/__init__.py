@@ -10,12 +10,14 @@ from .laws.gibbs import (
     posterior_law,
     two_temperature_variances,
 )
+from .laws.modified import ModifiedEquation
 from .laws.thresholds import constant_noise_covariance
 from .problem import LeastSquares
 
 __all__ = [
     "InputLaw",
     "LeastSquares",
+    "ModifiedEquation",
     "Normal",
     "Rademacher",
     "Schedule",

@@ -13,7 +13,7 @@ from ..engine.grid import TimeGrid
 from ..engine.statistics import Histogram, Layout
 from ..run import options
 from ..run.expectations import Named, traced
-from ..run.schedule import iteration_grid, saved_iterations, step_sizes
+from ..run.schedule import StepSizes, iteration_grid, saved_iterations, step_sizes
 from .problem import LeastSquares
 from .result import Descent
 from .steps import iterations
@@ -46,24 +46,30 @@ class Wanted(NamedTuple):
         return traced(self.expectations, (("k", "t"), ("theta", names)))
 
 
+#: Runs where their number is not said.
+_RUNS = 10_000
+
+
 def fresh(
     problem: LeastSquares, step_size: Any, n_steps: int, fixed: dict[str, Any], wanted: Wanted, on_gpu: bool
 ) -> tuple[Settings, np.ndarray]:
     """Check everything that a new fit needs."""
-    if step_size is None or fixed["n_runs"] is None:
-        raise TypeError("sgd needs step_size and n_runs")
-    n_runs, d = options.many("n_runs", fixed["n_runs"]), problem.dim
-    rates = step_sizes(step_size, n_steps, d)
-    iteration = iterations.of(problem, rates.shape[1] > 1, fixed, on_gpu)
+    if step_size is None:
+        raise TypeError("sgd needs step_size")
+    n_runs, d = options.many("n_runs", _RUNS if fixed["n_runs"] is None else fixed["n_runs"]), problem.dim
+    asked = StepSizes.of(step_size, n_steps, d)
+    iteration = iterations.of(problem, asked.width > 1, fixed, on_gpu)
     dtype, noise_dtype = checks.types(fixed["dtype"], fixed["noise_dtype"])
     theta0 = _start(problem, fixed["theta0"], n_runs)
     grid = iteration_grid(n_steps)
     saves, layout, gathers = _gathering(iteration, grid, wanted)
+    seed, first_chain = options.seed(fixed["seed"]), options.first_chain(fixed["first_chain"])
+    expectations = wanted.asked(iteration)
+    # (a function is asked for all step sizes when everything else is known to be right)
     settings = Settings(
-        iteration=iteration, rates=rates, theta0=theta0, gathers_moments=gathers, seed=options.seed(fixed["seed"]),
-        dtype=dtype, noise_dtype=noise_dtype, first_chain=options.first_chain(fixed["first_chain"]), n_chains=n_runs,
-        grid=grid, saves=saves, layout=layout, keeps_states=False, histogram=wanted.histogram,
-        expectations=wanted.asked(iteration),
+        iteration=iteration, rates=asked.values(), theta0=theta0, gathers_moments=gathers, seed=seed, dtype=dtype,
+        noise_dtype=noise_dtype, first_chain=first_chain, n_chains=n_runs, grid=grid, saves=saves, layout=layout,
+        keeps_states=False, histogram=wanted.histogram, expectations=expectations,
     )  # fmt: skip
     return settings, start_rows(settings)
 
@@ -73,13 +79,15 @@ def continued(
 ) -> tuple[Settings, np.ndarray]:
     """Check everything that going on needs: what decides the numbers is the earlier fit's."""
     if not isinstance(before, Descent):
-        raise TypeError(f"resume must be the result of an earlier sgd, got {before!r}")
+        raise TypeError(f"resume must be the result of an earlier sgd, got {checks.shown(before)}")
     given = [name for name, value in fixed.items() if value is not None]
     if given:
         raise TypeError(f"a resumed fit goes on with the earlier fit's settings: leave out {', '.join(given)}")
     old = before.settings
     if problem != old.iteration.problem:
-        raise ValueError(f"resume goes on with the same problem: the fit was of {before.problem!r}, got {problem!r}")
+        raise ValueError(
+            f"resume goes on with the same problem: the fit was of {before.problem!r}, got {checks.shown(problem)}"
+        )
     start = before._final_rows()
     grid = plan.continued_grid(old.grid, n_steps, None)
     if step_size is None:

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import warnings
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
 
 import numpy as np
 from numpy.typing import ArrayLike
 
+from .. import checks
+from ..run.keywords import known_keywords
 from ..run.report import Report
-from ..run.schedule import iteration_grid, saved_iterations, step_sizes
+from ..run.schedule import is_constant, iteration_grid, saved_iterations, step_sizes
 from .problem import LeastSquares, refuse_others
 from .result import Descent, described_rates, error_axes
 
@@ -115,6 +116,7 @@ class GradientDescent(Report):
         raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
 
 
+@known_keywords
 def gd(
     problem: LeastSquares,
     *,
@@ -181,14 +183,14 @@ def gd(
 
 def _warn_of_threshold(problem: LeastSquares, rates: np.ndarray) -> None:
     """Of constant step sizes with which some direction grows."""
-    if len(rates) > 1:
+    if not is_constant(rates):
         return
     roots = np.sqrt(np.broadcast_to(rates[0], (problem.dim,)))
     largest = float(np.linalg.eigvalsh(roots[:, None] * problem.hessian * roots)[-1])  # of diag(step sizes) H
     if largest <= 2 * (1 + 1e-12):  # not for rounding
         return
-    if rates.size == 1:
+    if (rates[0] == rates[0, 0]).all():
         what = f"step_size={rates[0, 0]:g} is beyond 2 / lambda_max = {2 * rates[0, 0] / largest:.6g}"
     else:
         what = f"step_size is too large: the largest eigenvalue of diag(step_size) H is {largest:.6g}, beyond 2"
-    warnings.warn(f"{what}: gradient descent moves away from the minimum", RuntimeWarning, stacklevel=3)
+    checks.warn(f"{what}: gradient descent moves away from the minimum")

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from dataclasses import astuple, dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from .. import checks
 from ..run.records import Recorded
@@ -201,3 +202,40 @@ class Student(InputLaw):
     def _need(self, order: int, what: str) -> None:
         if self.df <= order:
             raise ValueError(f"df must be above {order} for a finite {what} of Student's law, got {self.df:g}")
+
+
+#: laws by their names in text, with the number of their parameters
+_LAWS: dict[str, tuple[Callable[..., InputLaw], int]] = {
+    "normal": (Normal, 0), "uniform": (Uniform, 2), "rademacher": (Rademacher, 0), "student": (Student, 1),
+}  # fmt: skip
+
+
+def law_of(given: Any, name: str = "inputs") -> InputLaw:
+    """A law, or one in text: its name and its parameters, separated by colons.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If it is neither.
+
+    Examples
+    --------
+    >>> from sdefast.least_squares.inputs import law_of
+    >>> law_of("uniform:-1:1")
+    Uniform(low=-1.0, high=1.0)
+    """
+    if isinstance(given, InputLaw):
+        return given
+    if not isinstance(given, str):
+        raise TypeError(f"{name} must be a law such as sf.inputs.Uniform(-1, 1), got {checks.shown(given)}")
+    word, *parameters = given.split(":")
+    law, n_parameters = _LAWS.get(word, (None, 0))
+    try:
+        numbers = [float(number) for number in parameters]
+    except ValueError:
+        law = None
+    if law is None or len(parameters) != n_parameters:
+        raise ValueError(
+            f"{name} must be normal, uniform:LOW:HIGH, rademacher or student:DF, got {checks.shown(given)}"
+        )
+    return law(*numbers)

@@ -9,13 +9,17 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from .. import checks
+from ..run.keywords import known_keywords
 from ..run.records import Recorded
 from ..sde.models import laws
-from .inputs import InputLaw, Normal
+from .inputs import InputLaw, Normal, law_of
 from .laws.exact import ExactLaws
 from .laws.matrices import covariance_matrix, symmetric_root
 from .laws.modified import ModifiedEquations
 from .laws.moments import EmpiricalMoments, GaussianMoments, IndependentMoments, Moments
+
+#: Numbers up to which products of four of them are far from the end of float64, with as many of them as memory holds.
+_LARGEST = 1e70
 
 
 class LeastSquares(Recorded, ExactLaws, ModifiedEquations):
@@ -38,13 +42,15 @@ class LeastSquares(Recorded, ExactLaws, ModifiedEquations):
         The parameters that streamed samples follow.
     noise_std : float, optional
         Standard deviation sigma of the noise in streamed y, not negative. It must be given with ``theta_star``.
-    covariance : array_like of shape (d, d), optional
-        H, for inputs x ~ N(0, H): symmetric positive semidefinite; the identity by default.
-    inputs : InputLaw, optional
+    covariance : array_like of shape (d, d) or (d,), optional
+        H, for inputs x ~ N(0, H): symmetric positive semidefinite, or the variances of independent coordinates; the
+        identity by default.
+    inputs : InputLaw or str, optional
         Law of independent coordinates of x, of those in ``sf.inputs``: `Normal()` by default, `Uniform`,
-        `Rademacher` or `Student`, such as ``sf.inputs.Uniform(-1, 1)``; all but the first exclude ``covariance``.
+        `Rademacher` or `Student`, such as ``sf.inputs.Uniform(-1, 1)``, or as the command line has it, "normal",
+        "uniform:-1:1", "rademacher" or "student:5"; all but the first exclude ``covariance``.
     data : tuple of array_like, optional
-        (X, y) of shapes (n, d) and (n,), instead of all the other arguments.
+        (X, y) of shapes (n, d) and (n,) or (n, 1), instead of all the other arguments.
 
     Attributes
     ----------
@@ -93,6 +99,7 @@ class LeastSquares(Recorded, ExactLaws, ModifiedEquations):
     _residuals: np.ndarray
     _padded: dict[tuple[np.dtype, int], np.ndarray]
 
+    @known_keywords
     def __init__(
         self,
         theta_star: ArrayLike | None = None,
@@ -115,14 +122,19 @@ class LeastSquares(Recorded, ExactLaws, ModifiedEquations):
         for name, value in (("theta_star", theta_star), ("noise_std", noise_std)):
             if value is None:
                 raise ValueError(f"{name} must be given, or data=(X, y)")
+        if np.ndim(theta_star) == 2 or np.ndim(noise_std) > 0:
+            raise ValueError(
+                "theta_star and noise_std are one vector and one number, from which samples are drawn; samples that "
+                "are there are data=: LeastSquares(data=(X, y))"
+            )
         theta = checks.array("theta_star", theta_star, shape=(None,)) + 0.0
+        if len(theta) and np.abs(theta).max() > _LARGEST:
+            raise ValueError(f"theta_star must be within {_LARGEST:g}, so that squares are finite")
         d = checks.count("the number of entries of theta_star", len(theta))
-        sigma = checks.real("noise_std", noise_std, least=0.0) + 0.0
-        law = Normal() if inputs is None else inputs
-        if not isinstance(law, InputLaw):
-            raise TypeError(f"inputs must be a law such as sf.inputs.Uniform(-1, 1), got {inputs!r}")
+        sigma = checks.real("noise_std", noise_std, least=0.0, most=_LARGEST) + 0.0
+        law = Normal() if inputs is None else law_of(inputs)
         if isinstance(law, Normal):
-            H = np.eye(d) if covariance is None else covariance_matrix("covariance", covariance)
+            H = np.eye(d) if covariance is None else _covariance(covariance, d)
             if H.shape != (d, d):
                 raise ValueError(f"covariance must have shape {(d, d)} as theta_star has {d} entries, got {H.shape}")
             moments: Moments = GaussianMoments(H, sigma**2)
@@ -139,7 +151,11 @@ class LeastSquares(Recorded, ExactLaws, ModifiedEquations):
         X = np.ascontiguousarray(checks.array("X of data", data[0], shape=(None, None)) + 0.0)
         if 0 in X.shape:
             raise ValueError(f"X of data must have at least one row and one column, got shape {X.shape}")
-        y = checks.array("y of data", data[1], shape=(len(X),)) + 0.0
+        y = checks.array("y of data", data[1])
+        y = checks.array("y of data", y[:, 0] if y.ndim == 2 and y.shape[1] == 1 else y, shape=(len(X),)) + 0.0
+        for name, values in (("X", X), ("y", y)):
+            if np.abs(values).max() > _LARGEST:
+                raise ValueError(f"{name} of data must be within {_LARGEST:g}, so that squares are finite")
         theta = np.linalg.lstsq(X, y, rcond=None)[0]
         # (equal rows have equal residuals, which a matrix product may not give)
         self._put_data(X, y, theta, y - (X * theta).sum(axis=1))
@@ -357,4 +373,14 @@ def _freeze(*arrays: np.ndarray) -> None:
 def refuse_others(problem: object) -> None:
     """TypeError where a problem is none of these."""
     if not isinstance(problem, LeastSquares):
-        raise TypeError(f"problem must be a LeastSquares, got {problem!r}")
+        raise TypeError(f"problem must be a LeastSquares, got {checks.shown(problem)}")
+
+
+def _covariance(given: Any, d: int) -> np.ndarray:
+    """The covariance of Gaussian inputs, from a matrix or from variances."""
+    values = checks.array("covariance", given)
+    if values.ndim == 1:
+        values = np.diag(checks.array("covariance", values, shape=(d,)))
+    if values.size and np.abs(values).max() > _LARGEST**2:
+        raise ValueError(f"covariance must be within {_LARGEST**2:g}, so that products are finite")
+    return covariance_matrix("covariance", values)

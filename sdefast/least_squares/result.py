@@ -64,7 +64,7 @@ def _numbers(name: str, given: Any, n: int) -> np.ndarray:
     """Numbers between 0 and n - 1."""
     numbers = checks.array(name, given, shape=(None,))
     if (numbers != np.rint(numbers)).any() or (numbers < 0).any() or (numbers >= n).any():
-        raise ValueError(f"{name} must hold integers from 0 to {n - 1}, got {given!r}")
+        raise ValueError(f"{name} must hold integers from 0 to {n - 1}, got {checks.shown(given)}")
     return numbers.astype(np.int64)
 
 

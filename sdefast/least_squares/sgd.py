@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-import warnings
 from collections.abc import Callable, Mapping
 from concurrent.futures import Executor
 from os import PathLike
@@ -16,7 +15,9 @@ from .. import checks, resources
 from ..engine.tiles import BLOCK
 from ..run import options
 from ..run.checkpoint import Checkpoint
+from ..run.keywords import known_keywords
 from ..run.overflow import warn_of_overflow
+from ..run.schedule import is_constant
 from ..run.where import Where, progress_bar
 from .asked import Wanted, continued, fresh
 from .problem import LeastSquares, refuse_others
@@ -24,6 +25,7 @@ from .result import Descent, Kept, kept_runs, kept_theta
 from .steps.base import Settings
 
 
+@known_keywords
 def sgd(
     problem: LeastSquares,
     *,
@@ -73,7 +75,7 @@ def sgd(
         One for all iterations, one for each, of shape (n_steps,), a function of the iteration k = 0, 1, ..., or one
         per parameter, of shape (1, d) or (n_steps, d).
     n_steps, n_runs : int
-        Numbers of iterations and of runs.
+        Numbers of iterations and of runs, of which there are 10,000 by default.
     batch_size : int, default 1
         Samples of an iteration, up to 1024; of streams at most 131072 / (d + 1), with inputs of Student's law 512 / d,
         and 512 / d^2 where parameters with correlated inputs have step sizes of their own.
@@ -88,7 +90,7 @@ def sgd(
     noise : {"sampled", "gaussian", "isotropic"}, default "sampled"
         Where the noise of the gradients comes from: samples, as above; or normals that have the samples' covariance at
         theta ("gaussian", the same mean and second moments), or at theta* ("isotropic"). See `noisy_gd`.
-    averaging : {None, "polyak-ruppert"}
+    averaging : {None, "polyak-ruppert", True}
         Gather also the error of the average of theta_0 to theta_{k-1} at iteration k.
     reduced : bool
         For inputs N(0, h I) and one step size for all parameters |theta - theta*|^2 is a Markov chain of its own. Run
@@ -141,8 +143,9 @@ def sgd(
     Warns
     -----
     RuntimeWarning
-        If the one step size of all parameters and iterations is beyond the mean-square threshold (which is not known of
-        shuffled epochs of several iterations), or if runs have left the numbers.
+        If step sizes that are the same in all iterations, given as a number, array, function or formula, are beyond the
+        mean-square threshold (which is not known of shuffled epochs of several iterations), or if runs have left the
+        numbers.
 
     Notes
     -----
@@ -181,15 +184,17 @@ def sgd(
     if n_steps is None:
         raise TypeError("sgd needs n_steps")
     steps = checks.count("n_steps", n_steps)
+    started = time.perf_counter()  # (what is computed to be checked and warned of belongs to what a fit costs)
     with Checkpoint.of(checkpoint, "sgd", where.gpu is not None) as keeping:
         if seed is None and resume is None:
             fixed["seed"] = keeping.seed
         if resume is None:
             settings, start = fresh(problem, step_size, steps, fixed, wanted, where.gpu is not None)
-            _warn_of_threshold(settings)
         else:
             settings, start = continued(problem, resume, step_size, steps, fixed, wanted)
-        return run(settings, start, wanted, where, progress, keeping)
+        if resume is None or step_size is not None:
+            _warn_of_threshold(settings)
+        return run(settings, start, wanted, where, progress, keeping, started)
 
 
 def noisy_gd(problem: LeastSquares, *, noise: str = "gaussian", **how: Any) -> Descent:
@@ -246,9 +251,10 @@ def noisy_gd(problem: LeastSquares, *, noise: str = "gaussian", **how: Any) -> D
 
 
 def run(
-    settings: Settings, start: np.ndarray, wanted: Wanted, where: Where, progress: bool, keeping: Checkpoint
-) -> Descent:
-    """Run what was checked, and warn of runs that are gone."""
+    settings: Settings, start: np.ndarray, wanted: Wanted, where: Where, progress: bool, keeping: Checkpoint,
+    started: float,
+) -> Descent:  # fmt: skip
+    """Run what was checked since that time of `time.perf_counter`, and warn of runs that are gone."""
     iteration, n_runs = settings.iteration, settings.n_runs
     kept = kept_runs(wanted.runs, wanted.coordinates, n_runs, iteration.dim)
     if iteration.is_error and kept is not None:
@@ -258,7 +264,6 @@ def run(
         settings, n_runs=n_runs, step_size=settings.rates, kept=kept, final_states=wanted.final_states,
         problem=dict(zip(iteration.problem._NAMES, iteration.problem._arguments(), strict=True)),
     )  # fmt: skip
-    started = time.perf_counter()
     whole = settings.tile(start, device=where.gpu, keep_final=wanted.final_states)
     with progress_bar(progress, iteration.name, n_runs * settings.n_steps, "iteration") as bar:
         outcome = where.run(whole, None if bar is None else bar.update, keeping.part("run"))
@@ -267,13 +272,11 @@ def run(
     cost = where.cost(started, keeping.found)
     fit = Descent(settings, cost, None, outcome.nodes, outcome.counts, outcome.final, theta, kept)
     if fit.n_nonfinite[-1]:
-        warnings.warn(
+        checks.warn(
             f"{fit.n_nonfinite[-1]} of {n_runs} runs are no longer finite at iteration {fit.iterations[-1]}; "
-            "error and moments are over the others",
-            RuntimeWarning,
-            stacklevel=3,
+            "error and moments are over the others"
         )
-    warn_of_overflow(fit, stacklevel=3)
+    warn_of_overflow(fit)
     return fit
 
 
@@ -295,9 +298,7 @@ def _refuse_too_large(s: Settings, start: np.ndarray, final: bool, kept: Kept | 
 
 
 def _warn_of_threshold(s: Settings) -> None:
-    """Of a constant step size that no error survives."""
-    if s.rates.size > 1:
-        return
-    warning = s.iteration.threshold_warning(float(s.rates[0, 0]))
+    """Of step sizes that no error survives, if they are the same in all iterations, however they were given."""
+    warning = s.iteration.threshold_warning(s.rates[0]) if is_constant(s.rates) else None
     if warning:
-        warnings.warn(warning, RuntimeWarning, stacklevel=3)
+        checks.warn(warning)

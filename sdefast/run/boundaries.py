@@ -77,7 +77,9 @@ def boundaries_of(given: Any, dim: int) -> tuple[Boundary, ...]:
     found = () if given is None else tuple(given) if isinstance(given, (list, tuple)) else (given,)
     for boundary in found:
         if not isinstance(boundary, Boundary):
-            raise TypeError(f"boundary must be one of sdefast.boundaries, or a list of them, got {boundary!r}")
+            raise TypeError(
+                f"boundary must be one of sdefast.boundaries, or a list of them, got {checks.shown(boundary)}"
+            )
         boundary.check(dim)
     return found
 

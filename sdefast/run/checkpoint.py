@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 
+from .. import checks
 from .archive import Archive, remove_unfinished, write
 from .compare import differences, flat
 from .files import library_version
@@ -55,11 +56,13 @@ class Checkpoint:
         if path is None:
             return _NONE
         if not isinstance(path, (str, os.PathLike)) or not os.fspath(path):
-            raise TypeError(f"checkpoint must be the path of a file, got {path!r}")
+            raise TypeError(f"checkpoint must be the path of a file, got {checks.shown(path)}")
         where = os.path.realpath(os.fsdecode(path))
         folder = os.path.dirname(where)
         if os.path.isdir(where) or not os.path.isdir(folder) or not os.access(folder, os.W_OK):
-            raise ValueError(f"checkpoint must be a file in a folder that exists and can be written to, got {path!r}")
+            raise ValueError(
+                f"checkpoint must be a file in a folder that exists and can be written to, got {checks.shown(path)}"
+            )
         found = cls(where, call, "cuda" if on_gpu else "cpu")
         found._lock = Lock(f"checkpoint {where}", where)
         try:

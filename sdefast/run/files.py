@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from typing import Any
 
-from .. import resources
+from .. import checks, resources
 from ..noise import STREAM_VERSION
 from . import records
 
@@ -96,5 +96,5 @@ def _checked(path: Any) -> str:
     except TypeError:
         name = None
     if not isinstance(name, str) or not name or "\0" in name:
-        raise TypeError(f"path must be the name of a file, got {path!r}")
+        raise TypeError(f"path must be the name of a file, got {checks.shown(path)}")
     return name

@@ -35,12 +35,12 @@ def named_functions(what: str, functions: Any) -> tuple[tuple[str, Callable[...,
     if functions is None:
         return ()
     if not isinstance(functions, Mapping):
-        raise TypeError(f"{what} must be a mapping of names to functions, got {functions!r}")
+        raise TypeError(f"{what} must be a mapping of names to functions, got {checks.shown(functions)}")
     for name, function in functions.items():
         if not isinstance(name, str) or not name:
             raise TypeError(f"{what} must have strings as names, got {name!r}")
         if not callable(function):
-            raise TypeError(f"{what}[{name!r}] must be a function of (t, x), got {function!r}")
+            raise TypeError(f"{what}[{name!r}] must be a function of (t, x), got {checks.shown(function)}")
     return tuple(functions.items())
 
 
@@ -49,7 +49,7 @@ def parameters(params: Any) -> dict[str, float]:
     if params is None:
         return {}
     if not isinstance(params, Mapping):
-        raise TypeError(f"params must be a mapping of names to numbers, got {params!r}")
+        raise TypeError(f"params must be a mapping of names to numbers, got {checks.shown(params)}")
     for name in params:
         if not checks.is_attribute(name):
             raise ValueError(f"params must have names that can follow 'p.', got {name!r}")
@@ -61,7 +61,7 @@ def histogram(value: Any) -> Histogram | None:
     if value is None:
         return None
     if not isinstance(value, (tuple, list)) or len(value) != 3:
-        raise TypeError(f"histogram must be (low, high, bins), got {value!r}")
+        raise TypeError(f"histogram must be (low, high, bins), got {checks.shown(value)}")
     low, high = (checks.real(f"histogram[{i}]", value[i]) for i in range(2))
     if low >= high:
         raise ValueError(f"histogram must have low < high, got {low} and {high}")
@@ -71,7 +71,7 @@ def histogram(value: Any) -> Histogram | None:
 def moments(value: Any) -> int | None:
     """2 or 4, or None."""
     if value is not None and not (isinstance(value, (int, np.integer)) and value in (2, 4)):
-        raise ValueError(f"moments must be 2 or 4, got {value!r}")
+        raise ValueError(f"moments must be 2 or 4, got {checks.shown(value)}")
     return None if value is None else int(value)
 
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterator
 
 import numpy as np
 
+from .. import checks
 from ..engine.statistics import Layout
 from .result import Result
 
@@ -16,7 +16,7 @@ _SMALL = 1e290
 _POWERS = ("mean", "variance", "third moment", "fourth moment")
 
 
-def warn_of_overflow(result: Result, stacklevel: int) -> None:
+def warn_of_overflow(result: Result) -> None:
     """RuntimeWarning where statistics over finite numbers are not finite themselves."""
     if all(np.abs(node).max(initial=0.0) < _SMALL for nodes in result._nodes for node in nodes.values()):
         return
@@ -28,12 +28,10 @@ def warn_of_overflow(result: Result, stacklevel: int) -> None:
     found = {name: at for name, at in lost.items() if np.any(at)}
     if found:
         first = min(int(np.argmax(at)) for at in found.values())
-        warnings.warn(
+        checks.warn(
             f"statistics overflow from {result.time_word} {result.t[first]:g} on, though the {result.chain_word}s are "
             f"finite: {', '.join(found)}. Such large values mean that the simulation is unstable: a smaller step, or a "
-            "method for stiff equations, may help",
-            RuntimeWarning,
-            stacklevel=stacklevel + 1,
+            "method for stiff equations, may help"
         )
 
 

@@ -212,7 +212,7 @@ class Result(Savable):
         checks.refuse_loss("q", q)
         wanted = np.asarray(q, float)
         if not ((wanted >= 0) & (wanted <= 1)).all():
-            raise ValueError(f"q must be within [0, 1], got {q!r}")
+            raise ValueError(f"q must be within [0, 1], got {checks.shown(q)}")
         edges, counts = self.histogram_edges, self._all_counts
         below = np.cumsum(counts, axis=-1)
         result = np.full((*wanted.shape, *counts.shape[:2]), np.nan)

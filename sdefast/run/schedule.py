@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import operator
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -21,16 +22,18 @@ def step_sizes(step_size: Any, n_steps: int, dim: int, first: int = 0, per: str 
 
     Parameters
     ----------
-    step_size : float, array_like or callable
+    step_size : float, array_like, callable or str
         - a number: one step size for all;
         - an array of shape (n_steps,): one per iteration;
-        - a function of the iteration k = first, first + 1, ..., called once for each k, that returns a number, or an
-          array of shape (d,) with one step size per parameter, or per what ``per`` names (a `Schedule` is called once
-          for all);
+        - a function of the iteration k = first, first + 1, ..., that returns a number, or an array of shape (d,) with
+          one step size per parameter, or per what ``per`` names. It is called once with all k, float64 of shape
+          (n_steps,), or (n_steps, 1) for step sizes per parameter, if it takes them and says the same of some k alone;
+          otherwise once for each k;
+        - a formula of the update t = k + 1 such as "0.1/t", or a `Schedule`;
         - an array of shape (1, d): one per parameter, the same in all iterations;
-        - an array of shape (n_steps, d): one per iteration and parameter.
+        - an array of shape (n_steps, 1) or (n_steps, d): one per iteration, or one per iteration and parameter.
 
-        Step sizes per parameter always have two axes, so that nothing is guessed when n_steps equals d.
+        Where n_steps equals d > 1 an array needs two axes, so that nothing is guessed.
     n_steps : int
         Number of iterations, at least 1.
     dim : int
@@ -51,28 +54,108 @@ def step_sizes(step_size: Any, n_steps: int, dim: int, first: int = 0, per: str 
         If a step size is not positive or not finite, or the shape is none of the above.
     TypeError
         If ``step_size`` holds anything but real numbers.
+    MemoryError
+        If so many step sizes cannot fit.
     """
-    asked = range(first, first + n_steps)
-    if isinstance(step_size, Schedule):
-        given = step_size.over(asked)
-    else:
-        given = _called(step_size, asked, dim) if callable(step_size) else checks.array("step_size", step_size)
+    return StepSizes.of(step_size, n_steps, dim, first, per).values()
+
+
+@dataclass(frozen=True)
+class StepSizes:
+    """Step sizes that were asked for, before a function of the iteration is asked for all of them."""
+
+    given: np.ndarray | Callable[[Any], Any]
+    iterations: range
+    #: 1, or d for step sizes per parameter
+    width: int
+
+    @classmethod
+    def of(cls, step_size: Any, n_steps: int, dim: int, first: int = 0, per: str = "parameter") -> StepSizes:
+        """Arguments and errors as in `step_sizes`; of a function's values the first and the last are looked at."""
+        iterations = range(first, first + n_steps)
+        if isinstance(step_size, str):
+            step_size = Schedule(step_size)
+        if not callable(step_size):
+            given = _shaped(checks.array("step_size", step_size), n_steps, dim, per)
+            return cls(_positive(given), iterations, given.shape[1])
+        width = 1 if isinstance(step_size, Schedule) else max(
+            len(_called(step_size, k, dim)) for k in {iterations[0], iterations[-1]}
+        )  # fmt: skip
+        resources.refuse_too_large(
+            4 * 8 * n_steps * width, f"{n_steps} step sizes by a function",
+            ["a number is kept once", "n_steps= fewer, and on with resume="],
+        )  # fmt: skip
+        return cls(step_size, iterations, width)
+
+    def values(self) -> np.ndarray:
+        """The step sizes, float64 of shape (1 or n_steps, ``width``)."""
+        if isinstance(self.given, np.ndarray):
+            return self.given
+        if isinstance(self.given, Schedule):
+            return self.given.over(self.iterations)[:, None]
+        at_once = self._at_once(self.given)
+        return _positive(self._one_by_one(self.given) if at_once is None else at_once)
+
+    def _at_once(self, function: Callable[[Any], Any]) -> np.ndarray | None:
+        """What the function says of all iterations in one call, if it takes an array and means each k alone."""
+        n = len(self.iterations)
+        k = np.arange(self.iterations.start, self.iterations.stop, dtype=np.float64)
+        try:
+            with warnings.catch_warnings(), np.errstate(all="ignore"):
+                warnings.simplefilter("ignore")
+                values = np.asarray(function(k if self.width == 1 else k[:, None]))
+        except Exception:  # whatever a function of one number may raise of an array: it is asked for each k then
+            return None
+        shape = (n,) if self.width == 1 else (n, self.width)
+        if n == 1 or values.shape != shape or values.dtype.kind not in "iuf" or not np.isfinite(values).all():
+            return None
+        values = values.reshape(n, self.width).astype(np.float64)
+        for i in {int(i) for i in np.linspace(0, n - 1, _LOOKED_AT)}:
+            if not np.allclose(values[i], _called(function, self.iterations[i], self.width), rtol=1e-12, atol=0):
+                return None
+        return values
+
+    def _one_by_one(self, function: Callable[[Any], Any]) -> np.ndarray:
+        """What the function says of each iteration alone."""
+        steps = np.empty((len(self.iterations), self.width))
+        for i, k in enumerate(self.iterations):
+            value = _value_at(function, k)
+            # (a float needs no other check than that of all of them, which saves nine tenths of the time)
+            steps[i] = value if type(value) is float else _step_of(value, k, self.width)
+        if not np.isfinite(steps).all():
+            i = int(np.argmin(np.isfinite(steps).all(axis=1)))
+            raise ValueError(f"step_size must be finite, got {steps[i, 0]} at k = {self.iterations[i]}")
+        return steps
+
+
+#: Of the values of a function that was asked for all at once, so many are compared with those for one k alone.
+_LOOKED_AT = 16
+
+
+def is_constant(steps: np.ndarray) -> bool:
+    """Whether step sizes of shape (n, m) are the same in all iterations, however they were given."""
+    return bool((steps == steps[0]).all())
+
+
+def _shaped(given: np.ndarray, n_steps: int, dim: int, per: str) -> np.ndarray:
+    """An array of step sizes with two axes."""
     if given.ndim == 0:
-        steps = given.reshape(1, 1)
-    elif given.shape == (n_steps,):
-        steps = given.reshape(n_steps, 1)
-    elif given.ndim == 2 and given.shape[0] in (1, n_steps) and given.shape[1] in (1, dim):
-        steps = given
-    else:
-        hint = ""
-        if given.shape == (dim,):
-            hint = f"; for one step size per {per} give it the shape (1, {dim})"
+        return given.reshape(1, 1)
+    if given.shape == (n_steps,) and n_steps == dim > 1:
         raise ValueError(
-            f"step_size must be a number, a function of the iteration, or an array of shape ({n_steps},) with one step "
-            f"size per iteration, (1, {dim}) with one per {per}, or ({n_steps}, {dim}), got shape "
-            f"{given.shape}{hint}"
+            f"step_size of shape ({dim},) can be read in two ways, as there are as many iterations as {per}s: give it "
+            f"the shape ({n_steps}, 1) for one step size per iteration, or (1, {dim}) for one per {per}"
         )
-    return _positive(steps)
+    if given.shape == (n_steps,):
+        return given.reshape(n_steps, 1)
+    if given.ndim == 2 and given.shape[0] in (1, n_steps) and given.shape[1] in (1, dim):
+        return given
+    hint = f"; for one step size per {per} give it the shape (1, {dim})" if given.shape == (dim,) else ""
+    raise ValueError(
+        f"step_size must be a number, a function of the iteration, a formula such as '0.1/t', or an array of shape "
+        f"({n_steps},) with one step size per iteration, (1, {dim}) with one per {per}, or ({n_steps}, {dim}), got "
+        f"shape {given.shape}{hint}"
+    )
 
 
 def constant_steps(step_size: Any, dim: int) -> np.ndarray:
@@ -100,7 +183,9 @@ def saved_iterations(save_at: Any, grid: TimeGrid, size: int = 0) -> np.ndarray:
         return saved_steps(save_at, grid)
     given = checks.increasing("save_at", save_at)
     if (given != np.rint(given)).any() or given[0] < grid.first_step or given[-1] > grid.last_step:
-        raise ValueError(f"save_at must hold iterations from {grid.first_step} to {grid.last_step}, got {save_at!r}")
+        raise ValueError(
+            f"save_at must hold iterations from {grid.first_step} to {grid.last_step}, got {checks.shown(save_at)}"
+        )
     return given.astype(np.int64)
 
 
@@ -109,25 +194,28 @@ def iteration_grid(n_steps: int) -> TimeGrid:
     return TimeGrid(0.0, 0, n_steps, h=1.0)
 
 
-def _called(function: Any, iterations: range, dim: int) -> np.ndarray:
-    values = []
-    for k in iterations:
-        try:
-            value = function(k)
-        except ZeroDivisionError:
-            raise ValueError(
-                f"step_size divides by zero at k = {k}; iterations count from 0, so write for example "
-                "lambda k: 0.1 / (k + 1)"
-            ) from None
-        value = checks.array("step_size", value)
-        if value.shape not in ((), (dim,)):
-            raise ValueError(
-                f"step_size must return a number or an array of shape ({dim},), got shape {value.shape} at k = {k}"
-            )
-        values.append(value.reshape(-1))
-    if len({len(value) for value in values}) > 1:
-        values = [np.broadcast_to(value, (dim,)) for value in values]
-    return np.array(values)
+def _called(function: Callable[[Any], Any], k: int, dim: int) -> np.ndarray:
+    """What a function says of one iteration, of shape (1,) or (d,)."""
+    return _step_of(_value_at(function, k), k, dim)
+
+
+def _value_at(function: Callable[[Any], Any], k: int) -> Any:
+    try:
+        return function(k)
+    except ZeroDivisionError:
+        raise ValueError(
+            f"step_size divides by zero at k = {k}; iterations count from 0, so write for example "
+            "lambda k: 0.1 / (k + 1)"
+        ) from None
+
+
+def _step_of(value: Any, k: int, dim: int) -> np.ndarray:
+    value = checks.array("step_size", value)
+    if value.shape not in ((), (dim,)):
+        raise ValueError(
+            f"step_size must return a number or an array of shape ({dim},), got shape {value.shape} at k = {k}"
+        )
+    return np.ravel(value)
 
 
 def _positive(steps: np.ndarray) -> np.ndarray:
@@ -186,7 +274,7 @@ class Schedule:
 
     def __post_init__(self) -> None:
         if not isinstance(self.formula, str):
-            raise TypeError(f"formula must be a string such as '0.1/t', got {self.formula!r}")
+            raise TypeError(f"formula must be a string such as '0.1/t', got {checks.shown(self.formula)}")
         _value(_parsed(self.formula), self.formula, {"t": np.float64(1), "k": np.float64(0)})
 
     def __call__(self, k: ArrayLike) -> Any:
@@ -243,5 +331,5 @@ def _value(node: ast.expr, formula: str, names: dict[str, Any]) -> Any:
 def _refusal(formula: str) -> ValueError:
     return ValueError(
         "a step size must be a number or a formula of the update t = 1, 2, ... (or k = t - 1) with + - * / **, "
-        f"parentheses and {', '.join(_FUNCTIONS)}, such as 0.1/t, got {formula!r}"
+        f"parentheses and {', '.join(_FUNCTIONS)}, such as 0.1/t, got {checks.shown(formula)}"
     )

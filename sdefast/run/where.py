@@ -142,7 +142,7 @@ class Where(NamedTuple):
 def _workers(executor: Any, threads: Any) -> int:
     """Workers to keep busy: ``threads``, by default as many as the executor says it has, or processors."""
     if executor is not None and (isinstance(executor, type) or not hasattr(executor, "submit")):
-        raise TypeError(f"executor must be a concurrent.futures.Executor, got {executor!r}")
+        raise TypeError(f"executor must be a concurrent.futures.Executor, got {checks.shown(executor)}")
     if threads is None:
         threads = resources.available_threads() if executor is None else getattr(executor, "_max_workers", 16)
     return checks.count("threads", threads, most=65536)
@@ -151,7 +151,7 @@ def _workers(executor: Any, threads: Any) -> int:
 def _gpu(device: Any, executor: Any) -> Device | None:
     """The GPU that was asked for, if any."""
     if not isinstance(device, str):
-        raise TypeError(f"device must be 'cpu', 'cuda' or 'cuda:N', got {device!r}")
+        raise TypeError(f"device must be 'cpu', 'cuda' or 'cuda:N', got {checks.shown(device)}")
     if device == "cpu":
         return None
     if executor is not None:

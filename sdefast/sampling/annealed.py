@@ -211,7 +211,7 @@ def _target(target: Any, x0: Any, dim: Any, chunk: Any) -> BaseTarget:
     if not isinstance(target, (Gaussian, GaussianMixture)):
         raise TypeError(
             "target must be one that noise can be added to, a Gaussian or GaussianMixture of sdefast.targets, or a "
-            f"function score(x, sigma) of many samples, got {target!r}"
+            f"function score(x, sigma) of many samples, got {checks.shown(target)}"
         )
     return target
 
@@ -253,13 +253,15 @@ def _continued(
 ) -> tuple[AnnealedSettings, np.ndarray]:  # fmt: skip
     """Check everything that going on needs: what decides the numbers is the earlier run's."""
     if not isinstance(before, AnnealedChains):
-        raise TypeError(f"resume must be the result of an earlier annealed_langevin, got {before!r}")
+        raise TypeError(f"resume must be the result of an earlier annealed_langevin, got {checks.shown(before)}")
     given = [name for name, value in fixed.items() if value is not None]
     if given:
         raise TypeError(f"a resumed run goes on with the earlier run's settings: leave out {', '.join(given)}")
     old = before.settings
     if target != old.target:
-        raise ValueError(f"resume goes on with the same target: the run was of {old.target!r}, got {target!r}")
+        raise ValueError(
+            f"resume goes on with the same target: the run was of {old.target!r}, got {checks.shown(target)}"
+        )
     if old.levels.denoise:
         raise ValueError("resume goes on from noisy states, and the run has denoised them: run it with denoise=False")
     if sigmas[0] > old.levels.sigmas[-1]:

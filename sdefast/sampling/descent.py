@@ -112,7 +112,7 @@ def gradient_descent(
     where = Where.of(device, threads, executor)
     checks.flag("progress", progress)
     if not isinstance(target, BaseTarget):
-        raise TypeError(f"target must be one of sdefast.targets, got {target!r}")
+        raise TypeError(f"target must be one of sdefast.targets, got {checks.shown(target)}")
     wanted = Wanted(
         save_at, None, checks.flag("paths", paths), None, False, checks.flag("covariance", covariance),
         options.histogram(histogram), 0, checks.flag("final_states", final_states), None,

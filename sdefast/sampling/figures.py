@@ -31,7 +31,7 @@ def chosen(components: Any, dim: int) -> tuple[int, ...]:
         return tuple(range(min(dim, 2)))
     given = components if isinstance(components, Sequence) else (components,)
     if len(given) not in (1, 2) or len(set(given)) < len(given):
-        raise ValueError(f"components must be one component or two different ones, got {components!r}")
+        raise ValueError(f"components must be one component or two different ones, got {checks.shown(components)}")
     return tuple(checks.count("components", c, least=0, most=dim - 1) for c in given)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Mapping
 from concurrent.futures import Executor
 from os import PathLike
@@ -13,13 +14,18 @@ from .. import checks
 from ..run import options
 from ..run.boundaries import Boundary
 from ..run.checkpoint import Checkpoint
+from ..run.keywords import refuse_unknown
 from ..run.where import Where
+from .methods import METHODS
 from .prepare import continued, fresh
 from .result import Chains
 from .running import run
 from .targets.base import BaseTarget
 from .targets.batch import BatchTarget
 from .wanted import Wanted, asked_acceptance, asked_batches
+
+#: numbers of some method
+_OPTIONS = frozenset(name for method in METHODS.values() for name in method.options)
 
 
 def langevin(
@@ -149,9 +155,11 @@ def langevin(
     >>> bool((abs(chains.mean[-1] - target.mean) < 5 * chains.standard_error[-1]).all())
     True
     """
+    if not method_options.keys() <= _OPTIONS:
+        refuse_unknown("langevin", method_options, [*inspect.signature(langevin).parameters, *sorted(_OPTIONS)])
     checks.flag("progress", progress)
     if not isinstance(target, BaseTarget):
-        raise TypeError(f"target must be one of sdefast.targets, got {target!r}")
+        raise TypeError(f"target must be one of sdefast.targets, got {checks.shown(target)}")
     if isinstance(target, BatchTarget):
         target, threads = target.taking(x0), 1 if threads is None and executor is None else threads
     where = Where.of(device, threads, executor)

@@ -24,7 +24,7 @@ def checked_sigmas(value: Any) -> np.ndarray:
     """Scales of noise that are positive and strictly decreasing."""
     sigmas = checks.array("sigmas", value, shape=(None,))
     if not len(sigmas) or (sigmas <= 0).any():
-        raise ValueError(f"sigmas must be positive numbers, got {value!r}")
+        raise ValueError(f"sigmas must be positive numbers, got {checks.shown(value)}")
     rising = np.flatnonzero(np.diff(sigmas) >= 0)
     if len(rising):
         i = int(rising[0])

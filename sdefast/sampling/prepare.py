@@ -94,13 +94,15 @@ def continued(
     """Check everything that going on needs: what decides the numbers is the earlier run's."""
     if not isinstance(before, Chains) or before.settings.method not in methods:
         call = "langevin" if methods is METHODS else "gradient_descent"
-        raise TypeError(f"resume must be the result of an earlier {call}, got {before!r}")
+        raise TypeError(f"resume must be the result of an earlier {call}, got {checks.shown(before)}")
     given = [name for name, value in (fixed | {"adapt": wanted.acceptance}).items() if value is not None]
     if given:
         raise TypeError(f"a resumed run goes on with the earlier run's settings: leave out {', '.join(given)}")
     old = before.settings
     if target != old.target:
-        raise ValueError(f"resume goes on with the same target: the run was of {old.target!r}, got {target!r}")
+        raise ValueError(
+            f"resume goes on with the same target: the run was of {old.target!r}, got {checks.shown(target)}"
+        )
     final = before._final_rows()
     grid = plan.continued_grid(old.grid, n_steps, None)
     sizes = old.step_sizes
@@ -166,7 +168,9 @@ def _boundaries(given: Any, method: Method, metric: Metric, target: BaseTarget, 
         raise ValueError(f"on {target!r} steps have no boundary")
     for boundary in found:
         if isinstance(boundary, Absorb):
-            raise ValueError(f"boundary may reflect or be positive: absorbed chains do not sample, got {boundary!r}")
+            raise ValueError(
+                f"boundary may reflect or be positive: absorbed chains do not sample, got {checks.shown(boundary)}"
+            )
         boundary.check_start(x0)
     return found
 
@@ -224,7 +228,7 @@ def _start(target: BaseTarget, x0: Any, n: int, seed: int, first_chain: int) -> 
     """Positions at the start, (dim, 1) or (dim, n)."""
     if isinstance(x0, str):
         if x0 != "sample":
-            raise ValueError(f"x0 must be an array or 'sample', got {x0!r}")
+            raise ValueError(f"x0 must be an array or 'sample', got {checks.shown(x0)}")
         return target.sample(n, seed=seed, first_chain=first_chain).T
     if x0 is None:
         x0 = np.zeros(target.dim) if target.mean is None else target.mean

@@ -35,7 +35,7 @@ def run(
     keeping.finish()
     chains = kind(s, where.cost(started, keeping.found), outcome.states, outcome.nodes, outcome.counts, outcome.final)
     lost.warn(chains, own, start, where)
-    warn_of_overflow(chains, stacklevel=3)
+    warn_of_overflow(chains)
     return chains
 
 

@@ -287,10 +287,10 @@ def multilevel(
         noise_type, where.gpu,
     )  # fmt: skip
     problem.check(most)
-    warn_of_flaw(chain, (problem.t1 - problem.t0) / problem.n_steps, stacklevel=2)
+    warn_of_flaw(chain, (problem.t1 - problem.t0) / problem.n_steps)
     if state_type.itemsize == 4:
         coarsest = plan.time_grid(problem.t0, problem.t1, problem.n_steps, None)
-        warn_of_lost_steps(model, plan.given_states(x0, model.dim, 1), coarsest, stacklevel=2)
+        warn_of_lost_steps(model, plan.given_states(x0, model.dim, 1), coarsest)
     target = _Target(
         checks.real("accuracy", accuracy, positive=True), checks.count("n_initial", n_initial, least=2, most=2**40),
         most, checks.real("max_cost", max_cost, positive=True),

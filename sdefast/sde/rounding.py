@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import math
-import warnings
 
 import numpy as np
 
+from .. import checks
 from ..engine.grid import TimeGrid
 from .models.base import Model
 
@@ -14,7 +14,7 @@ from .models.base import Model
 _MOST_LOOKED_AT = 8
 
 
-def warn_of_lost_steps(model: Model, start: np.ndarray, grid: TimeGrid, stacklevel: int) -> None:
+def warn_of_lost_steps(model: Model, start: np.ndarray, grid: TimeGrid) -> None:
     """RuntimeWarning if drift or noise vanishes at the start of a float32 run; ``start`` as given, (dim, n) in float64.
 
     Noise below half a unit in the last place is lost, with any drift that leaves the state about there. A smaller drift
@@ -35,12 +35,10 @@ def warn_of_lost_steps(model: Model, start: np.ndarray, grid: TimeGrid, stacklev
                 continue
             half, move = 0.5 * max(math.ulp(value) * 2.0**29, 2.0**-149), abs(drift[i]) * h
             if spread < half and ((spread > 0 and move < abs(value)) or move < half <= move * n):
-                warnings.warn(
+                checks.warn(
                     f"float32 rounds steps of component {i} away: at x0[{i}] = {value:g} a step of {h:.3g} moves it by "
                     f"{move:.2g} (drift) and {spread:.2g} (noise), of which what is below {half:.2g} is lost; "
                     "pass dtype='float64'",
-                    RuntimeWarning,
-                    stacklevel=stacklevel + 1,
                 )
                 return
 

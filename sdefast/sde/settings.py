@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import Any
@@ -227,13 +226,11 @@ def method_of(model: Model, method: Any) -> str:
     return name
 
 
-def warn_of_flaw(chain: Chain, step_size: float, stacklevel: int) -> None:
+def warn_of_flaw(chain: Chain, step_size: float) -> None:
     """RuntimeWarning where a scheme is wrong, or slow to become right, for noise that is clipped."""
     if chain.flaw is not None and step_size >= chain.flaw.from_step:
-        warnings.warn(
-            f"method={chain.scheme.name!r} may not be for this equation: {chain.flaw.why}; {_that_work(chain.sde)}",
-            RuntimeWarning,
-            stacklevel=stacklevel + 1,
+        checks.warn(
+            f"method={chain.scheme.name!r} may not be for this equation: {chain.flaw.why}; {_that_work(chain.sde)}"
         )
 
 
@@ -259,18 +256,18 @@ def compiled_chain(model: Model, method: str, extras: Extras) -> Chain:
     captured, own = extras.captured, model.boundaries()
     if own:
         extras = replace(extras, boundaries=(*own, *extras.boundaries))
-    if SCHEMES[method].step is None and model.exact_step is not None:
-        return _exact_chain(model, method, extras, captured)
+    if model.own_step(method) is not None:
+        return _own_chain(model, method, extras, captured)
     return _chain(_sde(model), method, extras, captured)
 
 
 @lru_cache(maxsize=256)
-def _exact_chain(model: Model, method: str, extras: Extras, captured: Any) -> Chain:
-    sde, transition = _sde(model), model.exact_step
-    assert transition is not None
+def _own_chain(model: Model, method: str, extras: Extras, captured: Any) -> Chain:
+    sde, own = _sde(model), model.own_step(method)
+    assert own is not None
 
     def step(equation: Equation, interval: Interval, x: Vector, z: Vector, c: Vector) -> Vector:
-        new = trace(transition, interval.h, interval.root, x, z, sde.parameter_tuple(), what="transition")
+        new = trace(own, interval.h, interval.root, x, z, sde.parameter_tuple(), what="step")
         return new if isinstance(new, tuple) else (new,)
 
     kind = _LogarithmicChain if model.logarithmic else Chain
@@ -288,7 +285,7 @@ def start_rows(s: Settings, start: np.ndarray) -> np.ndarray:
     check_observed(s)
     chain = s.stepping if isinstance(s.stepping, Chain) else None
     if chain is not None and chain.flaw is not None:
-        warn_of_flaw(chain, float(s.grid.step_sizes().max()), stacklevel=4)
+        warn_of_flaw(chain, float(s.grid.step_sizes().max()))
     for boundary in s.extras.boundaries:
         boundary.check_start(start)
     return start if chain is None else chain.start_rows(start, s.grid.t0)

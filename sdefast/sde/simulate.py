@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-import warnings
 from collections.abc import Callable, Mapping
 from concurrent.futures import Executor
 from dataclasses import replace
@@ -21,6 +20,7 @@ from ..engine.statistics import Histogram, Layout
 from ..run import options
 from ..run.boundaries import Boundary
 from ..run.checkpoint import Checkpoint
+from ..run.keywords import known_keywords
 from ..run.overflow import warn_of_overflow
 from ..run.where import Where, progress_bar
 from .extras import checked_controls, checked_extras, with_expectations
@@ -34,6 +34,7 @@ from .settings import Settings, check_observed, kept, method_of, start_rows
 _FAR = 7.0
 
 
+@known_keywords
 def simulate(
     model: Model,
     *,
@@ -224,7 +225,7 @@ def simulate(
         keeping.belongs_to(settings, n_paths=settings.n_paths)
         result = _run(settings, start, draws, where, checks.flag("progress", progress), started, keeping)
         _warn_of_nonfinite(result)
-        warn_of_overflow(result, stacklevel=2)
+        warn_of_overflow(result)
         if settings.extras.expectations:
             _warn_of_expectations(result)
         return result
@@ -285,7 +286,7 @@ def _fresh(
     )  # fmt: skip
     rows = start_rows(settings, start)
     if state_type.itemsize == 4:
-        warn_of_lost_steps(model, exact, grid, stacklevel=3)
+        warn_of_lost_steps(model, exact, grid)
     return settings, rows
 
 
@@ -368,11 +369,9 @@ def _warn_of_nonfinite(result: Simulation) -> None:
     finite = sum(node[-1, 0] for part in parts for node in result._nodes[part].values())
     if finite < result.n_paths:
         gone = result.n_paths - int(finite)
-        warnings.warn(
+        checks.warn(
             f"{gone} of {result.n_paths} paths are no longer finite at t={result.t[-1]:g}; the statistics are over the "
             "others. A smaller step or another method may help",
-            RuntimeWarning,
-            stacklevel=3,
         )
 
 
@@ -383,17 +382,13 @@ def _warn_of_expectations(result: Simulation) -> None:
         gone = int(expectation.n_nonfinite[-1])
         if gone > lost:
             what = f"expectations[{name!r}]" + (" or a control" if e.controls else "")
-            warnings.warn(
+            checks.warn(
                 f"{what} is not finite on {gone} of {result.settings.n_chains} paths at t={result.t[-1]:g}; the value "
                 "is over the others",
-                RuntimeWarning,
-                stacklevel=3,
             )
     for name, z in result._control_errors().items():
         if z > _FAR:
-            warnings.warn(
+            checks.warn(
                 f"controls[{name!r}] has a mean that is {z:.3g} standard errors from the stated one; the corrected "
                 "expectations are then wrong",
-                RuntimeWarning,
-                stacklevel=3,
             )

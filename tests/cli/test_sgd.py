@@ -264,7 +264,7 @@ def test_a_gpu_prints_the_same(capsys):
 
 
 REFUSED = {
-    "--preset figure-17": "preset must be one of 'figure-1' to 'figure-16', or one with '-program' added",
+    "--preset figure-17": "preset must be one of 'figure-1' to 'figure-16', a number from 1 to 16",
     "--preset figure-16 --noise-std 3 --inputs normal": "--noise-std, --inputs cannot change figure-16",
     "--preset figure-16 --steps 0": "--steps must be between 1",
     "--preset figure-16 --runs 0": "--runs must be between 1",
@@ -333,3 +333,44 @@ def test_archives_without_the_arrays_are_refused(tmp_path, capsys):
     with pytest.raises(SystemExit):
         main(["sgd", "--data", str(tmp_path / "d.npz")])
     assert "has no array y; it has X, z" in capsys.readouterr().err
+
+
+def test_the_command_line_and_python_speak_alike(capsys, tmp_path):
+    """Numbers, formulas, schedules of data and files by the words of both."""
+    data, kept = tmp_path / "d.csv", tmp_path / "fit.npz"
+    data.write_text("".join(f"{x},{y},{x - 2 * y}\n" for x, y in ((1, 2), (0.5, -1), (2, 0), (-1, 1.5))))
+    arguments = ("--data", data, "--sampling", "shuffle", "--step-size", "0.1/t", "--steps", "1e1", "--averaging")
+    out = printed(capsys, *arguments, "--runs", "1e3", "--seed", 3, "--save", kept)
+    assert "1,000 runs x 10 iterations" in out
+    assert "rows are of the same runs" in out
+    problem = sf.LeastSquares(data=experiment.read_data(data))
+    how = {"step_size": "0.1/t", "n_steps": 10, "sampling": "shuffle", "averaging": True, "seed": 3}
+    fit = sf.sgd(problem, n_runs=1000, **how, save_at=[0, 1, 2, 5, 10])
+    assert np.array_equal(sf.load(kept).error, fit.error)
+    np.testing.assert_allclose(table(out)[1][:, 0], fit.error[1:], rtol=1e-6)
+    np.testing.assert_allclose(table(out)[1][:, 2], problem.expected_error(
+        step_size="0.1/t", n_steps=10, sampling="shuffle")[[1, 2, 5, 10]], rtol=1e-6)  # fmt: skip
+    averaged = table(out, "averaged")[1][:, 0]
+    np.testing.assert_allclose(averaged, fit.averaged_error[1:], rtol=1e-6)
+    assert sf.sgd(problem, step_size=0.1, n_steps=1).n_runs == 10_000
+    assert "not known of shuffled epochs" in out
+
+
+@pytest.mark.parametrize("given", ["7", 7, "figure-7"])
+def test_presets_by_their_number(given, capsys):
+    assert presets.named(given) == presets.figure("7") == presets.figure(7)
+    assert presets.named("7-program") == presets.figure(7, as_="program")
+    assert printed(capsys, "--preset", given, "--runs", 20, "--steps", 2).startswith("figure-7: thesis, figure 7")
+
+
+@pytest.mark.parametrize("text", ["1.5", "many", "1e400", "nan"])
+def test_numbers_of_runs_are_whole(text, capsys):
+    with pytest.raises(SystemExit):
+        main(["sgd", "--runs", text])
+    assert "must be a whole number such as 100000 or 1e5" in capsys.readouterr().err
+
+
+def test_files_that_cannot_be_written_are_refused_first(tmp_path, capsys):
+    with pytest.raises(SystemExit):
+        main(["sgd", "--save", str(tmp_path / "no" / "x.npz")])
+    assert "--save must be a file in a folder that exists" in capsys.readouterr().err

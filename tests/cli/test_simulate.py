@@ -31,11 +31,11 @@ def table(out):
 @pytest.mark.parametrize(
     ("arguments", "options", "told"),
     [
-        ((), {}, "euler-maruyama, float32, seed 0"),
-        (("--dtype", "float64"), {"dtype": "float64"}, "euler-maruyama, float64, seed 0"),
-        (("--method", "exact"), {"method": "exact"}, "exact, float32, seed 0"),
-        (("--method", "heun", "--dtype", "float64"), {"method": "heun", "dtype": "float64"}, "heun, float64, seed 0"),
-        (("--seed", 2**63 + 5), {"seed": 2**63 + 5}, f"euler-maruyama, float32, seed {2**63 + 5}"),
+        ((), {}, "euler-maruyama, float64, seed 0"),
+        (("--dtype", "float32"), {"dtype": "float32"}, "euler-maruyama, float32, seed 0"),
+        (("--method", "exact"), {"method": "exact"}, "exact, float64, seed 0"),
+        (("--method", "heun", "--dtype", "float32"), {"method": "heun", "dtype": "float32"}, "heun, float32, seed 0"),
+        (("--seed", 2**63 + 5), {"seed": 2**63 + 5}, f"euler-maruyama, float64, seed {2**63 + 5}"),
     ],
     ids=lambda value: " ".join(map(str, value)) or "-" if isinstance(value, tuple) else "",
 )
@@ -43,7 +43,7 @@ def test_options_decide_what_is_run_and_told(arguments, options, told, capsys):
     """The numbers are those of the same call with these options, and of no other one of them."""
     out = printed(capsys, *arguments)
     assert f"3,000 paths x 40 steps of {told}\n" in out
-    settings = {"dtype": "float32", "seed": 0, "method": "euler-maruyama", "save_at": 8, "moments": 4, **options}
+    settings = {"dtype": "float64", "seed": 0, "method": "euler-maruyama", "save_at": 8, "moments": 4, **options}
     run = sf.simulate(OU, x0=2.0, t1=0.8, paths=False, **SIZES, **settings)
     times, values = table(out)
     np.testing.assert_allclose(times, run.t[1:])

@@ -55,6 +55,24 @@ def test_batches_starts_and_correlated_inputs():
         assert distance == pytest.approx(curve - exact, rel=1e-9)
 
 
+@pytest.mark.parametrize("name", ["uniform", "data"])
+def test_other_inputs_and_data(name):
+    X = np.random.default_rng(0).standard_normal((30, 2)) @ [[1.0, 0.5], [0.0, 0.7]]
+    problem = {
+        "uniform": sf.LeastSquares([1.0, -1.0], 0.3, inputs=sf.inputs.Uniform(-1.0, 2.0)),
+        "data": sf.LeastSquares(data=(X, X @ [1.0, -1.0] + X[:, 0] ** 2)),
+    }[name]
+    result = sf.compare(problem, step_size=0.02, n_steps=50, n_runs=2000, seed=2, batch_size=3)
+    off = np.abs(result.fit.error - result.exact)
+    assert (off[1:] < 5 * result.fit.error_standard_error[1:]).all()
+    curve = problem.modified_expected_error(result.time, 0.02, order=2, batch_size=3)
+    np.testing.assert_allclose(result.equations["order 2"], curve, rtol=1e-12)
+    orders = result.weak_errors([0.01, 0.005, 0.0025]).orders
+    assert orders["order 2"] == pytest.approx(2, abs=0.15)
+    with pytest.raises(ValueError, match="weak errors are simulated for Gaussian inputs"):
+        result.weak_errors(n_runs=10)
+
+
 def test_it_is_drawn(comparison, tmp_path):
     import matplotlib as mpl
 
@@ -70,11 +88,6 @@ def test_it_is_drawn(comparison, tmp_path):
     ("change", "error", "message"),
     [
         ({"problem": None}, TypeError, "problem must be a LeastSquares"),
-        (
-            {"problem": sf.LeastSquares([1.0], 0.1, inputs=sf.inputs.Rademacher())},
-            ValueError,
-            "must have Gaussian inputs",
-        ),
         ({"step_size": lambda k: 0.1}, TypeError, "step_size must be a real number"),
         ({"theta0": [1.0]}, ValueError, "theta0 must have shape"),
         ({"n_steps": 0}, ValueError, "n_steps must be between"),

@@ -2,7 +2,9 @@
 
 import gc
 import math
+import re
 import sys
+import time
 import warnings
 import weakref
 from concurrent.futures import ThreadPoolExecutor
@@ -15,6 +17,7 @@ from least_squares.distance import far
 
 import sdefast as sf
 from sdefast import noise
+from sdefast.least_squares.laws import thresholds
 from sdefast.least_squares.laws.thresholds import surely_stable
 from sdefast.least_squares.steps.iteration import Iteration
 from sdefast.trace import expression
@@ -206,6 +209,53 @@ def test_a_step_size_beyond_the_threshold_runs_and_warns():
     assert np.isnan(fit.error[-1])
 
 
+@pytest.mark.parametrize("noise", ["sampled", "gaussian", "isotropic"])
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        (lambda k: 3.0, "step_size=3 is beyond the"),
+        (np.full(5, 3.0)[:, None], "step_size=3 is beyond the"),
+        (np.full((5, 5), 3.0), "step_size=3 is beyond the"),
+        ("3", "step_size=3 is beyond the"),
+        (
+            [[3.0, 1.0, 1.0, 1.0, 1.0]],
+            "step_size is beyond the mean-square threshold 0.177|diag.step_size. H is 3, beyond",
+        ),
+        ([[0.01], [9.0], [0.01], [0.01], [0.01]], None),
+    ],
+)
+def test_however_constant_step_sizes_are_given_their_threshold_is_told(given, said, noise):
+    with warnings.catch_warnings(record=True) as heard:
+        warnings.simplefilter("always")
+        sf.sgd(THESIS, step_size=given, n_steps=5, n_runs=2, seed=0, noise=noise)
+    assert len(heard) == (said is not None)
+    assert said is None or re.search(said, str(heard[0].message))
+
+
+def test_the_threshold_of_step_sizes_per_parameter_is_right():
+    """Just below it the exact second moment shrinks, just above it grows, as the warning has it."""
+    rates = np.array([0.9, 0.1, 0.1, 0.1, 0.1])
+    quiet = sf.LeastSquares(STAR, 0.0)
+    with pytest.warns(RuntimeWarning) as heard:
+        sf.sgd(THESIS, step_size=[10 * rates], n_steps=3, n_runs=2, seed=0)
+    threshold = 10 * float(re.search(r"threshold ([0-9.]+) times these", str(heard[0].message)).group(1))
+    for factor, grows in ((0.99, False), (1.01, True)):
+        error = quiet.expected_error(step_size=[factor * threshold * rates], n_steps=4000)
+        assert (error[-1] > error[2000]) == grows
+
+
+def test_what_is_checked_first_costs_nothing_and_what_is_computed_is_counted(monkeypatch):
+    calls = []
+    with pytest.raises(ValueError, match="sampling must be one of"):
+        sf.sgd(THESIS, step_size=lambda k: calls.append(k) or 0.1, n_steps=10**6, n_runs=2, sampling="no")
+    assert len(calls) <= 2
+    asked = thresholds.mean_square_threshold
+    monkeypatch.setattr(thresholds, "mean_square_threshold", lambda *how: time.sleep(0.05) or asked(*how))
+    with pytest.warns(RuntimeWarning, match="beyond the mean-square threshold"):
+        fit = sf.sgd(THESIS, step_size=0.3, n_steps=3, n_runs=2, seed=0)
+    assert fit.cost.seconds > 0.05
+
+
 def test_thresholds_of_shuffled_epochs():
     """Shuffled epochs bear larger steps than batches with replacement; of one iteration their threshold is known."""
     rng = np.random.default_rng(0)
@@ -274,7 +324,7 @@ REFUSED = [
     ({"batch_size": 1025}, ValueError, "batch_size must be between 1 and 1024"),
     ({"theta0": [1.0]}, ValueError, r"theta0 must be of shape \(5,\) or \(10, 5\), got \(1,\)"),
     ({"theta0": np.full(5, 1e39), "dtype": "float32"}, ValueError, "theta0 must be finite in float32"),
-    ({"averaging": "tail"}, ValueError, "averaging must be None or 'polyak-ruppert', got 'tail'"),
+    ({"averaging": "tail"}, ValueError, "averaging must be True, 'polyak-ruppert', False or None, got 'tail'"),
     (
         {"problem": sf.LeastSquares(np.zeros(23), 1.0, np.eye(23) + 0.1), "step_size": np.full((1, 23), 0.01)},
         ValueError,

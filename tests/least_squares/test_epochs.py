@@ -41,7 +41,7 @@ PROBLEMS = {
 
 SCHEDULES = {
     "number": lambda n, d: 0.21,
-    "decay": lambda n, d: 0.4 / np.arange(1, n + 1),
+    "decay": lambda n, d: 0.4 / np.arange(1, n + 1)[:, None],
     "per parameter": lambda n, d: np.linspace(0.1, 0.4, d)[None],
     "everything": lambda n, d: np.linspace(0.1, 0.4, n * d).reshape(n, d),
 }

@@ -197,3 +197,22 @@ def test_infinite_moments_are_refused_where_they_are_needed():
 
 def test_normal_inputs_are_gaussian_inputs():
     assert LeastSquares([1.0, 2.0], 0.3, inputs=Normal()) == LeastSquares([1.0, 2.0], 0.3)
+
+
+def test_products_of_data_once_for_many_iterations():
+    """Means of products of four entries, half of them kept, say what a pass over the rows says; and pay in time."""
+    rng = np.random.default_rng(2)
+    X = rng.standard_normal((900, 28))
+    problem = LeastSquares(data=(X, X[:, 0] ** 2 + X[:, 1]))
+    rows = problem._moments
+    kept = rows.for_products(10**4)
+    assert type(kept).__name__ == "TensorMoments"
+    assert rows.for_products(3) is rows
+    mean, root = rng.standard_normal(28), rng.standard_normal((28, 28))
+    C = root @ root.T
+    for name, arguments in (("fourth", (C,)), ("coupling", (mean,)), ("gradient_second_moment", (mean, C))):
+        ours, theirs = getattr(kept, name)(*arguments), getattr(rows, name)(*arguments)
+        np.testing.assert_allclose(ours, theirs, rtol=1e-11, atol=1e-11 * np.abs(theirs).max())
+    np.testing.assert_allclose(kept.fourth(np.stack([C, 2 * C]))[1], 2 * kept.fourth(C), rtol=1e-12)
+    few, many = (problem.expected_error(step_size=0.005, n_steps=n) for n in (20, 2000))
+    np.testing.assert_allclose(many[:21], few, rtol=1e-12)

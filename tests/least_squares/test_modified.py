@@ -1,6 +1,7 @@
 """Modified equations: their exact second moments, how far SGD is from them, and their simulation."""
 
 import math
+import pickle
 
 import numpy as np
 import pytest
@@ -140,9 +141,136 @@ def test_other_inputs_are_refused():
     problem = sf.LeastSquares([1.0, 2.0], 0.1, inputs=sf.inputs.Uniform(0.0, 1.0))
     with pytest.raises(ValueError, match="modified_equation needs Gaussian inputs"):
         problem.modified_equation(0.1)
+    heavy = sf.LeastSquares([1.0, 2.0], 0.1, inputs=sf.inputs.Student(3.5))
+    with pytest.raises(ValueError, match="fourth"):
+        heavy.modified_expected_error(1.0, 0.1)
+    assert heavy.modified_expected_error(0.0, 0.1, covariance="isotropic") == pytest.approx(5.0)
     with pytest.raises(ValueError, match="t must not be negative, got -1"):
         THESIS.modified_expected_error([0.0, -1.0], 0.1)
     assert math.isfinite(THESIS.modified_expected_error(1.0, 0.1))
+
+
+def on_data(n=40, d=3):
+    rng = np.random.default_rng(5)
+    X = rng.standard_normal((n, d)) @ np.array([[1.0, 0.3, 0.0], [0.0, 0.8, 0.2], [0.0, 0.0, 1.3]])[:d, :d]
+    return sf.LeastSquares(data=(X, X @ np.ones(d) + X[:, 0] ** 2 * X[:, 1] + 0.3 * rng.standard_normal(n)))
+
+
+OTHERS = {
+    "uniform": sf.LeastSquares([1.0, -1.0, 0.5], 0.3, inputs=sf.inputs.Uniform(-1.0, 2.0)),
+    "Student": sf.LeastSquares([1.0, -1.0, 0.5], 0.3, inputs=sf.inputs.Student(9)),
+    "signs": sf.LeastSquares([1.0, -1.0, 0.5], 0.3, inputs=sf.inputs.Rademacher()),
+    "data": on_data(),
+    "few rows": sf.LeastSquares(data=([[1.0, 0.0, 0.5], [1.0, 2.0, 0.0]], [1.0, 3.0])),
+}
+
+
+@pytest.mark.parametrize("name", OTHERS)
+@pytest.mark.parametrize(("order", "covariance"), EQUATIONS)
+def test_second_moments_of_any_inputs(name, order, covariance):
+    """The equation for M and m as one linear system, with the noise's covariance as the problem itself has it."""
+    problem, step, batch, t, d = OTHERS[name], 0.1, 2, 1.7, 3
+    A = problem.hessian if order == 1 else problem.hessian + step / 2 * problem.hessian @ problem.hessian
+    at_best = problem.gradient_covariance(problem.theta_star)
+
+    def covariance_of(m):
+        """Sigma where delta = m, of which the quadratic and the linear part are the even and the odd one."""
+        return problem.gradient_covariance(problem.theta_star + m) if covariance == "full" else at_best
+
+    eye, n = np.eye(d), d * d
+    system = np.zeros((n + d + 1, n + d + 1))
+    system[:n, :n] = -np.kron(A, eye) - np.kron(eye, A)
+    system[n:-1, n:-1] = -A
+    system[:n, -1] = step / batch * at_best.ravel()
+    for i in range(d):
+        system[:n, n + i] = step / batch * 0.5 * (covariance_of(eye[i]) - covariance_of(-eye[i])).ravel()
+        for j in range(d):
+            v, w = eye[i] + eye[j], eye[i] - eye[j]
+            parts = [covariance_of(u) + covariance_of(-u) for u in (v, w)]
+            system[:n, d * i + j] += step / batch * 0.125 * (parts[0] - parts[1]).ravel()
+    theta0 = np.array([0.5, 0.0, -1.0])
+    delta = theta0 - problem.theta_star
+    M = (scipy.linalg.expm(t * system) @ np.concatenate([np.outer(delta, delta).ravel(), delta, [1.0]]))[:n]
+    settings = {"order": order, "covariance": covariance, "batch_size": batch, "theta0": theta0}
+    assert problem.modified_expected_error(t, step, **settings) == pytest.approx(np.trace(M.reshape(d, d)), rel=1e-10)
+    curve = problem.modified_expected_error([[0.0, t, 1e3]], step, **settings)
+    assert curve.shape == (1, 3)
+    assert curve[0, 0] == pytest.approx(delta @ delta, rel=1e-12)
+    if name != "few rows" and order == 1 and covariance == "full":  # (which keeps what its rows do not span)
+        stationary = np.trace(problem.stationary_covariance(step, batch, continuous=True))
+        assert curve[0, 2] == pytest.approx(stationary, rel=1e-8)
+
+
+@pytest.mark.parametrize("name", ["uniform", "data"])
+def test_weak_orders_hold_for_any_inputs(name):
+    sizes = np.array([1 / 160, 1 / 320, 1 / 640])
+    for order in (1, 2):
+        off = [
+            OTHERS[name].modified_expected_error(1.0, g, order=order)
+            - OTHERS[name].expected_error(step_size=g, n_steps=round(1 / g))[-1]
+            for g in sizes
+        ]
+        assert np.polyfit(np.log(sizes), np.log(np.abs(off)), 1)[0] == pytest.approx(order, abs=0.06)
+
+
+def test_second_moments_of_many_parameters_of_data():
+    """Beside Gaussian inputs of the same moments, of which 4,000 rows are a sample; and where t is too long."""
+    d, rng = 30, np.random.default_rng(3)
+    X = rng.standard_normal((4000, d)) * np.linspace(0.5, 1.5, d)
+    data = sf.LeastSquares(data=(X, X @ np.full(d, 0.5) + 0.5 * rng.standard_normal(4000)))
+    gaussian = sf.LeastSquares(data.theta_star, data.noise_std, covariance=data.hessian)
+    t = np.array([0.0, 0.5, 1.0, 3.0, 10.0])
+    errors, near = (problem.modified_expected_error(t, 0.02) for problem in (data, gaussian))
+    np.testing.assert_allclose(errors, near, rtol=0.03)
+    assert (np.diff(errors[:4]) < 0).all()
+
+
+# Many correlated parameters ------------------------------------------------------------------------------------------
+
+
+def many(d):
+    root = np.random.default_rng(d).standard_normal((2 * d, d))
+    return sf.LeastSquares(np.linspace(-1.0, 1.0, d), 0.3, covariance=root.T @ root / (2 * d))
+
+
+@pytest.mark.parametrize(("d", "order", "dtype"), [(9, 1, "float32"), (70, 2, "float64")])
+def test_many_correlated_parameters_on_the_same_noise(d, order, dtype):
+    """The loops over eigenvectors, against the formulas in plain numpy on the same normals."""
+    problem, step, batch, h, n_steps, n = many(d), 0.02, 3, 0.05, 8, 70
+    equation = problem.modified_equation(step, order=order, batch_size=batch)
+    run = sf.simulate(equation, x0=np.full(d, 0.5), t1=n_steps * h, n_steps=n_steps, n_paths=n, seed=3, dtype=dtype)
+    z = sf.noise.normals(3, n_steps * (d + 1), n, dtype=dtype).T.reshape(n, n_steps, d + 1)
+    H, A, root = problem.hessian, equation.drift_matrix, scipy.linalg.sqrtm(problem.hessian).real
+    x = np.full((n, d), 0.5)
+    for k in range(n_steps):
+        delta, w = x - problem.theta_star, np.sqrt(h) * z[:, k].astype(float)
+        scale = np.sqrt((delta @ H * delta).sum(1) + 0.09)[:, None]
+        noise = scale * (w[:, :d] @ root) + (delta @ H) * w[:, d:]
+        x = x - h * delta @ A + np.sqrt(step / batch) * noise
+    np.testing.assert_allclose(run.x[0], x, atol=1e-12 if dtype == "float64" else 2e-4)
+
+
+def test_many_correlated_parameters_are_a_model_like_others(tmp_path):
+    """It is written and read, equal by value, runs on a GPU, and written out gives the same under the same noise."""
+    problem = many(9)
+    equation = problem.modified_equation(0.02)
+    assert equation == many(9).modified_equation(0.02) != many(9).modified_equation(0.02, order=2)
+    assert pickle.loads(pickle.dumps(equation)) == equation
+    settings = {"x0": np.zeros(9), "t1": 0.2, "n_steps": 4, "n_paths": 64, "seed": 5}
+    run = sf.simulate(equation, **settings)
+    gpu = sf.simulate(equation, **{**settings, "n_paths": 2}, device="cuda")
+    np.testing.assert_allclose(np.asarray(gpu.x), run.x[:, :2], atol=1e-12)
+    run.save(tmp_path / "run.npz")
+    again = sf.load(tmp_path / "run.npz")
+    assert again.model == equation
+    further = sf.simulate(again.model, resume=again, n_steps=1)
+    assert further.x.shape == (1, 64, 9)
+    as_written = sf.SDE(**equation.in_python())
+    np.testing.assert_allclose(run.x, sf.simulate(as_written, **settings).x, atol=1e-13)
+    for ours, theirs in zip(equation.rates(0.0, [0.3] * 9), as_written.rates(0.0, [0.3] * 9), strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-12)
+    with pytest.raises(ValueError, match="x0"):
+        sf.simulate(equation, **{**settings, "x0": np.zeros(8)})
 
 
 @pytest.mark.parametrize("covariance", ["full", "isotropic"])

@@ -140,7 +140,21 @@ def test_representation():
     [
         ({}, ValueError, "theta_star must be given"),
         ({"theta_star": [1.0]}, ValueError, "noise_std must be given"),
-        ({"theta_star": [[1.0]], "noise_std": 1.0}, ValueError, "theta_star must have shape"),
+        ({"theta_star": [[[1.0]]], "noise_std": 1.0}, ValueError, "theta_star must have shape"),
+        ({"theta_star": X, "noise_std": Y}, ValueError, r"are data=: LeastSquares\(data=\(X, y\)\)"),
+        ({"theta_star": X, "noise_std": Y[:, None]}, ValueError, r"are data=: LeastSquares\(data=\(X, y\)\)"),
+        ({"theta_star": [1.0], "noise_std": 1e155}, ValueError, r"noise_std must be within \[0.0, 1e\+70\]"),
+        ({"theta_star": [1e155], "noise_std": 1.0}, ValueError, "theta_star must be within 1e\\+70"),
+        ({"theta_star": [1.0], "noise_std": 1.0, "covariance": [[1e155]]}, ValueError, "covariance must be within"),
+        ({"data": (X * 1e155, Y)}, ValueError, "X of data must be within"),
+        (
+            {"theta_star": [1.0, 2.0], "noise_std": 1.0, "covariance": [1.0] * 3},
+            ValueError,
+            "covariance must have shape",
+        ),
+        ({"theta_star": [1.0], "noise_std": 1.0, "inputs": "uniform"}, ValueError, "uniform:LOW:HIGH"),
+        ({"sigma": 1.0}, TypeError, "LeastSquares has no argument 'sigma'; it is called noise_std here"),
+        ({"X": X, "y": Y}, TypeError, r"no argument 'X'; it is called data here: data=\(X, y\)"),
         ({"theta_star": [], "noise_std": 1.0}, ValueError, "the number of entries of theta_star must be between 1"),
         ({"theta_star": [np.nan], "noise_std": 1.0}, ValueError, "theta_star must be finite"),
         ({"theta_star": "abc", "noise_std": 1.0}, TypeError, "theta_star must be an array"),
@@ -152,7 +166,7 @@ def test_representation():
             ValueError,
             r"covariance must be symmetric, got 0\.5 at \(0, 1\)",
         ),
-        ({"theta_star": [1.0], "noise_std": 1.0, "inputs": "normal"}, TypeError, "inputs must be a law"),
+        ({"theta_star": [1.0], "noise_std": 1.0, "inputs": 3}, TypeError, "inputs must be a law"),
         (
             {"theta_star": [1.0], "noise_std": 1.0, "inputs": Rademacher(), "covariance": [[1.0]]},
             ValueError,
@@ -216,3 +230,11 @@ def test_moments_of_random_signs_and_infinite_moments():
         "student",
     ]
     assert (Uniform(0, 1).parameters, Student(5).parameters, Normal().parameters) == ((0.0, 1.0), (5.0,), ())
+
+
+def test_other_ways_to_say_the_same():
+    column = LeastSquares(data=(X, Y[:, None]))
+    assert column == LeastSquares(data=(X, Y))
+    assert LeastSquares([1.0, 2.0], 1.0, covariance=[2.0, 3.0]) == LeastSquares([1.0, 2.0], 1.0, np.diag([2.0, 3.0]))
+    for text, law in (("normal", Normal()), ("uniform:0:2", Uniform(0, 2)), ("student:6", Student(6))):
+        assert LeastSquares([1.0, 2.0], 1.0, inputs=text) == LeastSquares([1.0, 2.0], 1.0, inputs=law)

@@ -9,7 +9,8 @@ from least_squares.enumeration import one_step_map, samples
 from scipy import integrate, special, stats
 
 from sdefast.least_squares import LeastSquares, Rademacher, Student, Uniform, constant_noise_covariance
-from sdefast.least_squares.laws.thresholds import largest_eigenvalue, lyapunov_exponent
+from sdefast.least_squares.laws.krylov import largest_eigenvalue
+from sdefast.least_squares.laws.thresholds import lyapunov_exponent
 
 H3 = np.array([[2.0, 0.7, 0.1], [0.7, 0.8, -0.2], [0.1, -0.2, 0.5]])
 RNG = np.random.default_rng(6)

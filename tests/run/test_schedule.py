@@ -32,9 +32,50 @@ def test_step_sizes(given, expected):
 
 
 def test_as_many_steps_as_parameters():
-    """One axis is one step size per iteration, two axes are step sizes per parameter."""
-    assert step_sizes([0.1, 0.2], 2, 2).shape == (2, 1)
+    """One axis could be read in two ways and is refused; two axes say which."""
+    with pytest.raises(
+        ValueError, match=r"the shape \(2, 1\) for one step size per iteration, or \(1, 2\) for one per p"
+    ):
+        step_sizes([0.1, 0.2], 2, 2)
+    assert step_sizes([[0.1], [0.2]], 2, 2).shape == (2, 1)
     assert step_sizes([[0.1, 0.2]], 2, 2).shape == (1, 2)
+    assert step_sizes([0.1], 1, 1).shape == (1, 1)
+    assert step_sizes("0.1/t", 2, 2).tolist() == step_sizes(lambda k: 0.1 / (k + 1), 2, 2).tolist() == [[0.1], [0.05]]
+
+
+@pytest.mark.parametrize(
+    ("function", "at_once"),
+    [
+        (lambda k: 0.1 / (k + 1), True),
+        (lambda k: np.array([0.1, 0.2]) / (k + 1), True),
+        (lambda k: 0.1 if k < 60 else 0.01, False),
+        (lambda k: 0.1 / math.sqrt(k + 1), False),
+        (lambda k: [0.1, 0.2, 0.3][k % 3], False),
+        (lambda k: 0.1, False),
+        # (a mean over what is to be a number for each k, and an array that is not of the iterations)
+        (lambda k: 0.1 / (1 + np.mean(k)), False),
+        (lambda k: 0.1 / (1 + k - np.min(k)), False),
+        (lambda k: np.array([0.1, 0.2]), False),
+    ],
+)
+def test_functions_are_called_once_where_that_says_the_same(function, at_once):
+    calls = []
+
+    def counted(k):
+        calls.append(k)
+        return function(k)
+
+    n, first = 100, 3
+    expected = [np.reshape(function(k), -1) for k in range(first, first + n)]
+    assert np.array_equal(step_sizes(counted, n, 2, first), expected)
+    assert (len(calls) < 25) == at_once
+
+
+def test_a_function_is_asked_for_what_fits():
+    asked = []
+    with pytest.raises(MemoryError, match="step sizes by a function need"):
+        step_sizes(lambda k: asked.append(k) or 0.1, 10**13, 2)
+    assert len(asked) == 2
 
 
 @pytest.mark.parametrize(
@@ -50,8 +91,9 @@ def test_as_many_steps_as_parameters():
         (lambda k: 0.1 / k, ValueError, "divides by zero at k = 0; iterations count from 0"),
         (lambda k: [0.1, 0.2, 0.3], ValueError, r"must return a number or an array of shape \(2,\)"),
         (lambda k: 0.1 - 0.05 * k, ValueError, "step_size must be positive, got 0"),
+        (lambda k: math.inf if k == 1 else 0.1, ValueError, "step_size must be finite, got inf at k = 1"),
         (lambda k: "x", TypeError, "step_size must be an array of real numbers"),
-        ("0.1", TypeError, "step_size must be an array of real numbers"),
+        ("lr", ValueError, "a step size must be a number or a formula of the update"),
     ],
 )
 def test_refusals(given, error, message):

@@ -56,7 +56,7 @@ class Comparison:
             When to compare, by default at the comparison's end.
         n_runs : int or array_like of int, optional
             Simulate SGD and the equations, each as so many times, for all step sizes or for each; by default nothing
-            is simulated and the distances are exact.
+            is simulated and the distances are exact. Simulations need Gaussian inputs.
 
         Other Parameters
         ----------------
@@ -107,6 +107,8 @@ class Comparison:
         end, sizes = self._times(step_sizes, time)
         batch = self.fit.settings.iteration.batch_size
         if n_runs is not None:
+            if self.fit.problem.covariance is None:
+                raise ValueError(f"n_runs: weak errors are simulated for Gaussian inputs, not {self.fit.problem!r}")
             how = weak_errors.checked(len(sizes), n_runs, **simulation)
             return weak_errors.simulated(self.fit.problem, self.theta0, batch, end, sizes, how)
         if simulation:
@@ -128,7 +130,7 @@ class Comparison:
         end = float(self.time[-1]) if time is None else checks.real("time", time, positive=True)
         sizes = self.step_size / 2 ** np.arange(4) if step_sizes is None else checks.array("step_sizes", step_sizes)
         if sizes.ndim != 1 or len(sizes) < 2 or (sizes <= 0).any() or len(set(sizes.tolist())) < 2:
-            raise ValueError(f"step_sizes must be two positive numbers or more, got {step_sizes!r}")
+            raise ValueError(f"step_sizes must be two positive numbers or more, got {checks.shown(step_sizes)}")
         n_steps = np.rint(end / sizes).astype(int)
         if (np.abs(n_steps * sizes - end) > 1e-9 * end).any():
             raise ValueError(f"time must be a multiple of every step size, got {end:g} and {sizes.tolist()}")
@@ -150,7 +152,7 @@ def compare(
     *,
     step_size: float,
     n_steps: int,
-    n_runs: int,
+    n_runs: int | None = None,
     theta0: ArrayLike | None = None,
     batch_size: int = 1,
     **options: Any,
@@ -160,7 +162,7 @@ def compare(
     Parameters
     ----------
     problem : LeastSquares
-        With Gaussian inputs.
+        With inputs that have a fourth moment, or on data.
     step_size : float
         The same for all iterations and parameters.
     n_steps, n_runs, batch_size : int
@@ -190,8 +192,6 @@ def compare(
     size = checks.real("step_size", step_size, positive=True)
     refuse_others(problem)
     start = checks.array("theta0", np.zeros(problem.dim) if theta0 is None else theta0, shape=(problem.dim,))
-    if problem.covariance is None:
-        raise ValueError(f"problem must have Gaussian inputs to be compared with modified equations, got {problem!r}")
     n = checks.count("n_steps", n_steps)
     batch = checks.count("batch_size", batch_size)
     settings: dict[str, Any] = {"theta0": start, "batch_size": batch}

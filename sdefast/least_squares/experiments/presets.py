@@ -28,6 +28,7 @@ from ...sde.models import LinearSDE
 from ...sde.result import Simulation
 from ...sde.simulate import simulate
 from ..inputs import Uniform
+from ..laws.epochs import SAMPLINGS
 from ..problem import LeastSquares, refuse_others
 from ..result import Descent
 from ..sgd import sgd
@@ -47,13 +48,13 @@ class SGDExperiment:
         Name on the command line.
     problem : LeastSquares
         The problem.
-    step_size : float or Schedule
-        What enters the update, theta - step_size x (<theta, x> - y).
+    step_size : float, Schedule or str
+        A number or a formula such as "0.1/t": what enters the update, theta - step_size x (<theta, x> - y).
     n_steps : int
         Number of iterations.
     theta0 : tuple of float, optional
         Start, of length d; zero by default.
-    batch_size, averaging
+    batch_size, averaging, sampling
         As for `sgd`.
     measure : {"squared norm", "norm", "half norm"}
         Error that is drawn, of theta - theta*.
@@ -86,7 +87,8 @@ class SGDExperiment:
     n_steps: int = 1000
     theta0: tuple[float, ...] | None = None
     batch_size: int = 1
-    averaging: str | None = None
+    averaging: str | bool | None = None
+    sampling: str = "replacement"
     measure: str = "squared norm"
     first_shown: int = 0
     n_shown: int = 5
@@ -101,6 +103,10 @@ class SGDExperiment:
         checks.choice("measure", self.measure, figures.MEASURES)
         checks.count("first_shown", self.first_shown, least=0, most=self.n_steps)
         checks.count("n_shown", self.n_shown, least=0)
+        object.__setattr__(self, "averaging", "polyak-ruppert" if checks.averaging(self.averaging) else None)
+        checks.choice("sampling", self.sampling, SAMPLINGS)
+        if isinstance(self.step_size, str):
+            object.__setattr__(self, "step_size", Schedule(self.step_size))
         if not isinstance(self.step_size, Schedule):
             checks.real("step_size", self.step_size, positive=True)
 
@@ -165,7 +171,7 @@ class SGDExperiment:
 
     @property
     def _settings(self) -> dict[str, Any]:
-        names = ("step_size", "n_steps", "theta0", "batch_size")
+        names = ("step_size", "n_steps", "theta0", "batch_size", "sampling")
         return {name: getattr(self, name) for name in names}
 
 
@@ -315,8 +321,8 @@ def names() -> tuple[str, ...]:
     return tuple(f"figure-{n}{end}" for end in ("", "-program") for n in range(1, 17))
 
 
-def named(name: str) -> Experiment:
-    """The preset of a name.
+def named(name: str | int) -> Experiment:
+    """The preset of a name, or of a figure's number in its place: "7" and "7-program" are "figure-7" and so on.
 
     Raises
     ------
@@ -329,19 +335,23 @@ def named(name: str) -> Experiment:
     >>> sf.sgd_presets.named("figure-3-program").measure
     'half norm'
     """
-    if name not in names():
-        raise ValueError(f"preset must be one of 'figure-1' to 'figure-16', or one with '-program' added, got {name!r}")
-    _, number, *program = name.split("-")
+    full = f"figure-{name}" if isinstance(name, int) or (isinstance(name, str) and name[:1].isdigit()) else name
+    if full not in names():
+        raise ValueError(
+            "preset must be one of 'figure-1' to 'figure-16', a number from 1 to 16, or one of these with '-program' "
+            f"added, got {checks.shown(name)}"
+        )
+    _, number, *program = full.split("-")
     return figure(int(number), "program" if program else "text")
 
 
-def figure(number: int, as_: str = "text") -> Experiment:
+def figure(number: int | str, as_: str = "text") -> Experiment:
     """The experiment of one of the thesis' figures.
 
     Parameters
     ----------
-    number : int
-        Of the figure, from 1 to 16.
+    number : int or str
+        Of the figure, from 1 to 16, also as text.
     as_ : {"text", "program"}
         As the text states it, or as the program that drew it ran it.
 
@@ -360,6 +370,8 @@ def figure(number: int, as_: str = "text") -> Experiment:
     >>> print(sf.sgd_presets.figure(13, as_="program").step_size)
     1/t
     """
+    if isinstance(number, str) and number.isdecimal() and len(number) <= 2:
+        number = int(number)
     number = checks.count("number", number, most=16)
     program = checks.choice("as_", as_, ("text", "program")) == "program"
     name = f"figure-{number}" + "-program" * program

@@ -162,7 +162,7 @@ def checked(
         raise ValueError(f"n_runs must be a number or one for each of the {n_sizes} step sizes, got {len(counts)}")
     reduction = checks.flag("variance_reduction", variance_reduction)
     if sgd_options is not None and not isinstance(sgd_options, Mapping):
-        raise TypeError(f"sgd_options must be a mapping of names to values, got {sgd_options!r}")
+        raise TypeError(f"sgd_options must be a mapping of names to values, got {checks.shown(sgd_options)}")
     if sgd_options and reduction:
         raise ValueError("sgd_options are for variance_reduction=False, whose runs of SGD are those of sgd")
     return Simulated(

@@ -245,7 +245,7 @@ class ExactLaws:
             limit = f" {self.mean_square_threshold(batch_size, continuous):g}" if len(steps) == 1 else ""
             raise ValueError(
                 f"step_size must be below the mean-square threshold{limit} for a finite stationary covariance, "
-                f"got {step_size!r}"
+                f"got {checks.shown(step_size)}"
             )
         return C
 

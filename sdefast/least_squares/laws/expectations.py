@@ -57,10 +57,10 @@ class Independent:
     ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         """E delta_k, of shape (d,), and Cov delta_k, of shape (d, d), for k = 0, ..., n_steps.
 
-        A step costs O(d^2) with independent coordinates, O(n d^2) (or O(d^4)) with data, and O(d^3) for Gaussian inputs
-        unless H is diagonal.
+        A step costs O(d^2) with independent coordinates, O(n d^2), or O(d^4) where that is less, with data, and O(d^3)
+        for Gaussian inputs unless H is diagonal.
         """
-        moments, m, C = self.moments, delta0, np.zeros((len(delta0), len(delta0)))
+        moments, m, C = self.moments.for_products(n_steps), delta0, np.zeros((len(delta0), len(delta0)))
         yield m, C
         for k in range(n_steps):
             g = steps[k % len(steps)]

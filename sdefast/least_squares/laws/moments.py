@@ -24,7 +24,8 @@ from ...lazy import cached_property
 from ..inputs import InputLaw
 from .matrices import eigenbasis, is_diagonal, rounding
 
-_TENSOR_DIM = 24  # the fourth-moment tensor of data in up to so many dimensions is small
+_TENSOR_DIM = 24  # the fourth moments of data in up to so many dimensions are few
+_MOST_TENSOR_DIM = 64  # and up to so many, 35 MB, worth having for many products with them
 
 
 class Moments(ABC):
@@ -54,6 +55,14 @@ class Moments(ABC):
     def gradient_second_moment(self, mean: np.ndarray, covariance: np.ndarray | float = 0.0) -> np.ndarray:
         """E (grad l)(grad l)' of one sample over delta with this mean (..., d) and covariance (..., d, d)."""
         return np.asarray(self.fourth(mean[..., :, None] * mean[..., None, :] + covariance) + self.noise)
+
+    def coupling(self, mean: np.ndarray) -> np.ndarray | float:
+        """E xi <x, delta> xx' for delta of shape (d,): zero where the noise in y is independent of x."""
+        return 0.0
+
+    def for_products(self, n: int) -> Moments:
+        """The same moments, prepared for ``n`` of `fourth` and `gradient_second_moment` where that pays."""
+        return self
 
     @cached_property
     def length_bound(self) -> float:
@@ -200,8 +209,20 @@ class EmpiricalMoments(Moments):
     def fourth(self, M: np.ndarray) -> np.ndarray:
         """The mean of (x_i'M x_i) x_i x_i', in O(n d^2), or O(d^4) where that is less."""
         if self._has_tensor:
-            return np.asarray(M.reshape(*M.shape[:-2], -1) @ self._tensors[0]).reshape(M.shape)
+            return self._tensor.fourth(M)
         return self._weighted(((self.X @ M) * self.X).sum(axis=-1))
+
+    def coupling(self, mean: np.ndarray) -> np.ndarray:
+        """The mean of xi_i <x_i, delta> x_i x_i'."""
+        return self._weighted((self.X @ mean) * self.residuals)
+
+    def for_products(self, n: int) -> Moments:
+        """By the means of all products of four, where making them takes less time than it saves."""
+        rows, d = self.X.shape
+        pairs = d * (d + 1) // 2
+        # (a pass over the data does a quarter of the operations a second that a product of large matrices does)
+        pays = 2 * rows * pairs**2 + 8 * n * pairs**2 < 16 * n * rows * d**2
+        return self._tensor if d <= _MOST_TENSOR_DIM and pays else self
 
     @cached_property
     def length_bound(self) -> float:
@@ -211,8 +232,7 @@ class EmpiricalMoments(Moments):
     def gradient_second_moment(self, mean: np.ndarray, covariance: np.ndarray | float = 0.0) -> np.ndarray:
         """The mean of E[(x_i'delta - xi_i)^2] x_i x_i'."""
         if np.ndim(covariance) == 2 and self._has_tensor:
-            coupling = (mean @ self._tensors[1]).reshape(self.dim, self.dim)
-            return np.asarray(self.fourth(np.outer(mean, mean) + covariance) - 2 * coupling + self.noise)
+            return self._tensor.gradient_second_moment(mean, covariance)
         weights = (mean @ self.X.T - self.residuals) ** 2
         if np.ndim(covariance):
             weights = weights + ((self.X @ covariance) * self.X).sum(axis=-1)
@@ -234,16 +254,51 @@ class EmpiricalMoments(Moments):
         return bool(d <= _TENSOR_DIM and n > d**2)
 
     @cached_property
-    def _tensors(self) -> tuple[np.ndarray, np.ndarray]:
-        """The means of x x x x, of shape (d^2, d^2), and of xi x x x, of shape (d, d^2)."""
-        d, n = self.dim, len(self.X)
-        fourth, third = np.zeros((d * d, d * d)), np.zeros((d, d * d))
-        for start in range(0, n, 4096):
-            X, xi = self.X[start : start + 4096], self.residuals[start : start + 4096]
-            products = (X[:, :, None] * X[:, None, :]).reshape(len(X), d * d)
-            fourth += products.T @ products
-            third += (X.T * xi) @ products
-        return fourth / n, third / n
+    def _tensor(self) -> TensorMoments:
+        return TensorMoments(self)
+
+
+class TensorMoments(Moments):
+    """Moments of data by the means of products of three and four of their entries, half of which are the others.
+
+    Products x_i x_j with i <= j are numbered by pairs; in a product with a symmetric matrix those with i < j count
+    twice.
+    """
+
+    def __init__(self, data: EmpiricalMoments) -> None:
+        self.hessian, self.noise = data.hessian, data.noise
+        n, d = data.X.shape
+        self._rows, self._columns = np.triu_indices(d)
+        pairs = len(self._rows)
+        self._counts = np.where(self._rows == self._columns, 1.0, 2.0)
+        self._fourth, self._third = np.zeros((pairs, pairs)), np.zeros((d, pairs))
+        at_once = max(2**22 // pairs, 1)
+        for start in range(0, n, at_once):
+            X, xi = data.X[start : start + at_once], data.residuals[start : start + at_once]
+            products = X[:, self._rows] * X[:, self._columns]
+            self._fourth += products.T @ products
+            self._third += (X.T * xi) @ products
+        self._fourth /= n
+        self._third /= n
+
+    def _matrix(self, halves: np.ndarray) -> np.ndarray:
+        """Symmetric matrices (..., d, d) from their upper halves (..., pairs)."""
+        M = np.empty((*halves.shape[:-1], self.dim, self.dim))
+        M[..., self._rows, self._columns] = halves
+        M[..., self._columns, self._rows] = halves
+        return M
+
+    def fourth(self, M: np.ndarray) -> np.ndarray:
+        """The mean of (x_i'M x_i) x_i x_i', in O(d^4 / 4)."""
+        return self._matrix((M[..., self._rows, self._columns] * self._counts) @ self._fourth)
+
+    def coupling(self, mean: np.ndarray) -> np.ndarray:
+        """The mean of xi_i <x_i, delta> x_i x_i'."""
+        return self._matrix(mean @ self._third)
+
+    def gradient_second_moment(self, mean: np.ndarray, covariance: np.ndarray | float = 0.0) -> np.ndarray:
+        """The mean of E[(x_i'delta - xi_i)^2] x_i x_i'."""
+        return np.asarray(super().gradient_second_moment(mean, covariance) - 2 * self.coupling(mean))
 
 
 class ScaledMoments(Moments):

@@ -27,7 +27,6 @@ about :math:`E|\delta|^4`. Noise in y changes none of them.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from functools import lru_cache
 
 import numpy as np
@@ -35,10 +34,9 @@ from numpy.typing import ArrayLike
 
 from ... import checks
 from ...run.schedule import constant_steps
+from .krylov import Map, largest_eigenvalue
 from .matrices import hessian_and_noise, rounding
 from .moments import Moments, Spectrum
-
-_Map = Callable[[np.ndarray], np.ndarray]
 
 
 def surely_stable(moments: Moments, step_size: float, batch_size: float) -> bool:
@@ -109,7 +107,7 @@ def _mode_map(spectrum: Spectrum, batch_size: float, continuous: bool) -> np.nda
     return spectrum.fourth / batch_size + _own_part(batch_size, continuous) * np.diag(spectrum.values**2)
 
 
-def _normalised(moments: Moments, h: np.ndarray, basis: np.ndarray, batch_size: float, continuous: bool) -> _Map:
+def _normalised(moments: Moments, h: np.ndarray, basis: np.ndarray, batch_size: float, continuous: bool) -> Map:
     """A^{-1/2} T A^{-1/2} on symmetric (r, r) matrices in the eigenbasis of H."""
     root_a = np.sqrt(h[:, None] + h)
     own = _own_part(batch_size, continuous) * np.outer(h, h)
@@ -122,32 +120,7 @@ def _normalised(moments: Moments, h: np.ndarray, basis: np.ndarray, batch_size: 
     return apply
 
 
-def largest_eigenvalue(apply: _Map, start: np.ndarray, most: int = 300) -> float:
-    """The largest eigenvalue of a self-adjoint map of arrays, by Lanczos' method with full orthogonalisation.
-
-    ``start`` must not be orthogonal to the eigenvector: a positive definite matrix will do where that is a covariance.
-    """
-    basis = [start / np.linalg.norm(start)]
-    diagonal: list[float] = []
-    beside: list[float] = []
-    top = 0.0
-    for _ in range(min(most, start.size)):
-        w = apply(basis[-1])
-        diagonal.append(float(np.vdot(basis[-1], w)))
-        for _ in range(2):  # twice is enough
-            for v in basis:
-                w = w - np.vdot(v, w) * v
-        values, vectors = np.linalg.eigh(np.diag(diagonal) + np.diag(beside, 1) + np.diag(beside, -1))
-        top = float(values[-1])
-        beside.append(float(np.linalg.norm(w)))
-        # The error of the value is of the order of the square of this residual.
-        if beside[-1] * abs(vectors[-1, -1]) <= 1e-9 * np.abs(values).max():
-            break
-        basis.append(w / beside[-1])
-    return top
-
-
-def conjugate_gradients(apply: _Map, right: np.ndarray, most: int = 2000) -> np.ndarray:
+def conjugate_gradients(apply: Map, right: np.ndarray, most: int = 2000) -> np.ndarray:
     """The solution Z of apply(Z) = right for a positive definite map of arrays."""
     Z = np.zeros_like(right)
     residual = direction = right

@@ -188,21 +188,25 @@ class DescentStep(TracedStepping):
         )  # fmt: skip
         return np.asarray(error[run.saves])
 
-    def threshold_warning(self, step_size: float) -> str | None:
-        """What is to be said of a constant step size that no error survives."""
-        moments = self.problem._moments
+    def threshold_warning(self, rates: np.ndarray) -> str | None:
+        """What is to be said of constant step sizes, of shape (1,) or (d,), that no error survives."""
+        if (rates == rates[0]).all():
+            moments, g, what = self.problem._moments, float(rates[0]), f"step_size={rates[0]:g}"
+        else:  # SGD with the step size 1 on inputs diag(rates)^{1/2} x
+            moments, g, what = self.problem._moments.scaled(np.sqrt(rates)), 1.0, "step_size"
         law = epochs.recursion(moments, self.batch_size, "shuffle" if self.shuffled else "replacement")
         # (of shuffled epochs of several iterations no threshold is known)
-        if isinstance(law, epochs.Epochs) or thresholds.surely_stable(moments, step_size, law.batch_size):
+        if isinstance(law, epochs.Epochs) or thresholds.surely_stable(moments, g, law.batch_size):
             return None
+        grows = "the expected error grows without bound, and averages over runs do not tell it"
         try:
             threshold = thresholds.mean_square_threshold(moments, law.batch_size)
-            what = f"step_size={step_size:g} is beyond the mean-square threshold {threshold:.6g}"
         except ValueError:
-            threshold, what = 0.0, "the fourth moment of the inputs is infinite, no step size has a mean-square error"
-        if step_size < threshold:
+            return f"the fourth moment of the inputs is infinite, no step size has a mean-square error: {grows}"
+        if g < threshold:
             return None
-        return f"{what}: the expected error grows without bound, and averages over runs do not tell it"
+        times = "" if what != "step_size" else " times these"
+        return f"{what} is beyond the mean-square threshold {threshold:.6g}{times}: {grows}"
 
     # What is observed -------------------------------------------------------------------------------------------
 

@@ -118,13 +118,16 @@ class NoisyIteration(DescentStep):
         saved = set(run.saves.tolist())
         return np.array([np.trace(M) for k, M in enumerate(path) if k in saved])
 
-    def threshold_warning(self, step_size: float) -> str | None:
-        """What is to be said of a constant step size that no error survives."""
+    def threshold_warning(self, rates: np.ndarray) -> str | None:
+        """What is to be said of constant step sizes, of shape (1,) or (d,), that no error survives."""
         if self.covariance == "full":
-            name, threshold = "mean-square threshold", self.problem.mean_square_threshold(self.batch_size)
-        else:
-            largest = float(np.linalg.eigvalsh(self.problem.hessian)[-1])
-            name, threshold = "threshold 2 / lambda_max =", 2 / largest if largest > 0 else math.inf
-        if step_size < threshold:
+            return super().threshold_warning(rates)
+        root = np.sqrt(np.broadcast_to(rates, (self.dim,)))
+        largest = float(np.linalg.eigvalsh(root[:, None] * self.problem.hessian * root)[-1])
+        if largest < 2:
             return None
-        return f"step_size={step_size:g} is beyond the {name} {threshold:.6g}: the expected error grows without bound"
+        if (rates == rates[0]).all():
+            what = f"step_size={rates[0]:g} is beyond the threshold 2 / lambda_max = {2 * rates[0] / largest:.6g}"
+        else:
+            what = f"step_size is too large: the largest eigenvalue of diag(step_size) H is {largest:.6g}, beyond 2"
+        return f"{what}: the expected error grows without bound"

@@ -80,7 +80,7 @@ class BatchTarget(BaseTarget):
         for name in ("score", "log_density"):
             function = getattr(self, name)
             if not callable(function) and (name == "score" or function is not None):
-                raise TypeError(f"{name} must be a function of samples (n, dim), got {function!r}")
+                raise TypeError(f"{name} must be a function of samples (n, dim), got {checks.shown(function)}")
         arrays = self.arrays
         if arrays is None:
             arrays = "torch" if _is_module(self.score) else None

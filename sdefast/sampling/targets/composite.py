@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from ... import checks
 from ...lazy import cached_property
 from ...trace import as_expr
 from .base import BaseTarget
@@ -51,11 +52,13 @@ class Composite(BaseTarget):
 
     def __post_init__(self) -> None:
         if not isinstance(self.smooth, BaseTarget):
-            raise TypeError(f"smooth must be one of sdefast.targets, got {self.smooth!r}")
+            raise TypeError(f"smooth must be one of sdefast.targets, got {checks.shown(self.smooth)}")
         if not isinstance(self.penalty, Penalty):
-            raise TypeError(f"penalty must be one of the penalties of sdefast.targets, got {self.penalty!r}")
+            raise TypeError(
+                f"penalty must be one of the penalties of sdefast.targets, got {checks.shown(self.penalty)}"
+            )
         if self.smooth.density.has("dual_prox"):
-            raise ValueError(f"smooth must be a target without a penalty of its own, got {self.smooth!r}")
+            raise ValueError(f"smooth must be a target without a penalty of its own, got {checks.shown(self.smooth)}")
         self.penalty.check_dim(self.dim)
 
     @property

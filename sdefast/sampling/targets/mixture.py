@@ -51,7 +51,7 @@ class GaussianMixture(BaseTarget):
     def __post_init__(self) -> None:
         weights = checks.array("weights", self.weights, shape=(None,))
         if not weights.size or (weights <= 0).any():
-            raise ValueError(f"weights must be positive, got {self.weights!r}")
+            raise ValueError(f"weights must be positive, got {checks.shown(self.weights)}")
         means = checks.array("means", self.means)
         means = means.reshape(-1, 1) if means.ndim == 1 else means
         if means.ndim != 2 or len(means) != len(weights) or not means.size:
@@ -63,7 +63,7 @@ class GaussianMixture(BaseTarget):
         given = checks.array("covariances", self.covariances)
         if given.shape in ((), (k,)):
             if (given <= 0).any():
-                raise ValueError(f"covariances must be positive, got {self.covariances!r}")
+                raise ValueError(f"covariances must be positive, got {checks.shown(self.covariances)}")
             return np.broadcast_to(given, (k,)).copy()
         if given.shape != (k, dim, dim):
             raise ValueError(

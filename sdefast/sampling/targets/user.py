@@ -59,7 +59,7 @@ class Target(BaseTarget):
             raise TypeError("a target needs log_density or score")
         for name, function in (("log_density", log_density), ("score", score)):
             if function is not None and not callable(function):
-                raise TypeError(f"{name} must be a function of (x) or (x, p), got {function!r}")
+                raise TypeError(f"{name} must be a function of (x) or (x, p), got {checks.shown(function)}")
         self._log_density, self._score = log_density, score
         self._dim = checks.count("dim", dim, most=_core.largest_dim)
         self.params = options.parameters(params)

@@ -10,6 +10,7 @@ from typing import Any, ClassVar, NamedTuple
 import numpy as np
 
 from ...run.boundaries import Boundary
+from ...run.keywords import refuse_unknown
 from ...run.records import Recorded
 
 
@@ -52,6 +53,12 @@ class Model(Recorded):
     #: whether b does not depend on the state (Euler-Maruyama then has strong order 1)
     additive_noise: ClassVar[bool] = False
 
+    def __new__(cls, *args: Any, **given: Any) -> Any:
+        """Refuse parameters that there are not, naming those that are meant."""
+        if given:
+            refuse_unknown(cls.__name__, given, [field.name for field in fields(cls)])
+        return super().__new__(cls)
+
     @property
     def dim(self) -> int:
         """Number of components of the state."""
@@ -81,6 +88,13 @@ class Model(Recorded):
 
     #: the exact transition in scalar Python code, ``exact_step(h, root, x, z, p)`` with ``root`` = sqrt(h), if any
     exact_step: ClassVar[Callable[..., Any] | None] = None
+
+    def own_step(self, scheme: str) -> Callable[..., Any] | None:
+        """A scheme's step in scalar Python code, as `exact_step`, where the model has a better one than its equation's.
+
+        It must do what the scheme does to the equation, with the same draws.
+        """
+        return self.exact_step if scheme == "exact" else None
 
     #: whether the logarithm of the state is a Brownian motion
     logarithmic: ClassVar[bool] = False

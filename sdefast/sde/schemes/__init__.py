@@ -53,7 +53,7 @@ def scheme_name(method: Any, allowed: Callable[[], Iterable[str]]) -> str:
     written = method.lower().replace("_", "-").replace(" ", "-") if isinstance(method, str) else method
     if isinstance(written, str) and written in _NAMES:
         return _NAMES[written]
-    return checks.choice("method", written, allowed(), shown=repr(method))
+    return checks.choice("method", written, allowed(), written=checks.shown(method))
 
 
 __all__ = ["EULER_MARUYAMA", "EXACT", "SCHEMES", "Scheme", "scheme_name"]

@@ -95,7 +95,7 @@ def number_or_vector(name: str, value: Any, *, positive: bool = False) -> float 
     if given.ndim > 1 or not given.size:
         raise ValueError(f"{name} must be a number or of shape (dim,), got shape {given.shape}")
     if positive and (given <= 0).any():
-        raise ValueError(f"{name} must be positive, got {value!r}")
+        raise ValueError(f"{name} must be positive, got {checks.shown(value)}")
     return given if given.ndim else float(given)
 
 

@@ -58,7 +58,7 @@ class Box(Penalty):
         except ValueError:
             raise ValueError(f"lower and upper must be as long, got {np.shape(lower)} and {np.shape(upper)}") from None
         if not np.all(below) or np.any(np.equal(lower, np.inf)) or np.any(np.equal(upper, -np.inf)):
-            raise ValueError(f"lower must be below upper, got {self.lower!r} and {self.upper!r}")
+            raise ValueError(f"lower must be below upper, got {checks.shown(self.lower)} and {self.upper!r}")
         put(self, lower=lower, upper=upper)
 
     @property

@@ -237,13 +237,15 @@ def by_group(function: Any, v: Values, groups: Sequence[Sequence[int]], sizes: V
 def _partition(groups: Any) -> tuple[tuple[int, ...], ...]:
     """Groups of which each component is in one."""
     if isinstance(groups, (str, bytes)) or not hasattr(groups, "__iter__"):
-        raise TypeError(f"groups must be a sequence of sequences of integers, got {groups!r}")
+        raise TypeError(f"groups must be a sequence of sequences of integers, got {checks.shown(groups)}")
     found = []
     for group in groups:
         if isinstance(group, (str, bytes)) or not hasattr(group, "__iter__"):
-            raise TypeError(f"groups must be a sequence of sequences of integers, got {groups!r}")
+            raise TypeError(f"groups must be a sequence of sequences of integers, got {checks.shown(groups)}")
         found.append(tuple(checks.count("an index of groups", i, least=0) for i in group))
     members = sorted(i for group in found for i in group)
     if not all(found) or not members or members != list(range(len(members))):
-        raise ValueError(f"groups must hold each of the components 0, 1, ... once and none be empty, got {groups!r}")
+        raise ValueError(
+            f"groups must hold each of the components 0, 1, ... once and none be empty, got {checks.shown(groups)}"
+        )
     return tuple(found)

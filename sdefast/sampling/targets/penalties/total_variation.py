@@ -138,7 +138,7 @@ class TotalVariation2D(Penalty):
         try:
             rows, columns = self.shape
         except (TypeError, ValueError):
-            raise TypeError(f"shape must be (rows, columns), got {self.shape!r}") from None
+            raise TypeError(f"shape must be (rows, columns), got {checks.shown(self.shape)}") from None
         shape = checks.count("rows", rows), checks.count("columns", columns)
         if shape == (1, 1):
             raise ValueError("shape must be that of two pixels or more, got (1, 1)")
