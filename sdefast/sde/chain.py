@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import namedtuple
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -13,7 +13,7 @@ from ..jit.emit import Step
 from ..lazy import cached_property
 from ..run.expectations import as_number
 from ..run.step import Settings, TracedStepping, short_steps_at_once
-from ..trace import Expr, as_expr, constant, evaluate, select, substitute, symbol
+from ..trace import Expr, as_expr, constant, evaluate, select, substitute, symbol, trace
 from .extras import Extras
 from .functionals import Functional, Move, call_with
 from .schemes.base import Interval, Scheme
@@ -21,6 +21,7 @@ from .schemes.clipping import Flaw, flaw
 from .schemes.equation import Equation, Vector, parameter_symbol
 
 if TYPE_CHECKING:
+    from .models.base import OwnStep
     from .sde import SDE
 
 
@@ -35,8 +36,10 @@ class Chain(TracedStepping):
     scheme: Scheme
     extras: Extras
 
-    #: whether paths are Brownian bridges between the steps in the logarithm of the state
-    logarithmic: ClassVar[bool] = False
+    @property
+    def logarithmic(self) -> bool:
+        """Whether paths are Brownian bridges between the steps in the logarithm of the state."""
+        return False
 
     @cached_property
     def equation(self) -> Equation:
@@ -80,12 +83,11 @@ class Chain(TracedStepping):
         dim, n_functionals = self.sde.dim, len(self.functionals)
         rows = tuple(symbol(f"x{i}") for i in range(self.n_single))
         x, carried = rows[:dim], rows[dim : dim + n_functionals]
-        n_draws = self.scheme.n_draws(self.equation)
+        n_draws = self.n_draws
         z = tuple(symbol(f"z{j}") for j in range(n_draws))
         constants = tuple(f"c{i}" for i in range(self._constants(np.ones(1)).shape[1]))
-        assert self.scheme.step is not None
         c = tuple(map(symbol, constants))
-        free = new = tuple(map(as_expr, self.scheme.step(self.equation, Interval(t, h, root), x, z, c)))
+        free = new = tuple(map(as_expr, self._move(Interval(t, h, root), x, z, c)))
         for boundary in self.extras.boundaries:
             new = boundary.apply(x, new)
         move = Move(
@@ -96,7 +98,22 @@ class Chain(TracedStepping):
         if self.extras.stop_when is not None:
             outputs = self._stop(rows, outputs, move)
         names = self.parameter_names
+        n_uniforms += self.n_own_uniforms
         return Step(outputs, names, constants, n_draws, n_uniforms, self.scheme.draws == "signs")
+
+    @property
+    def n_draws(self) -> int:
+        """Normals or signs of a step."""
+        return self.scheme.n_draws(self.equation)
+
+    @property
+    def n_own_uniforms(self) -> int:
+        """Uniforms of a step besides those of the functionals, which they follow."""
+        return 0
+
+    def _move(self, interval: Interval, x: Vector, z: Vector, c: Vector) -> Vector:
+        assert self.scheme.step is not None
+        return self.scheme.step(self.equation, interval, x, z, c)
 
     @property
     def _parameters(self) -> tuple[Any, ...]:
@@ -212,3 +229,29 @@ class Chain(TracedStepping):
         known: dict[Expr, Expr] = {}
         values += rows
         return [as_expr(0.5 * (value + substitute(value, mirror, known))) for value in values]
+
+
+@dataclass(frozen=True)
+class OwnChain(Chain):
+    """A chain whose step a model brings itself, and whose logarithm may be a Brownian motion."""
+
+    own: OwnStep
+    in_logarithm: bool = False
+
+    @property
+    def logarithmic(self) -> bool:
+        return self.in_logarithm
+
+    @property
+    def n_draws(self) -> int:
+        return self.own.n_normals
+
+    @property
+    def n_own_uniforms(self) -> int:
+        return self.own.n_uniforms
+
+    def _move(self, interval: Interval, x: Vector, z: Vector, c: Vector) -> Vector:
+        first = len(self.uniform_slots)
+        u = tuple(symbol(f"u{first + i}") for i in range(self.n_own_uniforms))
+        new = trace(self.own.move, interval.h, interval.root, x, z, u, self._parameters, what="step")
+        return new if isinstance(new, tuple) else (new,)

@@ -16,15 +16,12 @@ from ..engine.tiles import Draws
 from ..lazy import cached_property
 from ..run import step
 from ..run.step import Kernel, Observing, Stepping, clock_rows, refuse_rows
-from ..trace import trace
-from .chain import Chain
+from .chain import Chain, OwnChain
 from .extras import Extras
 from .models.base import Model
 from .models.linear import LinearSDE
 from .replayed import as_traced, replayed
 from .schemes import SCHEMES
-from .schemes.base import Interval
-from .schemes.equation import Equation, Vector
 from .sde import SDE, sde_of
 
 
@@ -160,7 +157,8 @@ def _chain(sde: SDE, method: str, extras: Extras, captured: Any) -> Chain:
     scheme = SCHEMES[method]
     if scheme.step is None:
         raise ValueError(
-            f"the exact transition of {sde!r} cannot be combined with functionals, boundaries, stop_when or antithetic"
+            f"the {method} transition of {sde!r} cannot be combined with functionals, boundaries, stop_when or "
+            "antithetic"
         )
     if sde.noise not in scheme.noises:
         raise ValueError(
@@ -219,28 +217,16 @@ def compiled_chain(model: Model, method: str, extras: Extras) -> Chain:
     captured, own = extras.captured, model.boundaries()
     if own:
         extras = replace(extras, boundaries=(*own, *extras.boundaries))
-    if SCHEMES[method].step is None and model.exact_step is not None:
-        return _exact_chain(model, method, extras, captured)
+    if method in model.own_steps:
+        return _own_chain(model, method, extras, captured)
     return _chain(_sde(model), method, extras, captured)
 
 
 @lru_cache(maxsize=256)
-def _exact_chain(model: Model, method: str, extras: Extras, captured: Any) -> Chain:
-    sde, transition = _sde(model), model.exact_step
-    assert transition is not None
-
-    def step(equation: Equation, interval: Interval, x: Vector, z: Vector, c: Vector) -> Vector:
-        new = trace(transition, interval.h, interval.root, x, z, sde.parameter_tuple(), what="transition")
-        return new if isinstance(new, tuple) else (new,)
-
-    kind = _LogarithmicChain if model.logarithmic else Chain
-    return kind(sde, replace(SCHEMES[method], step=step), extras)
-
-
-class _LogarithmicChain(Chain):
-    """That of a model whose logarithm is a Brownian motion."""
-
-    logarithmic = True
+def _own_chain(model: Model, method: str, extras: Extras, captured: Any) -> Chain:
+    own = model.own_step(method)
+    assert own is not None
+    return OwnChain(_sde(model), SCHEMES[method], extras, own, model.logarithmic)
 
 
 def start_rows(s: Settings, start: np.ndarray) -> np.ndarray:

@@ -263,7 +263,7 @@ def _fresh(
     if x0 is None or n_paths is None:
         raise TypeError("simulate needs x0 and n_paths")
     scheme = "euler-maruyama" if chain["method"] is None else checks.choice("method", chain["method"], SCHEMES)
-    if scheme not in model.schemes and SCHEMES[scheme].step is None:
+    if not model.has(scheme):
         raise ValueError(f"{type(model).__name__} has no method {scheme!r}; it has {', '.join(model.methods)}")
     state_type, noise_type = checks.types(dtype, noise_dtype)
     n = options.many("n_paths", n_paths)

@@ -25,6 +25,18 @@ class Step(NamedTuple):
     coefficients: np.ndarray
 
 
+class OwnStep(NamedTuple):
+    """A scheme's step that a model brings itself, in scalar Python code.
+
+    ``move(h, root, x, z, u, p)`` with ``root`` = sqrt(h), standard normals ``z``, uniforms ``u`` on (0, 1) and the
+    parameters ``p``: the state after a step from ``x``.
+    """
+
+    move: Callable[..., Any]
+    n_normals: int
+    n_uniforms: int = 0
+
+
 def rows(*columns: Any) -> np.ndarray:
     """Columns, of which the first is an array and others may be numbers, side by side as float64."""
     out = np.empty((len(columns[0]), len(columns)))
@@ -38,12 +50,15 @@ class Model(Recorded):
     """Base class of the built-in models: an Ito SDE dX = a(t, X) dt + b(t, X) dW.
 
     A model gives, for each scheme that it has a compiled step for, a method that turns step sizes into a `Step`;
-    ``schemes`` lists them. Its coefficients in scalar Python code, ``a(t, x, p)`` and ``b(t, x, p)``, run under all
-    other schemes. Subclasses are frozen dataclasses whose fields are the parameters, checked in ``__post_init__``.
+    ``schemes`` lists them. ``own_steps`` lists the schemes whose step, in scalar Python code, is the model's. Its
+    coefficients in scalar Python code, ``a(t, x, p)`` and ``b(t, x, p)``, run under all other schemes. Subclasses are
+    frozen dataclasses whose fields are the parameters, checked in ``__post_init__``.
     """
 
     #: scheme name -> name of the method that returns its `Step` for an array of step sizes
     schemes: ClassVar[Mapping[str, str]]
+    #: scheme name -> name of the method that returns its `OwnStep`, for schemes that are every model's own
+    own_steps: ClassVar[Mapping[str, str]] = {}
     #: where the command line starts it, one number per component
     example_start: ClassVar[tuple[float, ...]] = (1.0,)
     #: whether b does not depend on the state (Euler-Maruyama then has strong order 1)
@@ -76,9 +91,6 @@ class Model(Recorded):
         """The diffusion."""
         raise NotImplementedError
 
-    #: the exact transition in scalar Python code, ``exact_step(h, root, x, z, p)`` with ``root`` = sqrt(h), if any
-    exact_step: ClassVar[Callable[..., Any] | None] = None
-
     #: whether the logarithm of the state is a Brownian motion
     logarithmic: ClassVar[bool] = False
 
@@ -92,7 +104,19 @@ class Model(Recorded):
     @property
     def methods(self) -> tuple[str, ...]:
         """Names of the schemes that it runs under."""
-        return tuple(name for name, scheme in SCHEMES.items() if scheme.step is not None or name in self.schemes)
+        return tuple(name for name in SCHEMES if self.has(name))
+
+    def has(self, scheme: str) -> bool:
+        """Whether it runs under a scheme."""
+        return SCHEMES[scheme].step is not None or scheme in self.schemes or scheme in self.own_steps
+
+    def own_step(self, scheme: str) -> OwnStep | None:
+        """The step of ``scheme`` in scalar Python code where it is the model's own; ValueError if these parameters have
+        none."""
+        if scheme not in self.own_steps:
+            return None
+        step: OwnStep = getattr(self, self.own_steps[scheme])()
+        return step
 
     def boundaries(self) -> tuple[Boundary, ...]:
         """What keeps the state in its space where a scheme in Python code would leave it."""
