@@ -49,7 +49,7 @@ def rows_picked(
     picks = ((words[::2] * choices + ((words[1::2] * choices) >> half)) >> half).astype(np.int64)
     if shuffled:
         picks = np.concatenate([_shuffled(picks[at : at + epoch], n_data) for at in range(0, len(picks), epoch)])
-    return picks[first - begin :].reshape(n_steps, batch_size)
+    return np.asarray(picks[first - begin :].reshape(n_steps, batch_size))
 
 
 def rows_in_order(order: tuple[int, ...], n_steps: int, batch_size: int = 1, first_step: int = 0) -> np.ndarray:

@@ -19,6 +19,7 @@ from .functionals import Functional, Move, call_with
 from .schemes.base import Interval, Scheme
 from .schemes.clipping import Flaw, flaw
 from .schemes.equation import Equation, Vector, parameter_symbol
+from .sensitivities import along, first_tangent, refuse_jump
 
 if TYPE_CHECKING:
     from .models.base import OwnStep
@@ -57,7 +58,12 @@ class Chain(TracedStepping):
     @property
     def n_single(self) -> int:
         """Rows of one path."""
-        return self.sde.dim + len(self.functionals) + (self.extras.stop_when is not None)
+        return self.sde.dim + self.extras.n_carried(self.sde.dim)
+
+    @property
+    def n_followed(self) -> int:
+        """Rows of a path that are no derivatives: the state and the functionals."""
+        return self.sde.dim + len(self.functionals)
 
     @property
     def n_rows(self) -> int:
@@ -95,6 +101,7 @@ class Chain(TracedStepping):
         )
         values, n_uniforms = self._follow(carried, move)
         outputs = (*new, *values)
+        outputs += tuple(e for tangents in self._derived(outputs, rows) for e in tangents)
         if self.extras.stop_when is not None:
             outputs = self._stop(rows, outputs, move)
         names = self.parameter_names
@@ -123,6 +130,14 @@ class Chain(TracedStepping):
         if self.scheme.constants is None:
             return np.empty((len(h), 0))
         return np.asarray(self.scheme.constants(self.sde, h), float)
+
+    def _derived(self, values: Sequence[Expr], rows: Vector) -> list[list[Expr]]:
+        """For each sensitivity the derivatives of functions of the rows that are no derivatives."""
+        n = self.n_followed
+        return [
+            along(values, name, rows[:n], rows[n * (1 + s) : n * (2 + s)])
+            for s, name in enumerate(self.extras.sensitivities)
+        ]
 
     def _follow(self, carried: Vector, move: Move) -> tuple[Vector, int]:
         values, slots = [], self.uniform_slots
@@ -200,6 +215,9 @@ class Chain(TracedStepping):
             return start
         t, x = constant(t0), tuple(symbol(f"x{i}") for i in range(len(start)))
         begun = [as_expr(f.begin(t, x, self._parameters)) for f in self.functionals]
+        for name in self.extras.sensitivities:
+            first = first_tangent(name, len(x))
+            begun += [*first, *along(begun[: len(self.functionals)], name, x, first)]
         if self.extras.stop_when is not None:
             holds = self._condition(t, (*x, *begun))
             begun.append(as_expr(select(holds, t, np.inf)))
@@ -211,18 +229,23 @@ class Chain(TracedStepping):
 
     @cached_property
     def observed(self) -> list[Expr]:
-        """What to observe at saved times: the expectations, then the controls, of ``t`` and the rows.
+        """What to observe at saved times: the expectations, their derivatives, the controls, of ``t`` and the rows.
 
         Of antithetic pairs the averages: of these too, then of all rows.
         """
         rows = tuple(symbol(f"x{i}") for i in range(self.n_single))
         dim, n_functionals = self.sde.dim, len(self.functionals)
         y = self._named(rows[dim : dim + n_functionals])
-        asked = [(f"expectations[{name!r}]", f) for name, f in self.extras.expectations]
-        asked += [(f"controls[{name!r}]", f) for name, f, _ in self.extras.controls]
-        values = [
-            as_number(what, call_with(f, what, symbol("t"), rows[:dim], self._parameters, y)) for what, f in asked
-        ]
+
+        def number(what: str, f: Any) -> Expr:
+            return as_number(what, call_with(f, what, symbol("t"), rows[:dim], self._parameters, y))
+
+        values = [number(f"expectations[{name!r}]", f) for name, f in self.extras.expectations]
+        if self.extras.sensitivities:
+            for (name, _), value in zip(self.extras.expectations, values, strict=True):
+                refuse_jump(f"expectations[{name!r}]", value)
+        values += [e for derived in self._derived(values, rows) for e in derived]
+        values += [number(f"controls[{name!r}]", f) for name, f, _ in self.extras.controls]
         if not self.extras.antithetic:
             return values
         mirror = {row: symbol(f"x{i + self.n_single}") for i, row in enumerate(rows)}

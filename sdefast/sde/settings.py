@@ -47,9 +47,9 @@ class Settings(step.Settings):
     def gathering(self) -> Gathering:
         """Where in the gathered statistics is what."""
         e, at = self.extras, self.layout
-        n_carried = len(e.functionals) + (e.stop_when is not None)
+        n_carried = e.n_carried(at.dim)
         pairs = at.dim + n_carried if e.antithetic else 0
-        asked = len(e.expectations), len(e.controls)
+        asked = e.n_asked, len(e.controls)
         return gathering_of(at.dim, at.moments, at.extremes, at.covariance, n_carried, *asked, pairs)
 
     @cached_property
@@ -64,7 +64,14 @@ class Settings(step.Settings):
         if e.expectations or e.antithetic:
             expressions += _observing(self).observed
         names = [[name for name, *_ in named] for named in (e.functionals, e.expectations, e.controls)]
-        asked = (names, e.stop_when is None, e.antithetic, known_values(self).tobytes(), list(map(_Same, expressions)))
+        asked = (
+            names,
+            e.sensitivities,
+            e.stop_when is None,
+            e.antithetic,
+            known_values(self).tobytes(),
+            list(map(_Same, expressions)),
+        )
         start = None if self.x0 is None else self.x0.tobytes()
         return (*super().identity(), self.model, self.method, start, *asked)
 
@@ -226,6 +233,8 @@ def compiled_chain(model: Model, method: str, extras: Extras) -> Chain:
 def _own_chain(model: Model, method: str, extras: Extras, captured: Any) -> Chain:
     own = model.own_step(method)
     assert own is not None
+    if extras.sensitivities and not (SCHEMES[method].is_exact and own.n_uniforms == 0):
+        raise ValueError(f"sensitivities cannot see method={method!r} jump, which chooses between laws")
     return OwnChain(_sde(model), SCHEMES[method], extras, own, model.logarithmic)
 
 
