@@ -229,6 +229,22 @@ def averaging(value: Any) -> bool:
     raise ValueError(f"averaging must be True, 'polyak-ruppert', False or None, got {shown(value)}")
 
 
+def momentum(value: Any) -> float:
+    """A part of the last move that is kept, at least 0 and below 1."""
+    part = real("momentum", value, least=0.0)
+    if part >= 1:
+        raise ValueError(f"momentum must be below 1, got {part:g}")
+    return part
+
+
+def average_from(value: Any, averaged: bool) -> int:
+    """The first iterate that is averaged; ValueError where none is."""
+    first = count("average_from", value, least=0)
+    if first and not averaged:
+        raise ValueError("average_from says which iterates averaging='polyak-ruppert' takes: pass that too")
+    return first
+
+
 def dtype(name: str, value: DTypeLike) -> np.dtype:
     """float32 or float64, as a string, a numpy type or a numpy dtype."""
     if isinstance(value, str) and value in _DTYPES:

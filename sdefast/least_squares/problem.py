@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from .. import checks
+from ..noise import normals
 from ..run.keywords import known_keywords
 from ..run.records import Recorded
 from ..sde.models import laws
@@ -16,7 +17,8 @@ from .inputs import InputLaw, Normal, law_of
 from .laws.exact import ExactLaws
 from .laws.matrices import covariance_matrix, symmetric_root
 from .laws.modified import ModifiedEquations
-from .laws.moments import EmpiricalMoments, GaussianMoments, IndependentMoments, Moments
+from .laws.moments import EmpiricalMoments, GaussianMoments, IndependentMoments, Moments, PenalisedMoments
+from .samples import rows_picked, stream_of
 
 #: Numbers up to which products of four of them are far from the end of float64, with as many of them as memory holds.
 _LARGEST = 1e70
@@ -51,6 +53,12 @@ class LeastSquares(Recorded, ExactLaws, ModifiedEquations):
         "uniform:-1:1", "rademacher" or "student:5"; all but the first exclude ``covariance``.
     data : tuple of array_like, optional
         (X, y) of shapes (n, d) and (n,) or (n, 1), instead of all the other arguments.
+    ridge : float, optional
+        A penalty for data: lambda of the loss :math:`\frac12 (y - \langle\theta, x\rangle)^2 + \frac12 \lambda
+        |\theta|^2` of a sample, not negative.
+    label_noise : float, optional
+        For data: standard deviation of normal noise that is added to the label of every sample that is drawn, each time
+        anew (Blanc, Gupta, Valiant and Valiant, COLT 2020).
 
     Attributes
     ----------
@@ -61,9 +69,11 @@ class LeastSquares(Recorded, ExactLaws, ModifiedEquations):
         the one of minimum norm, to which SGD from zero converges. Directions that the inputs never take keep their
         start for ever: errors count them, floors and thresholds do not.
     noise_std : float
-        sigma; for data the root of the mean squared residual, so that the least loss is noise_std^2 / 2 in any case.
+        sigma; for data the root of the mean squared residual (with label noise and penalty at the minimiser), so that
+        the least loss is noise_std^2 / 2 in any case.
     hessian : numpy.ndarray
-        H = E xx', or X'X / n: the Hessian of the loss, of shape (d, d). It is no covariance if the mean of x is not 0.
+        H = E xx', or X'X / n + ridge: the Hessian of the loss, of shape (d, d). It is no covariance if the mean of x is
+        not 0.
     inputs : InputLaw or None
         The law of the coordinates; None for data.
     data : tuple of numpy.ndarray or None
@@ -92,10 +102,14 @@ class LeastSquares(Recorded, ExactLaws, ModifiedEquations):
     0.00025907
     """
 
-    _NAMES: ClassVar[tuple[str, ...]] = ("theta_star", "noise_std", "covariance", "inputs", "data")
+    _NAMES: ClassVar[tuple[str, ...]] = (
+        "theta_star", "noise_std", "covariance", "inputs", "data", "ridge", "label_noise",
+    )  # fmt: skip
 
     inputs: InputLaw | None
     data: tuple[np.ndarray, np.ndarray] | None
+    ridge: float
+    label_noise: float
     _residuals: np.ndarray
     _padded: dict[tuple[np.dtype, int], np.ndarray]
 
@@ -107,12 +121,18 @@ class LeastSquares(Recorded, ExactLaws, ModifiedEquations):
         covariance: ArrayLike | None = None,
         inputs: InputLaw | None = None,
         data: tuple[ArrayLike, ArrayLike] | None = None,
+        ridge: float = 0.0,
+        label_noise: float = 0.0,
     ) -> None:
-        given = (theta_star, noise_std, covariance, inputs, data)
+        given = (theta_star, noise_std, covariance, inputs)
+        own = {"ridge": ridge, "label_noise": label_noise}
+        self._set(**{name: checks.real(name, value, least=0.0) for name, value in own.items()})
         if data is None:
+            if self.is_penalised:
+                raise ValueError("ridge and label_noise are for data=(X, y): the noise of a stream is noise_std")
             self._stream(theta_star, noise_std, covariance, inputs)
         else:
-            others = [name for name, value in zip(self._NAMES, given, strict=True) if value is not None][:-1]
+            others = [name for name, value in zip(self._NAMES, given, strict=False) if value is not None]
             if others:
                 raise ValueError(f"data excludes {' and '.join(others)}: the data say all")
             self._read(data)
@@ -156,15 +176,21 @@ class LeastSquares(Recorded, ExactLaws, ModifiedEquations):
         for name, values in (("X", X), ("y", y)):
             if np.abs(values).max() > _LARGEST:
                 raise ValueError(f"{name} of data must be within {_LARGEST:g}, so that squares are finite")
-        theta = np.linalg.lstsq(X, y, rcond=None)[0]
+        root = np.sqrt(len(X) * self.ridge)  # the penalty is d rows more
+        rows, labels = (X, y) if root == 0 else (np.vstack([X, root * np.eye(X.shape[1])]), np.append(y, 0 * X[0]))
+        theta = np.linalg.lstsq(rows, labels, rcond=None)[0]
         # (equal rows have equal residuals, which a matrix product may not give)
         self._put_data(X, y, theta, y - (X * theta).sum(axis=1))
 
     def _put_data(self, X: np.ndarray, y: np.ndarray, theta: np.ndarray, residuals: np.ndarray) -> None:
         """The problem on data with that minimiser and those residuals."""
         _freeze(X, y)
-        sigma = math.sqrt(float(residuals @ residuals) / len(X))
-        self._set(theta_star=theta, noise_std=sigma, inputs=None, data=(X, y), _moments=EmpiricalMoments(X, residuals))
+        least = float(residuals @ residuals) / len(X)
+        moments: Moments = EmpiricalMoments(X, residuals)
+        if self.is_penalised:
+            least += self.ridge * float(theta @ theta) + self.label_noise**2
+            moments = PenalisedMoments(EmpiricalMoments(X, residuals), self.ridge, theta, self.label_noise**2)
+        self._set(theta_star=theta, noise_std=math.sqrt(least), inputs=None, data=(X, y), _moments=moments)
         self._set(_residuals=residuals, _padded={})
 
     def _set(self, **values: Any) -> None:
@@ -185,13 +211,15 @@ class LeastSquares(Recorded, ExactLaws, ModifiedEquations):
         """The arguments, or data with their minimiser, which may be rounded differently elsewhere."""
         if self.data is None:
             return dict(zip(self._NAMES, self._arguments(), strict=True))
-        return {"data": self.data, "minimiser": self.theta_star, "residuals": self._residuals}
+        own = {"data": self.data, "minimiser": self.theta_star, "residuals": self._residuals}
+        return own | ({"ridge": self.ridge, "label_noise": self.label_noise} if self.is_penalised else {})
 
     @classmethod
     def _from_record(cls, record: dict[str, Any]) -> LeastSquares:
         if "minimiser" not in record:
             return cls(**record)
         problem = cls.__new__(cls)
+        problem._set(**{name: record.get(name, 0.0) for name in ("ridge", "label_noise")})
         X, y = record["data"]
         problem._put_data(X, y, record["minimiser"], record["residuals"])
         _freeze(problem.theta_star, problem._moments.hessian)
@@ -205,18 +233,21 @@ class LeastSquares(Recorded, ExactLaws, ModifiedEquations):
 
     def __repr__(self) -> str:
         if self.data is not None:
-            return f"LeastSquares(data of {len(self.data[0])} rows, dim={self.dim})"
+            own = {"ridge": self.ridge, "label_noise": self.label_noise}
+            more = "".join(f", {name}={value:g}" for name, value in own.items() if value)
+            return f"LeastSquares(data of {len(self.data[0])} rows, dim={self.dim}{more})"
         law = self.inputs if self.covariance is None or self._isotropic == 1 else "N(0, covariance)"
         return f"LeastSquares(dim={self.dim}, noise_std={self.noise_std:g}, inputs={law})"
 
     def _arguments(self) -> tuple[Any, ...]:
         if self.data is not None:
-            return None, None, None, None, self.data
-        return self.theta_star, self.noise_std, self.covariance, self.inputs, None
+            return None, None, None, None, self.data, self.ridge, self.label_noise
+        return self.theta_star, self.noise_std, self.covariance, self.inputs, None, 0.0, 0.0
 
     def _key(self) -> tuple[Any, ...]:
         if self.data is not None:
-            return self.data[0].shape, self.data[0].tobytes(), self.data[1].tobytes()
+            own = self.ridge, self.label_noise
+            return self.data[0].shape, self.data[0].tobytes(), self.data[1].tobytes(), *own
         return self.theta_star.tobytes(), self.noise_std, self.hessian.tobytes(), self.inputs
 
     @property
@@ -228,6 +259,11 @@ class LeastSquares(Recorded, ExactLaws, ModifiedEquations):
     def is_finite(self) -> bool:
         """Whether samples are drawn from data."""
         return self.data is not None
+
+    @property
+    def is_penalised(self) -> bool:
+        """Whether it has a ridge penalty or noise on its labels."""
+        return self.ridge > 0 or self.label_noise > 0
 
     @property
     def n_data(self) -> int | None:
@@ -252,6 +288,38 @@ class LeastSquares(Recorded, ExactLaws, ModifiedEquations):
             self._padded[key] = rows
         return self._padded[key]
 
+    def sample(self, n: int, *, seed: int = 0, run: int = 0) -> tuple[np.ndarray, np.ndarray]:
+        """Samples (X, y): the first ``n`` that a run of `sgd` draws, with replacement where the problem is on data.
+
+        Parameters
+        ----------
+        n : int
+            Number of samples.
+        seed, run : int
+            The seed that `sgd` is given, and the number of the run, counted from 0.
+
+        Returns
+        -------
+        tuple of numpy.ndarray
+            X of shape (n, d), y of shape (n,). Of correlated streams those of runs with one step size for all
+            parameters.
+
+        Examples
+        --------
+        >>> import sdefast as sf
+        >>> X, y = sf.LeastSquares(theta_star=[1.0, 2.0], noise_std=0.1).sample(100, seed=0, run=7)
+        >>> X.shape, y.shape
+        ((100, 2), (100,))
+        """
+        n, seed, run = checks.count("n", n), checks.seed("seed", seed), checks.count("run", run, least=0)
+        if self.data is None:
+            assert self.inputs is not None
+            X, xi = stream_of(self.inputs, self.covariance, self.dim, self.noise_std, n, seed, run)
+            return X, X @ self.theta_star + xi
+        rows = rows_picked(len(self.data[0]), seed, run, n)[:, 0]
+        X, y = self.data[0][rows], self.data[1][rows]
+        return X, y + self.label_noise * normals(seed, n, first_chain=run)[:, 0] if self.label_noise else y
+
     # Loss, gradient and gradient noise
 
     def loss(self, theta: ArrayLike) -> Any:
@@ -267,12 +335,13 @@ class LeastSquares(Recorded, ExactLaws, ModifiedEquations):
         return np.asarray(self._delta(theta) @ self.hessian)
 
     def sample_gradient(self, theta: ArrayLike, x: ArrayLike, y: ArrayLike) -> np.ndarray:
-        r"""The gradient :math:`x (\langle\theta, x\rangle - y)` of one sample's loss.
+        r"""The gradient :math:`x (\langle\theta, x\rangle - y) + \lambda\theta` of one sample's loss.
 
         ``theta`` and ``x`` have shape (..., d), ``y`` has shape (...); they broadcast against each other.
         """
         theta, x, y = self._points("theta", theta), self._points("x", x), checks.array("y", y)
-        return np.asarray(x * (np.sum(theta * x, axis=-1) - y)[..., None])
+        gradient = x * (np.sum(theta * x, axis=-1) - y)[..., None]
+        return np.asarray(gradient if self.ridge == 0 else gradient + self.ridge * theta)
 
     def martingale_difference(self, theta: ArrayLike, x: ArrayLike, y: ArrayLike) -> np.ndarray:
         r"""The noise :math:`m = \nabla L(\theta) - \nabla\ell(\theta)` of one sample's gradient; it has mean zero.

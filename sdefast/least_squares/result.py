@@ -17,6 +17,7 @@ from ..run.records import register
 from ..run.result import Expectation, Result
 from ..run.where import Keeper, Where
 from .problem import LeastSquares
+from .samples import rows_in_order, rows_picked
 from .steps.base import Settings
 
 if TYPE_CHECKING:
@@ -140,6 +141,23 @@ class Descent(Result):
         """Saved iterations, of shape (n_times,); 0 is the start."""
         return self.settings.saves
 
+    def rows_picked(self, run: int = 0) -> np.ndarray:
+        """Numbers of the rows of data that a run took in the iterations of this fit, of shape (n_steps, batch_size).
+
+        Raises
+        ------
+        ValueError
+            If the problem is not on data, or there is no such run.
+        """
+        s, it = self.settings, self.settings.iteration
+        run = checks.count("run", run, least=0, most=s.n_chains - 1)
+        if self.problem.n_data is None:
+            raise ValueError("rows_picked is for problems on data: LeastSquares.sample has the samples of a stream")
+        first, n, B = s.grid.first_step, s.n_steps, it.batch_size
+        if it.order:
+            return rows_in_order(it.order, n, B, first)
+        return rows_picked(self.problem.n_data, s.seed, s.first_chain + run, n, B, it.shuffled, first)
+
     @property
     def error(self) -> np.ndarray:
         r"""Mean over the runs of :math:`|\theta_k - \theta^*|^2`, of shape (n_times,)."""
@@ -250,7 +268,9 @@ class Descent(Result):
             "step_size": described_rates(s.rates),
             "batch_size": s.iteration.batch_size,
             "averaging": "polyak-ruppert" if s.iteration.averaged else "none",
-            "sampling": "shuffle" if s.iteration.shuffled else "replacement",
+            **({"average_from": s.iteration.average_from} if s.iteration.average_from else {}),
+            **({"momentum": s.iteration.momentum} if s.iteration.momentum else {}),
+            "sampling": "given" if s.iteration.order else "shuffle" if s.iteration.shuffled else "replacement",
             **super().describe(),
             "n_runs": s.n_runs,
             **({"expectations": ", ".join(name for name, _ in s.expectations)} if s.expectations else {}),

@@ -34,9 +34,11 @@ def sgd(
     n_runs: int | None = None,
     batch_size: int | None = None,
     theta0: ArrayLike | None = None,
-    sampling: str | None = None,
+    sampling: str | ArrayLike | None = None,
     noise: str | None = None,
     averaging: str | None = None,
+    average_from: int | None = None,
+    momentum: float | None = None,
     reduced: bool | None = None,
     save_at: str | int | ArrayLike = "all",
     runs: int | ArrayLike = 0,
@@ -84,14 +86,21 @@ def sgd(
 
     Other Parameters
     ----------------
-    sampling : {"replacement", "shuffle"}, default "replacement"
+    sampling : {"replacement", "shuffle"} or array_like of int, default "replacement"
         How rows of data are drawn. "shuffle": every run goes through all rows in a fresh random order, epoch after
         epoch of n // batch_size iterations; rows that are left over are not used in that epoch. On the CPU alone.
+        Numbers of rows: all runs take the rows in this order, and again from its begin when it is at its end.
     noise : {"sampled", "gaussian", "isotropic"}, default "sampled"
         Where the noise of the gradients comes from: samples, as above; or normals that have the samples' covariance at
         theta ("gaussian", the same mean and second moments), or at theta* ("isotropic"). See `noisy_gd`.
     averaging : {None, "polyak-ruppert", True}
         Gather also the error of the average of theta_0 to theta_{k-1} at iteration k.
+    average_from : int, default 0
+        The first iterate that is averaged: a tail average leaves out those that still know the start. Up to then the
+        "average" is the last iterate.
+    momentum : float, default 0
+        The part mu, at least 0 and below 1, of the last move that is added to every move (heavy ball): :math:`v_{k+1} =
+        \mu v_k - \gamma_k \nabla_k`, :math:`\theta_{k+1} = \theta_k + v_{k+1}`. Up to 256 parameters.
     reduced : bool
         For inputs N(0, h I) and one step size for all parameters |theta - theta*|^2 is a Markov chain of its own. Run
         that chain: the same law of the error at a cost that depends neither on d nor on the batch size, for any number
@@ -177,8 +186,8 @@ def sgd(
     )  # fmt: skip
     fixed = {
         "n_runs": n_runs, "batch_size": batch_size, "theta0": theta0, "sampling": sampling, "noise": noise,
-        "averaging": averaging, "reduced": reduced, "seed": seed, "dtype": dtype, "noise_dtype": noise_dtype,
-        "first_chain": first_chain,
+        "averaging": averaging, "average_from": average_from, "momentum": momentum, "reduced": reduced, "seed": seed,
+        "dtype": dtype, "noise_dtype": noise_dtype, "first_chain": first_chain,
     }  # fmt: skip
     refuse_others(problem)
     if n_steps is None:

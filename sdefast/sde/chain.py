@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import namedtuple
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -13,15 +13,17 @@ from ..jit.emit import Step
 from ..lazy import cached_property
 from ..run.expectations import as_number
 from ..run.step import Settings, TracedStepping, short_steps_at_once
-from ..trace import Expr, as_expr, call_with, constant, evaluate, select, substitute, symbol
+from ..trace import Expr, as_expr, call_with, constant, evaluate, select, substitute, symbol, trace
 from .extras import Extras
 from .functionals import Functional, Move, UniformKey
 from .schemes.base import Interval, Scheme
 from .schemes.clipping import Flaw, flaw
 from .schemes.equation import Equation, Vector, parameter_symbol
+from .sensitivities import along, first_tangent, refuse_jump
 from .stopping import Levels, Passage, Stops, passages_of
 
 if TYPE_CHECKING:
+    from .models.base import OwnStep
     from .sde import SDE
 
 
@@ -47,8 +49,10 @@ class Chain(TracedStepping):
     scheme: Scheme
     extras: Extras
 
-    #: whether paths are Brownian bridges between the steps in the logarithm of the state
-    logarithmic: ClassVar[bool] = False
+    @property
+    def logarithmic(self) -> bool:
+        """Whether paths are Brownian bridges between the steps in the logarithm of the state."""
+        return False
 
     @cached_property
     def equation(self) -> Equation:
@@ -66,7 +70,12 @@ class Chain(TracedStepping):
     @property
     def n_single(self) -> int:
         """Rows of one path."""
-        return self.sde.dim + len(self.functionals) + (self.extras.stop_when is not None)
+        return self.sde.dim + self.extras.n_carried(self.sde.dim)
+
+    @property
+    def n_followed(self) -> int:
+        """Rows of a path that are no derivatives: the state and the functionals."""
+        return self.sde.dim + len(self.functionals)
 
     @property
     def n_rows(self) -> int:
@@ -92,23 +101,39 @@ class Chain(TracedStepping):
         dim, n_functionals = self.sde.dim, len(self.functionals)
         rows = tuple(symbol(f"x{i}") for i in range(self.n_single))
         x, carried = rows[:dim], rows[dim : dim + n_functionals]
-        n_draws = self.scheme.n_draws(self.equation)
+        n_draws = self.n_draws
         z = tuple(symbol(f"z{j}") for j in range(n_draws))
         constants = tuple(f"c{i}" for i in range(self._constants(np.ones(1)).shape[1]))
-        assert self.scheme.step is not None
         c = tuple(map(symbol, constants))
-        free = new = tuple(map(as_expr, self.scheme.step(self.equation, Interval(t, h, root), x, z, c)))
+        free = new = tuple(map(as_expr, self._move(Interval(t, h, root), x, z, c)))
         for boundary in self.extras.boundaries:
             new = boundary.apply(x, new)
         move = Move(
             self.equation, self._parameters, elapsed, t, h, x, free, new, self.extras.boundaries, self.logarithmic
         )
         uniforms = Uniforms(self.uniform_slots)
+        for i in range(self.n_own_uniforms):
+            uniforms.of(("own step", i))
         outputs = (*new, *self._follow(carried, move, uniforms))
+        outputs += tuple(e for tangents in self._derived(outputs, rows) for e in tangents)
         if self.extras.stop_when is not None:
             outputs = self._stop(rows, outputs, move, uniforms)
         names = self.parameter_names
         return Step(outputs, names, constants, n_draws, len(uniforms.slots), self.scheme.draws == "signs")
+
+    @property
+    def n_draws(self) -> int:
+        """Normals or signs of a step."""
+        return self.scheme.n_draws(self.equation)
+
+    @property
+    def n_own_uniforms(self) -> int:
+        """Uniforms of a step besides those of the functionals, which they follow."""
+        return 0
+
+    def _move(self, interval: Interval, x: Vector, z: Vector, c: Vector) -> Vector:
+        assert self.scheme.step is not None
+        return self.scheme.step(self.equation, interval, x, z, c)
 
     @property
     def _parameters(self) -> tuple[Any, ...]:
@@ -118,6 +143,14 @@ class Chain(TracedStepping):
         if self.scheme.constants is None:
             return np.empty((len(h), 0))
         return np.asarray(self.scheme.constants(self.sde, h), float)
+
+    def _derived(self, values: Sequence[Expr], rows: Vector) -> list[list[Expr]]:
+        """For each sensitivity the derivatives of functions of the rows that are no derivatives."""
+        n = self.n_followed
+        return [
+            along(values, name, rows[:n], rows[n * (1 + s) : n * (2 + s)])
+            for s, name in enumerate(self.extras.sensitivities)
+        ]
 
     def _follow(self, carried: Vector, move: Move, uniforms: Uniforms) -> Vector:
         pairs = zip(self.functionals, carried, strict=True)
@@ -220,6 +253,9 @@ class Chain(TracedStepping):
             return start
         t, x = constant(t0), tuple(symbol(f"x{i}") for i in range(len(start)))
         begun = [as_expr(f.begin(t, x, self._parameters)) for f in self.functionals]
+        for name in self.extras.sensitivities:
+            first = first_tangent(name, len(x))
+            begun += [*first, *along(begun[: len(self.functionals)], name, x, first)]
         if self.extras.stop_when is not None:
             holds = self._condition(t, (*x, *begun))
             begun.append(as_expr(select(holds, t, np.inf)))
@@ -231,21 +267,52 @@ class Chain(TracedStepping):
 
     @cached_property
     def observed(self) -> list[Expr]:
-        """What to observe at saved times: the expectations, then the controls, of ``t`` and the rows.
+        """What to observe at saved times: the expectations, their derivatives, the controls, of ``t`` and the rows.
 
         Of antithetic pairs the averages: of these too, then of all rows.
         """
         rows = tuple(symbol(f"x{i}") for i in range(self.n_single))
         dim, n_functionals = self.sde.dim, len(self.functionals)
         y = self._named(rows[dim : dim + n_functionals])
-        asked = [(f"expectations[{name!r}]", f) for name, f in self.extras.expectations]
-        asked += [(f"controls[{name!r}]", f) for name, f, _ in self.extras.controls]
-        values = [
-            as_number(what, call_with(f, what, symbol("t"), rows[:dim], self._parameters, y)) for what, f in asked
-        ]
+
+        def number(what: str, f: Any) -> Expr:
+            return as_number(what, call_with(f, what, symbol("t"), rows[:dim], self._parameters, y))
+
+        values = [number(f"expectations[{name!r}]", f) for name, f in self.extras.expectations]
+        if self.extras.sensitivities:
+            for (name, _), value in zip(self.extras.expectations, values, strict=True):
+                refuse_jump(f"expectations[{name!r}]", value)
+        values += [e for derived in self._derived(values, rows) for e in derived]
+        values += [number(f"controls[{name!r}]", f) for name, f, _ in self.extras.controls]
         if not self.extras.antithetic:
             return values
         mirror = {row: symbol(f"x{i + self.n_single}") for i, row in enumerate(rows)}
         known: dict[Expr, Expr] = {}
         values += rows
         return [as_expr(0.5 * (value + substitute(value, mirror, known))) for value in values]
+
+
+@dataclass(frozen=True)
+class OwnChain(Chain):
+    """A chain whose step a model brings itself, and whose logarithm may be a Brownian motion."""
+
+    own: OwnStep
+    in_logarithm: bool = False
+
+    @property
+    def logarithmic(self) -> bool:
+        return self.in_logarithm
+
+    @property
+    def n_draws(self) -> int:
+        return self.own.n_normals
+
+    @property
+    def n_own_uniforms(self) -> int:
+        return self.own.n_uniforms
+
+    def _move(self, interval: Interval, x: Vector, z: Vector, c: Vector) -> Vector:
+        first = len(self.uniform_slots)
+        u = tuple(symbol(f"u{first + i}") for i in range(self.n_own_uniforms))
+        new = trace(self.own.move, interval.h, interval.root, x, z, u, self._parameters, what="step")
+        return new if isinstance(new, tuple) else (new,)

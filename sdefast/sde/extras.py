@@ -15,6 +15,7 @@ from ..run.records import Recorded
 from ..trace import captured
 from .functionals import Functional
 from .models.base import Model
+from .sensitivities import checked_sensitivities, refuse_jumps
 
 
 @dataclass(frozen=True)
@@ -30,6 +31,7 @@ class Extras(Recorded):
     antithetic: bool = False
     expectations: tuple[tuple[str, Callable[..., Any]], ...] = ()
     controls: tuple[tuple[str, Callable[..., Any], Any], ...] = ()
+    sensitivities: tuple[str, ...] = ()
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Functions travel by value: lambdas too reach a file or another process."""
@@ -51,7 +53,17 @@ class Extras(Recorded):
     @property
     def change_step(self) -> bool:
         """Whether a step is more than the scheme's."""
-        return bool(self.boundaries or self.functionals or self.stop_when or self.antithetic)
+        return bool(self.boundaries or self.functionals or self.stop_when or self.antithetic or self.sensitivities)
+
+    def n_carried(self, dim: int) -> int:
+        """Rows that a path of ``dim`` components carries: functionals, tangents of all these, the time of stopping."""
+        followed = dim + len(self.functionals)
+        return len(self.functionals) + len(self.sensitivities) * followed + (self.stop_when is not None)
+
+    @property
+    def n_asked(self) -> int:
+        """How many expectations there are, with their derivatives."""
+        return len(self.expectations) * (1 + len(self.sensitivities))
 
 
 def _unpickle(data: bytes) -> Extras:
@@ -89,7 +101,7 @@ def _expected(what: str, known: Any) -> Any:
 
 def checked_extras(model: Model, chain: dict[str, Any], expectations: Any, controls: Any) -> Extras:
     """What else happens to a chain, checked."""
-    if all(chain[name] is None for name in ("boundary", "functionals", "stop_when", "antithetic")):
+    if all(value is None for name, value in chain.items() if name != "method"):
         return with_expectations(_NOTHING, expectations, controls)
     boundaries = boundaries_of(chain["boundary"], model.dim)
     functionals = chain["functionals"]
@@ -107,7 +119,12 @@ def checked_extras(model: Model, chain: dict[str, Any], expectations: Any, contr
     if stop_when is not None and not callable(stop_when):
         raise TypeError(f"stop_when must be a function of (t, x), got {stop_when!r}")
     antithetic = chain["antithetic"] is not None and checks.flag("antithetic", chain["antithetic"])
-    extras = Extras(boundaries, tuple(functionals.items()), stop_when, antithetic)
+    named = tuple(functionals.items())
+    derived = () if chain.get("sensitivities") is None else chain["sensitivities"]
+    derived = checked_sensitivities(derived, model.parameters(), model.dim)
+    if derived:
+        refuse_jumps(named, stop_when)
+    extras = Extras(boundaries, named, stop_when, antithetic, sensitivities=derived)
     return with_expectations(extras, expectations, controls)
 
 

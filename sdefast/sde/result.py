@@ -10,9 +10,11 @@ import numpy as np
 from .. import checks, plots
 from ..engine.gathering import ONE
 from ..engine.statistics import Layout
+from ..lazy import cached_property
 from ..run.result import Expectation, Result, mean_error
 from . import figures
 from .models.base import Model
+from .sensitivities import Sensitivity
 from .settings import Settings, known_values, replayed_states
 
 if TYPE_CHECKING:
@@ -114,11 +116,15 @@ class Simulation(Result):
         e = self.settings.extras
         if not e.expectations:
             return {}
-        names = [name for name, _ in e.expectations]
+        return dict(zip([name for name, _ in e.expectations], self._asked, strict=False))
+
+    @cached_property
+    def _asked(self) -> list[Expectation]:
+        """The expectations, then for each sensitivity their derivatives."""
+        e = self.settings.extras
         if e.controls:
-            total = self._totals[self.settings.gathering.expectations[0]]
-            return dict(zip(names, self._controlled(total, len(names)), strict=True))
-        return {name: self._expectation(i) for i, name in enumerate(names)}
+            return self._controlled(self._totals[self.settings.gathering.expectations[0]], e.n_asked)
+        return [self._expectation(i) for i in range(e.n_asked)]
 
     def _controlled(self, total: np.ndarray, n: int) -> list[Expectation]:
         """Expectations less what the controls are off by, times their regression coefficients."""
@@ -142,7 +148,7 @@ class Simulation(Result):
 
     def _control_errors(self) -> dict[str, float]:
         """How many standard errors the mean of every control is off what was said, at the worst time."""
-        controls, n = self.settings.extras.controls, len(self.settings.extras.expectations)
+        controls, n = self.settings.extras.controls, self.settings.extras.n_asked
         if not controls:
             return {}
         total = self._totals[self.settings.gathering.expectations[0]]
@@ -160,11 +166,31 @@ class Simulation(Result):
         return {name: self._carried(i) for i, name in enumerate(names)}
 
     @property
+    def sensitivities(self) -> dict[str, Sensitivity]:
+        """Derivatives in the parameters that ``sensitivities=`` named."""
+        return {name: self._sensitivity(s) for s, name in enumerate(self.settings.extras.sensitivities)}
+
+    def _sensitivity(self, s: int) -> Sensitivity:
+        e, dim = self.settings.extras, self.dim
+        own, asked = list(e.functionals), len(e.expectations)
+        first = len(own) + s * (dim + len(own))
+        state = [self._carried(first + i) for i in range(dim)]
+        values = None if self._states is None else self._rows(dim + first, dim)
+        return Sensitivity(
+            np.stack([c.mean for c in state], 1),
+            np.stack([c.standard_error for c in state], 1),
+            np.stack([c.n_nonfinite for c in state], 1),
+            values,
+            {name: self._carried(first + dim + i) for i, (name, _) in enumerate(own)},
+            dict(zip([name for name, _ in e.expectations], self._asked[asked * (1 + s) :], strict=False)),
+        )
+
+    @property
     def stop_time(self) -> FunctionalResult:
         """When ``stop_when`` first held for a path, also within a step; infinite where it has not."""
         if self.settings.extras.stop_when is None:
             raise AttributeError("stop_time is that of runs with stop_when")
-        return self._carried(len(self.settings.extras.functionals))
+        return self._carried(self.settings.extras.n_carried(self.dim) - 1)
 
     def _carried(self, i: int) -> FunctionalResult:
         total = self._merged(self.settings.gathering.carried[i], ONE)
@@ -206,6 +232,8 @@ class Simulation(Result):
             described["boundaries"] = ", ".join(map(repr, e.boundaries))
         if e.stop_when is not None:
             described["stop_when"] = getattr(e.stop_when, "__name__", repr(e.stop_when))
+        if e.sensitivities:
+            described["sensitivities"] = ", ".join(e.sensitivities)
         flags = {"antithetic": e.antithetic, "given_normals": s.given_normals}
         return described | {name: int(value) for name, value in flags.items() if value}
 

@@ -15,15 +15,12 @@ from ..lazy import cached_property
 from ..run import step
 from ..run.step import Kernel, Observing, Stepping, clock_rows, refuse_rows
 from ..run.where import Where
-from ..trace import trace
-from .chain import Chain
+from .chain import Chain, OwnChain
 from .extras import Extras
 from .models.base import Model
 from .models.linear import LinearSDE
 from .replayed import as_traced, replayed
 from .schemes import SCHEMES, scheme_name
-from .schemes.base import Interval
-from .schemes.equation import Equation, Vector
 from .sde import SDE, sde_of
 
 
@@ -49,9 +46,9 @@ class Settings(step.Settings):
     def gathering(self) -> Gathering:
         """Where in the gathered statistics is what."""
         e, at = self.extras, self.layout
-        n_carried = len(e.functionals) + (e.stop_when is not None)
+        n_carried = e.n_carried(at.dim)
         pairs = at.dim + n_carried if e.antithetic else 0
-        asked = len(e.expectations), len(e.controls)
+        asked = e.n_asked, len(e.controls)
         return gathering_of(at.dim, at.moments, at.extremes, at.covariance, n_carried, *asked, pairs)
 
     @cached_property
@@ -66,7 +63,14 @@ class Settings(step.Settings):
         if e.expectations or e.antithetic:
             expressions += _observing(self).observed
         names = [[name for name, *_ in named] for named in (e.functionals, e.expectations, e.controls)]
-        asked = (names, e.stop_when is None, e.antithetic, known_values(self).tobytes(), list(map(_Same, expressions)))
+        asked = (
+            names,
+            e.sensitivities,
+            e.stop_when is None,
+            e.antithetic,
+            known_values(self).tobytes(),
+            list(map(_Same, expressions)),
+        )
         start = None if self.x0 is None else self.x0.tobytes()
         return (*super().identity(), self.model, self.method, start, *asked)
 
@@ -159,7 +163,8 @@ def _chain(sde: SDE, method: str, extras: Extras, captured: Any) -> Chain:
     scheme = SCHEMES[method]
     if scheme.step is None:
         raise ValueError(
-            f"the exact transition of {sde!r} cannot be combined with functionals, boundaries, stop_when or antithetic"
+            f"the {method} transition of {sde!r} cannot be combined with functionals, boundaries, stop_when or "
+            "antithetic"
         )
     if sde.noise not in scheme.noises:
         raise ValueError(
@@ -210,7 +215,17 @@ def _fits(sde: SDE, method: str) -> bool:
 @lru_cache(maxsize=256)
 def methods_of(model: Model) -> tuple[str, ...]:
     """Names of the schemes that a model runs under."""
-    return tuple(name for name in SCHEMES if name in model.schemes or _fits(_sde(model), name))
+    return tuple(name for name in SCHEMES if _brings(model, name) or _fits(_sde(model), name))
+
+
+def _brings(model: Model, method: str) -> bool:
+    """Whether a model has a step of its own for a scheme, with these parameters."""
+    if method in model.schemes:
+        return True
+    try:
+        return model.own_step(method) is not None
+    except ValueError:
+        return False
 
 
 Model.find_methods = staticmethod(methods_of)
@@ -221,7 +236,7 @@ def method_of(model: Model, method: Any) -> str:
     if method is None:
         return "euler-maruyama"
     name = scheme_name(method, lambda: model.methods)
-    if name not in model.schemes and SCHEMES[name].step is None:
+    if not model.has(name) and SCHEMES[name].step is None:
         raise ValueError(f"{type(model).__name__} has no method {name!r}; it has {', '.join(model.methods)}")
     return name
 
@@ -256,28 +271,18 @@ def compiled_chain(model: Model, method: str, extras: Extras) -> Chain:
     captured, own = extras.captured, model.boundaries()
     if own:
         extras = replace(extras, boundaries=(*own, *extras.boundaries))
-    if model.own_step(method) is not None:
+    if method in model.own_steps:
         return _own_chain(model, method, extras, captured)
     return _chain(_sde(model), method, extras, captured)
 
 
 @lru_cache(maxsize=256)
 def _own_chain(model: Model, method: str, extras: Extras, captured: Any) -> Chain:
-    sde, own = _sde(model), model.own_step(method)
+    own = model.own_step(method)
     assert own is not None
-
-    def step(equation: Equation, interval: Interval, x: Vector, z: Vector, c: Vector) -> Vector:
-        new = trace(own, interval.h, interval.root, x, z, sde.parameter_tuple(), what="step")
-        return new if isinstance(new, tuple) else (new,)
-
-    kind = _LogarithmicChain if model.logarithmic else Chain
-    return kind(sde, replace(SCHEMES[method], step=step), extras)
-
-
-class _LogarithmicChain(Chain):
-    """That of a model whose logarithm is a Brownian motion."""
-
-    logarithmic = True
+    if extras.sensitivities and not (SCHEMES[method].is_exact and own.n_uniforms == 0):
+        raise ValueError(f"sensitivities cannot see method={method!r} jump, which chooses between laws")
+    return OwnChain(_sde(model), SCHEMES[method], extras, own, model.logarithmic)
 
 
 def start_rows(s: Settings, start: np.ndarray) -> np.ndarray:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import replace
 from functools import lru_cache
@@ -60,6 +60,7 @@ def simulate(
     boundary: Boundary | list[Boundary] | None = None,
     stop_when: Callable[..., Any] | None = None,
     antithetic: bool | None = None,
+    sensitivities: Sequence[str] | None = None,
     normals: ArrayLike | None = None,
     first_chain: int | None = None,
     device: str = "cpu",
@@ -138,6 +139,9 @@ def simulate(
     antithetic : bool
         Simulate paths in pairs driven by opposite noise: path i + n_paths / 2 mirrors path i. Standard errors are
         those of the pairs.
+    sensitivities : list of str
+        Names of parameters, and ``"x0"`` (``"x0[i]"`` of several components): ``run.sensitivities[name]`` has the
+        means, with standard errors, of derivatives of state, functionals and continuous expectations along paths.
     normals : array_like of shape (n_steps, n_paths, n_draws)
         Standard normals to use instead of the generator's; for antithetic runs those of the first half of the paths.
     first_chain : int, default 0
@@ -206,7 +210,7 @@ def simulate(
     )  # fmt: skip
     chain = {
         "method": method, "functionals": functionals, "boundary": boundary, "stop_when": stop_when,
-        "antithetic": antithetic,
+        "antithetic": antithetic, "sensitivities": sensitivities,
     }  # fmt: skip
     numbers = {
         "x0": x0, "n_paths": n_paths, "seed": seed, "dtype": dtype, "noise_dtype": noise_dtype,
@@ -277,7 +281,7 @@ def _fresh(
     exact = plan.given_states(x0, model.dim, n)
     start = plan.in_type(exact, x0, state_type)
     model.check_start(start.T if start.shape[1] > 1 else start[:, 0])
-    saves, layout = _saves(wanted, grid, n, model.dim + len(extras.functionals), model.dim, state_type)
+    saves, layout = _saves(wanted, grid, n, model.dim + extras.n_carried(model.dim), model.dim, state_type)
     settings = Settings(
         model=model, method=scheme, x0=start[:, 0].copy() if start.shape[1] == 1 else None, extras=extras,
         seed=options.seed(numbers["seed"]), dtype=state_type, noise_dtype=noise_type,
@@ -323,7 +327,7 @@ def _continued(
     start = before._final_rows()
     grid = plan.continued_grid(old.grid, n_steps, times)
     extras = with_expectations(old.extras, wanted.expectations, wanted.controls)
-    n_rows = model.dim + len(extras.functionals)
+    n_rows = model.dim + extras.n_carried(model.dim)
     saves, layout = _saves(wanted, grid, old.n_paths, n_rows, model.dim, old.dtype)
     settings = replace(
         old, x0=None, grid=grid, saves=saves, layout=layout, keeps_states=wanted.paths, extras=extras,

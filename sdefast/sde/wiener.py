@@ -166,7 +166,7 @@ def increments_of(settings: Settings) -> np.ndarray:
 
 def _source(model: Model, scheme: Scheme) -> Callable[..., np.ndarray]:
     """The function that draws; ValueError if what it draws does not make increments."""
-    if scheme.is_exact and not isinstance(model, _EXACT_IN_THE_INCREMENTS):
+    if scheme.step is None and not isinstance(model, _EXACT_IN_THE_INCREMENTS):
         raise ValueError(
             f"run must step by Brownian increments, and method={scheme.name!r} of {type(model).__name__} draws from "
             "the transition law; method='euler-maruyama' is driven by increments"
@@ -180,6 +180,9 @@ def draws_per_step(model: Any, scheme: Scheme) -> int:
     """Draws of a step: models know them for the schemes that they bring, schemes for all other models."""
     if scheme.name in model.schemes:
         return int(model.noise_dim_of(scheme.name))
+    own = model.own_step(scheme.name)
+    if own is not None:
+        return int(own.n_normals)
     return scheme.n_draws(sde_of(model).equation)
 
 

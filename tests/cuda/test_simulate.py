@@ -64,6 +64,14 @@ def test_built_in_models_have_the_bits_of_their_equation(name, method, dtype, no
     assert_equal_statistics(cpu, gpu)
 
 
+@pytest.mark.parametrize(
+    ("model", "method", "x0"),
+    [(sf.Heston(xi=1.0), "qe", (100.0, 0.04)), (sf.CIR(0.5, 0.04, 1.0), "exact", 0.3), (sf.CIR(), "exact", 0.3)],
+)
+def test_steps_that_models_bring_have_the_bits_of_the_cpu(model, method, x0):
+    assert_equal_states(*on_both(model, x0=x0, t1=1.0, n_steps=2, n_paths=5, seed=3, method=method, save_at="all"))
+
+
 @pytest.mark.parametrize(("run", "dtype"), in_both_types(METHODS))
 def test_built_in_models_agree_with_cpp(run, dtype):
     """The C++ steps are other roundings of the same formulas: a few units in the last place a step."""

@@ -87,7 +87,9 @@ class Iteration:
         """The end of a sample: the update after the last of a batch."""
         shape, update = self.shape, list(update)
         if shape.averaged:
-            update = ["iteration += 1", "weight = T(div64_(D(1), D(iteration)))", *update]
+            first = shape.average_from
+            n = f"iteration - {first} if iteration > {first} else 1" if first else "iteration"
+            update = ["iteration += 1", f"weight = T(div64_(D(1), D({n})))", *update]
         if not self.constant:
             update.append(f"row += {shape.dim if shape.per_parameter else 1}")
         if not self.batched:

@@ -21,7 +21,8 @@ class Shape(NamedTuple):
     Batches of ``batch_size`` samples of ``dim`` inputs of a ``law``, each times a number of its own if they are
     ``scaled``, with noise in the responses if they are ``noisy``; or rows picked from ``finite`` data, whatever law and
     noise there are. Step sizes are one for all parameters or ``per_parameter``; ``averaged`` says whether the average
-    is taken along.
+    is taken along,
+    of the iterates from ``average_from`` on.
     """
 
     dim: int
@@ -32,6 +33,7 @@ class Shape(NamedTuple):
     averaged: bool = False
     law: str = "normal"
     finite: bool = False
+    average_from: int = 0
 
     @property
     def n_rows(self) -> int:

@@ -34,7 +34,8 @@ import numpy as np
 from ... import checks, resources
 from ...lazy import cached_property
 from .expectations import Independent, infinite_from_overflow
-from .moments import EmpiricalMoments, Moments
+from .moments import EmpiricalMoments, Moments, PenalisedMoments
+from .momentum import HeavyBall
 
 SAMPLINGS = ("replacement", "shuffle")
 
@@ -42,17 +43,25 @@ SAMPLINGS = ("replacement", "shuffle")
 MOST_SETS = 2**14
 
 
-def recursion(moments: Moments, batch_size: Any, sampling: Any) -> Independent | Epochs:
+def recursion(
+    moments: Moments, batch_size: Any, sampling: Any, momentum: float = 0.0
+) -> Independent | Epochs | HeavyBall:
     """The recursion that has the exact law of batches that are picked so.
 
     Raises
     ------
     ValueError
-        If ``sampling`` is unknown, or "shuffle" for a stream or for batches larger than the data.
+        If ``sampling`` is unknown, or "shuffle" for a stream, for batches larger than the data, or with momentum, ridge
+        or label noise.
     """
     batch = checks.count("batch_size", batch_size)
+    part = checks.momentum(momentum)
     if checks.choice("sampling", sampling, SAMPLINGS) == "replacement":
-        return Independent(moments, batch)
+        return HeavyBall(moments, batch, part) if part else Independent(moments, batch)
+    if part or isinstance(moments, PenalisedMoments):
+        raise ValueError(
+            "sampling='shuffle' has no exact law with momentum, ridge or label noise: simulate it with sgd"
+        )
     if not isinstance(moments, EmpiricalMoments):
         raise ValueError("sampling='shuffle' needs LeastSquares(data=(X, y)): a stream has no epochs")
     n = len(moments.X)
@@ -135,9 +144,12 @@ class Epochs:
             yield mean[-d:], covariance[-d:, -d:]
 
     def errors(
-        self, delta0: np.ndarray, steps: np.ndarray, n_steps: int, loss: bool = False, averaged: bool = False
-    ) -> np.ndarray:
+        self, delta0: np.ndarray, steps: np.ndarray, n_steps: int, loss: bool = False, averaged: bool = False,
+        first: int = 0,
+    ) -> np.ndarray:  # fmt: skip
         """E delta_k' W delta_k for k = 0, ..., n_steps, as `Independent.errors`."""
+        if first:
+            raise ValueError("average_from has no exact law for shuffled epochs of several iterations")
         W = self.moments.hessian if loss else np.eye(len(delta0))
         laws = self.mean_and_covariance(delta0, steps, n_steps, averaged)
         squares = (float(np.vdot(W, C) + m @ W @ m) for m, C in laws)

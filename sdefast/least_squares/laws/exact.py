@@ -41,6 +41,7 @@ class ExactLaws:
         batch_size: int = 1,
         save_at: Any = "final",
         sampling: str = "replacement",
+        momentum: float = 0.0,
     ) -> np.ndarray:
         """E theta_k, which does not depend on the batch size with replacement.
 
@@ -59,6 +60,8 @@ class ExactLaws:
             Iterations to return: the last, all from 0 to n_steps, every so many, or these.
         sampling : {"replacement", "shuffle"}
             How rows of data are picked; see `expected_error`.
+        momentum : float
+            The part of the last move that is kept, see `sgd`.
 
         Returns
         -------
@@ -71,7 +74,7 @@ class ExactLaws:
             If an argument is out of range, or shuffled epochs have no exact law.
         """
         delta0, steps, n_steps = self._start(step_size, n_steps, theta0)
-        path = recursion(self._moments, batch_size, sampling).means(delta0, steps, n_steps)
+        path = recursion(self._moments, batch_size, sampling, momentum).means(delta0, steps, n_steps)
         saved = saved_iterations(save_at, iteration_grid(n_steps), self.dim)
         with np.errstate(over="ignore", invalid="ignore"):
             return np.asarray(self.theta_star + _pick(path, saved, np.empty((len(saved), self.dim))))
@@ -85,6 +88,7 @@ class ExactLaws:
         batch_size: int = 1,
         save_at: Any = "final",
         sampling: str = "replacement",
+        momentum: float = 0.0,
     ) -> np.ndarray:
         """M_k = E (theta_k - theta*)(theta_k - theta*)', of shape (n_saved, d, d).
 
@@ -100,7 +104,7 @@ class ExactLaws:
         MemoryError
             If the saved matrices cannot fit.
         """
-        return self._matrices(step_size, n_steps, theta0, batch_size, save_at, sampling, centred=False)
+        return self._matrices(step_size, n_steps, theta0, batch_size, save_at, sampling, momentum, centred=False)
 
     def theta_covariance(
         self,
@@ -111,18 +115,20 @@ class ExactLaws:
         batch_size: int = 1,
         save_at: Any = "final",
         sampling: str = "replacement",
+        momentum: float = 0.0,
     ) -> np.ndarray:
         """Cov theta_k, of shape (n_saved, d, d); as `second_moment`, about the mean `expected_theta`."""
-        return self._matrices(step_size, n_steps, theta0, batch_size, save_at, sampling, centred=True)
+        return self._matrices(step_size, n_steps, theta0, batch_size, save_at, sampling, momentum, centred=True)
 
     def _matrices(
-        self, step_size: Any, n_steps: int, theta0: Any, batch_size: int, save_at: Any, sampling: str, centred: bool
-    ) -> np.ndarray:
+        self, step_size: Any, n_steps: int, theta0: Any, batch_size: int, save_at: Any, sampling: str, momentum: float,
+        centred: bool,
+    ) -> np.ndarray:  # fmt: skip
         delta0, steps, n_steps = self._start(step_size, n_steps, theta0)
         moments, basis = self._moments.in_eigenbasis() if steps.shape[1] == 1 else (self._moments, None)
         if basis is not None:
             delta0 = delta0 @ basis
-        path = recursion(moments, batch_size, sampling).mean_and_covariance(delta0, steps, n_steps)
+        path = recursion(moments, batch_size, sampling, momentum).mean_and_covariance(delta0, steps, n_steps)
         d = self.dim
         saved = saved_iterations(save_at, iteration_grid(n_steps), 3 * d * d)
         with np.errstate(over="ignore", invalid="ignore"):
@@ -143,6 +149,8 @@ class ExactLaws:
         batch_size: int = 1,
         averaging: str | None = None,
         sampling: str = "replacement",
+        momentum: float = 0.0,
+        average_from: int = 0,
     ) -> np.ndarray:
         """The error curve E|theta_k - theta*|^2 for k = 0, ..., n_steps.
 
@@ -164,6 +172,11 @@ class ExactLaws:
             n rows in each epoch of n // batch_size iterations, which skips the rows left over. Shuffled epochs have an
             exact law for up to 14 different rows (see `epochs`: an epoch goes through their 2^n sets), and for batches
             of more than half the data.
+        momentum : float
+            The part of the last move that is kept, see `sgd`. A step then costs O(d^3) besides the moments.
+        average_from : int
+            The first iterate that is averaged: at k beyond it the error is that of the mean of theta_average_from to
+            theta_{k-1}, until then that of theta_{k-1}.
 
         Returns
         -------
@@ -182,8 +195,13 @@ class ExactLaws:
         >>> problem = sf.LeastSquares(data=([[1.0], [1.0], [2.0]], [1.0, 2.0, 3.0]))
         >>> problem.expected_error(step_size=0.1, n_steps=3, sampling="shuffle").round(4)
         array([2.25  , 1.4867, 0.9306, 0.5316])
+        >>> problem = sf.LeastSquares(theta_star=[0.1, -0.2, 1.0, 0.5, -0.5], noise_std=0.1)
+        >>> problem.expected_error(step_size=0.005, n_steps=400, momentum=0.9)[[50, 100, 400]].round(10)
+        array([0.03996129, 0.00243736, 0.00147287])
         """
-        return self._errors(step_size, n_steps, theta0, batch_size, averaging, sampling, loss=False)
+        return self._errors(
+            step_size, n_steps, theta0, batch_size, averaging, sampling, momentum, average_from, loss=False
+        )
 
     def expected_loss(
         self,
@@ -194,21 +212,27 @@ class ExactLaws:
         batch_size: int = 1,
         averaging: str | None = None,
         sampling: str = "replacement",
+        momentum: float = 0.0,
+        average_from: int = 0,
     ) -> np.ndarray:
         """E L(theta_k) for k = 0, ..., n_steps, of shape (n_steps + 1,); everything else as in `expected_error`."""
-        quadratic = self._errors(step_size, n_steps, theta0, batch_size, averaging, sampling, loss=True)
+        quadratic = self._errors(
+            step_size, n_steps, theta0, batch_size, averaging, sampling, momentum, average_from, loss=True
+        )
         return np.asarray(0.5 * (quadratic + self.noise_std**2))
 
     def _errors(
-        self, step_size: Any, n_steps: int, theta0: Any, batch_size: int, averaging: Any, sampling: str, loss: bool
-    ) -> np.ndarray:
+        self, step_size: Any, n_steps: int, theta0: Any, batch_size: int, averaging: Any, sampling: str,
+        momentum: float, average_from: int, loss: bool,
+    ) -> np.ndarray:  # fmt: skip
         delta0, steps, n_steps = self._start(step_size, n_steps, theta0)
-        law = recursion(self._moments, batch_size, sampling)
+        law = recursion(self._moments, batch_size, sampling, momentum)
         resources.refuse_too_large(16 * (n_steps + 1), "the error curve", ["n_steps= fewer"])
         averaged = checks.averaging(averaging)
+        first = checks.average_from(average_from, averaged)
         with np.errstate(over="ignore", invalid="ignore"):
             # An average of k iterates ends with theta_{k-1}.
-            curve = law.errors(delta0, steps, n_steps - averaged, loss, averaged)
+            curve = law.errors(delta0, steps, n_steps - averaged, loss, averaged, first)
         return np.concatenate([curve[:1], curve]) if averaged else curve
 
     def stationary_covariance(self, step_size: ArrayLike, batch_size: int = 1, continuous: bool = False) -> np.ndarray:
@@ -258,6 +282,42 @@ class ExactLaws:
         steps, batch_size = constant_steps(step_size, self.dim), checks.count("batch_size", batch_size)
         C = thresholds.stationary_covariance(self._moments, steps, batch_size)
         return math.inf if C is None else float(np.trace(C))
+
+    def optimal_step_size(self, batch_size: int = 1, n_data: int | None = None) -> float:
+        r"""The constant step size whose stationary law is nearest to the posterior :math:`\propto e^{-N L(\theta)}`.
+
+        It is :math:`2 B d / (N \operatorname{tr} C)` with C the covariance of a sample's gradient at theta*; of all
+        step sizes it has the least Kullback-Leibler divergence of the stationary law of the first-order modified
+        equation with constant noise (Mandt, Hoffman and Blei, Journal of Machine Learning Research 18, 2017, theorem
+        1). The loss is that of the log likelihood with labels of variance 1.
+
+        Parameters
+        ----------
+        batch_size : int
+            Samples per step, B.
+        n_data : int, optional
+            N, the number of rows that the posterior knows; for a problem on data theirs by default.
+
+        Raises
+        ------
+        ValueError
+            If ``n_data`` is missing, or the gradients have no noise.
+
+        Examples
+        --------
+        >>> import sdefast as sf
+        >>> sf.LeastSquares(theta_star=[1.0, 2.0], noise_std=0.5).optimal_step_size(n_data=1000)
+        0.008
+        """
+        batch_size = checks.count("batch_size", batch_size)
+        known = getattr(self, "n_data", None) if n_data is None else n_data
+        if known is None:
+            raise ValueError("n_data must be given for a stream: the number of rows that the posterior knows")
+        n = checks.count("n_data", known)
+        total = float(np.trace(self._moments.gradient_second_moment(np.zeros(self.dim))))
+        if total <= 0:
+            raise ValueError("optimal_step_size needs gradients with noise at the minimiser; these have none")
+        return 2 * batch_size * self.dim / (n * total)
 
     def mean_square_threshold(self, batch_size: int = 1, continuous: bool = False) -> float:
         """The step size below which E|theta_k|^2 stays bounded; for Gaussian inputs with H = I, 2 B / (B + d + 1).

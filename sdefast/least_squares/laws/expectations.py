@@ -75,21 +75,22 @@ class Independent:
             yield m, C
 
     def errors(
-        self, delta0: np.ndarray, steps: np.ndarray, n_steps: int, loss: bool = False, averaged: bool = False
-    ) -> np.ndarray:
+        self, delta0: np.ndarray, steps: np.ndarray, n_steps: int, loss: bool = False, averaged: bool = False,
+        first: int = 0,
+    ) -> np.ndarray:  # fmt: skip
         """E delta_k' W delta_k for k = 0, ..., n_steps; W is the identity, or H for the ``loss``.
 
-        With ``averaged`` delta_k is replaced by the mean of delta_0, ..., delta_k.
+        With ``averaged`` delta_k is replaced, from k = ``first`` on, by the mean of delta_first, ..., delta_k.
         """
         spectrum = self.moments.spectrum() if steps.shape[1] == 1 else None
         if spectrum is None:
-            values = self._matrix_errors(delta0, steps, n_steps, loss, averaged)
+            values = self._matrix_errors(delta0, steps, n_steps, loss, averaged, first)
         else:
-            values = self._mode_errors(spectrum, spectrum.squares(delta0), steps, n_steps, loss, averaged)
+            values = self._mode_errors(spectrum, spectrum.squares(delta0), steps, n_steps, loss, averaged, first)
         return infinite_from_overflow(values, n_steps + 1)
 
     def _matrix_errors(
-        self, delta0: np.ndarray, steps: np.ndarray, n_steps: int, loss: bool, averaged: bool
+        self, delta0: np.ndarray, steps: np.ndarray, n_steps: int, loss: bool, averaged: bool, first: int
     ) -> Iterator[float]:
         """`errors` by the recursion of the full matrices.
 
@@ -100,17 +101,17 @@ class Independent:
         total, P = 0.0, np.zeros((len(delta0), len(delta0)))
         for k, (m, C) in enumerate(self.mean_and_covariance(delta0, steps, n_steps)):
             M = C + np.outer(m, m)
-            if not averaged:
-                yield size(M)
+            if not averaged or k <= first:
+                total, P = size(M), M
+                yield total
                 continue
-            if k > 0:
-                P = P - (steps[(k - 1) % len(steps)][:, None] * self.moments.times_hessian(P.T)).T
+            P = P - (steps[(k - 1) % len(steps)][:, None] * self.moments.times_hessian(P.T)).T
             total += 2 * size(P) + size(M)
             P = P + M
-            yield total / (k + 1) ** 2
+            yield total / (k - first + 1) ** 2
 
     def _mode_errors(
-        self, spectrum: Spectrum, w: Any, steps: np.ndarray, n_steps: int, loss: bool, averaged: bool
+        self, spectrum: Spectrum, w: Any, steps: np.ndarray, n_steps: int, loss: bool, averaged: bool, first: int
     ) -> Iterator[float]:
         """`errors` by the modes w_a = tr(P_a E delta delta'), for one step size per iteration.
 
@@ -131,13 +132,14 @@ class Independent:
             g = rates[k % len(rates)]
             decay = 1 - g * h
             w = decay * decay * w + g * g * (times(spread, w) + noise)
-            if not averaged:
-                yield times(weight, w)
+            if not averaged or k < first:
+                p, q = w, times(weight, w)
+                yield q
                 continue
             p = decay * p
             q += times(weight, 2 * p + w)
             p = p + w
-            yield q / (k + 2) ** 2
+            yield q / (k - first + 2) ** 2
 
 
 def infinite_from_overflow(values: Iterable[float], n: int) -> np.ndarray:

@@ -58,3 +58,14 @@ def symmetric_root(H: np.ndarray) -> np.ndarray:
     values, vectors = eigenbasis(H)
     roots = np.sqrt(values)
     return np.asarray((vectors * roots[..., None, :]) @ np.swapaxes(vectors, -1, -2))
+
+
+def input_basis(covariance: np.ndarray | None) -> tuple[np.ndarray | None, np.ndarray | None]:
+    """Q and s with inputs N(0, H) = Q diag(s) z for standard normals z; None for an identity."""
+    if covariance is None or np.array_equal(covariance, np.eye(len(covariance))):
+        return None, None
+    if is_diagonal(covariance):
+        return None, np.sqrt(np.diag(covariance))
+    values, vectors = np.linalg.eigh(covariance)
+    values[values <= rounding(values)] = 0.0  # directions that inputs never take
+    return vectors, np.sqrt(values)

@@ -13,7 +13,7 @@ theta* alone, sigma^2 H, it is an Ornstein-Uhlenbeck process. Li, Tai and E, Jou
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -23,7 +23,7 @@ from numpy.typing import ArrayLike
 from ... import checks, resources
 from ...lazy import cached_property
 from ...sde.models import LinearSDE
-from ...sde.models.base import Model
+from ...sde.models.base import Model, OwnStep
 from ...sde.sde import SDE
 from ...trace.sums import sum_over
 from . import krylov
@@ -166,11 +166,13 @@ class ModifiedEquation(Model):
             "params": self.parameters(),
         }  # fmt: skip
 
-    def own_step(self, scheme: str) -> Callable[..., Any] | None:
-        """Euler-Maruyama, in loops over the eigenvectors."""
-        return self._euler_maruyama if scheme == "euler-maruyama" else None
+    own_steps: ClassVar[Mapping[str, str]] = {"euler-maruyama": "_own_euler_maruyama"}
 
-    def _euler_maruyama(self, h: Any, root: Any, x: Any, z: Any, p: Any) -> Any:
+    def _own_euler_maruyama(self) -> OwnStep:
+        """In loops over the eigenvectors."""
+        return OwnStep(self._along_modes, n_normals=self.dim + 1)
+
+    def _along_modes(self, h: Any, root: Any, x: Any, z: Any, u: Any, p: Any) -> Any:
         """With u = q'delta and w = q'z the change along an eigenvector q is -a u h + sqrt(h) (s sqrt(l) w + l u z').
 
         l and a are the eigenvalues of H and A, z' is the last normal, and s = sqrt(delta'H delta + sigma^2), all noise

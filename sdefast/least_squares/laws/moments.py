@@ -301,6 +301,42 @@ class TensorMoments(Moments):
         return np.asarray(super().gradient_second_moment(mean, covariance) - 2 * self.coupling(mean))
 
 
+class PenalisedMoments(Moments):
+    r"""Rows of data with a ridge penalty and fresh noise on every label that is drawn.
+
+    The gradient of a sample is :math:`(xx' + \lambda) \delta - (x (\xi + \zeta) - \lambda\theta^*)` with :math:`\xi`
+    the residual at the minimiser :math:`\theta^*` of the penalised loss, where :math:`E\,x\xi = \lambda\theta^*`,
+    and :math:`\zeta` the label's noise.
+    """
+
+    def __init__(self, data: EmpiricalMoments, ridge: float, star: np.ndarray, label_variance: float) -> None:
+        self._data, self._ridge, self._star = data, ridge, star
+        self._added = label_variance * data.hessian - ridge**2 * np.outer(star, star)
+        self.hessian = data.hessian + ridge * np.eye(data.dim)
+        self.noise = data.noise + self._added
+
+    def _of_penalty(self, M: np.ndarray) -> np.ndarray:
+        """What the penalty adds to E (xx' + ridge) M (xx' + ridge)."""
+        crossed = self._data.hessian @ M
+        return np.asarray(self._ridge * (crossed + np.swapaxes(crossed, -1, -2)) + self._ridge**2 * M)
+
+    def fourth(self, M: np.ndarray) -> np.ndarray:
+        """E (xx' + ridge) M (xx' + ridge)."""
+        return np.asarray(self._data.fourth(M) + self._of_penalty(M))
+
+    @cached_property
+    def length_bound(self) -> float:
+        """The largest eigenvalue of a sample's xx' + ridge."""
+        return self._data.length_bound + self._ridge
+
+    def gradient_second_moment(self, mean: np.ndarray, covariance: np.ndarray | float = 0.0) -> np.ndarray:
+        """That of the data without penalty, and what penalty and labels add."""
+        coupled = self._ridge * (mean @ self._data.hessian)[..., :, None] * self._star
+        penalty = self._of_penalty(mean[..., :, None] * mean[..., None, :] + covariance)
+        added = penalty + coupled + np.swapaxes(coupled, -1, -2) + self._added
+        return np.asarray(self._data.gradient_second_moment(mean, covariance) + added)
+
+
 class ScaledMoments(Moments):
     """Moments of diag(scale) x for another law of x."""
 

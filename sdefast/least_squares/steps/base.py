@@ -24,6 +24,7 @@ from ...run.step import Observing, TracedStepping
 from ...trace import Expr, as_expr, symbol
 from ...trace.vectors import symbols, total
 from ..laws import epochs, thresholds
+from ..laws.expectations import Independent
 from ..problem import LeastSquares
 from .coordinates import Coordinates
 
@@ -109,6 +110,15 @@ class DescentStep(TracedStepping):
     #: Whether the state holds an average too.
     averaged = False
 
+    #: The first iterate that is averaged.
+    average_from = 0
+
+    #: Rows of data in the order in which all runs take them, if it is given.
+    order: tuple[int, ...] = ()
+
+    #: The part of the last move that is kept.
+    momentum: float = 0.0
+
     #: Whether rows of data are drawn in shuffled epochs.
     shuffled = False
 
@@ -184,19 +194,21 @@ class DescentStep(TracedStepping):
             raise ValueError("runs have starts of their own: average LeastSquares.expected_error over them")
         error = self.problem.expected_error(
             step_size=run.rates, n_steps=run.n_steps, theta0=start, batch_size=self.batch_size,
-            sampling="shuffle" if self.shuffled else "replacement",
+            sampling="shuffle" if self.shuffled else "replacement", momentum=self.momentum,
         )  # fmt: skip
         return np.asarray(error[run.saves])
 
     def threshold_warning(self, rates: np.ndarray) -> str | None:
         """What is to be said of constant step sizes, of shape (1,) or (d,), that no error survives."""
+        if self.shuffled and self.problem.is_penalised:
+            return None
         if (rates == rates[0]).all():
             moments, g, what = self.problem._moments, float(rates[0]), f"step_size={rates[0]:g}"
         else:  # SGD with the step size 1 on inputs diag(rates)^{1/2} x
             moments, g, what = self.problem._moments.scaled(np.sqrt(rates)), 1.0, "step_size"
         law = epochs.recursion(moments, self.batch_size, "shuffle" if self.shuffled else "replacement")
         # (of shuffled epochs of several iterations no threshold is known)
-        if isinstance(law, epochs.Epochs) or thresholds.surely_stable(moments, g, law.batch_size):
+        if not isinstance(law, Independent) or thresholds.surely_stable(moments, g, law.batch_size):
             return None
         grows = "the expected error grows without bound, and averages over runs do not tell it"
         try:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ...run.records import Recorded
-from ..laws.matrices import eigenbasis, is_diagonal, rounding
+from ..laws.matrices import eigenbasis, input_basis, is_diagonal
 from ..problem import LeastSquares
 
 
@@ -32,15 +32,9 @@ class Coordinates(Recorded):
     def of(cls, problem: LeastSquares, per_parameter: bool) -> Coordinates:
         """Those for a problem."""
         star, H = problem.theta_star, problem.covariance
-        if H is None or np.array_equal(H, np.eye(len(H))):
-            return cls(star)
-        if is_diagonal(H):
-            return cls(star, scales=np.sqrt(np.diag(H)))
-        if per_parameter:
+        if per_parameter and H is not None and not is_diagonal(H):
             return cls(star, root=_root(H))
-        values, vectors = np.linalg.eigh(H)
-        values[values <= rounding(values)] = 0.0  # directions that inputs never take
-        return cls(star, vectors, np.sqrt(values))
+        return cls(star, *input_basis(H))
 
     def rows(self, theta: np.ndarray) -> np.ndarray:
         """Rows (d, n) of the kernel from parameters (n, d)."""

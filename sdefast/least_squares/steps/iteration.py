@@ -24,6 +24,7 @@ from ...trace import Expr, as_expr, make, select, symbol
 from ...trace.vectors import entries, numbered, symbols, times
 from ..inputs import Normal, Rademacher, Student, Uniform
 from ..problem import LeastSquares
+from ..samples import rows_in_order
 from .base import DescentStep, Settings
 
 #: Parameters, samples and draws of an iteration in a loop at most: `largest_narrow_dim` and `most_narrow_draws` in
@@ -46,6 +47,8 @@ class Iteration(DescentStep):
     per_parameter: bool = False
     averaged: bool = False
     shuffled: bool = False
+    average_from: int = 0
+    order: tuple[int, ...] = ()
 
     @property
     def n_parts(self) -> int:
@@ -70,28 +73,39 @@ class Iteration(DescentStep):
     def start(self, theta0: np.ndarray) -> np.ndarray:
         """Rows (n_rows, n) from parameters (n, d)."""
         rows = self.coordinates.rows(theta0)
-        return np.concatenate([rows, rows]) if self.averaged else rows
+        start = np.zeros((self.n_rows, rows.shape[1]))
+        for part in range(self.n_parts):
+            start[part * self.dim : (part + 1) * self.dim] = rows
+        return start
 
     @cached_property
     def n_noises(self) -> int:
         """Normals of a sample that are noise."""
-        return int(self.problem.noise_std > 0)
+        problem = self.problem
+        return int(problem.label_noise > 0 if problem.is_finite else problem.noise_std > 0)
 
     @cached_property
     def is_built_in(self) -> bool:
         """Whether it runs in loops."""
         law = self.problem.inputs
         loops = law is None or (law.kind in _LAWS and self.coordinates.root is None)
-        return loops and (law is None or self.dim * self.batch_size > _SHORT)
+        return (
+            loops
+            and not self.order
+            and not self.problem.is_penalised
+            and (law is None or self.dim * self.batch_size > _SHORT)
+        )
 
     def draws(self, noise_dtype: np.dtype) -> Draws:
         """What an iteration draws."""
         d, B, law, float32 = self.dim, self.batch_size, self.problem.inputs, noise_dtype.itemsize == 4
+        if not self.is_built_in:
+            return super().draws(noise_dtype)
         if law is None:
             return Draws(0, float32=float32, picks=B)
         if isinstance(law, Normal):
             return Draws(B * (d + self.n_noises), float32=float32)
-        return Draws(B * self.n_noises, B * d * (2 if isinstance(law, Student) else 1), float32=float32)
+        return Draws(B * self.n_noises, B * d, float32=float32)
 
     @property
     def cost(self) -> float:
@@ -118,7 +132,7 @@ class Iteration(DescentStep):
 
     def data(self, dtype: np.dtype, noise_dtype: np.dtype) -> Data | None:
         """The rows that are picked: x, e = y - <theta*, x>, and zeros up to whole vectors of the state's type."""
-        if self.problem.data is None:
+        if self.problem.data is None or self.order:
             return None
         return Data(self.problem.padded_rows(noise_dtype, 64 // dtype.itemsize), self.dim, self.shuffled)
 
@@ -142,28 +156,62 @@ class Iteration(DescentStep):
             else:
                 total = [t + xi * residual for t, xi in zip(total, x, strict=True)]
         moves = total if B == 1 else [rate * t for rate, t in zip(rates, total, strict=True)]
+        if self.problem.ridge > 0:
+            pulls = [symbol("p_ridge") * (symbol(f"p_star{i}") + old) for i, old in enumerate(delta)]
+            moves = [move - B * rate * pull for move, rate, pull in zip(moves, rates, pulls, strict=True)]
         new = [old + move for old, move in zip(delta, moves, strict=True)]
         constants = tuple(f"rate{i}" for i in range(d if self.per_parameter else 1))
         if self.averaged:  # the average of theta_0 to theta_k after iteration k
             weight = symbol("weight")
             new += [old + weight * (t - old) for old, t in zip(symbols("x", d, first=d), delta, strict=True)]
             constants += ("weight",)
-        return Step(tuple(map(as_expr, new)), tuple(self.parameters), constants, draw.n_normals, draw.n_uniforms)
+        constants += tuple(f"d{b}_{j}" for b in range(B) for j in range(d + 1)) if self.order else ()
+        n_picks = 0 if self.order else draw.n_picks
+        return Step(
+            tuple(map(as_expr, new)), tuple(self.parameters), constants, draw.n_normals, draw.n_uniforms,
+            picks=n_picks, columns=(d + 1) * (n_picks > 0),
+        )  # fmt: skip
 
     @cached_property
     def parameters(self) -> dict[str, float]:
         """Symbols of the step that are numbers of the problem, in the order of ``step.parameters``."""
         scales, root = self.coordinates.scales, self.coordinates.root
-        values = {"p_noise": self.problem.noise_std}
+        problem = self.problem
+        values = {"p_noise": problem.label_noise if problem.is_finite else problem.noise_std}
+        if problem.ridge > 0:
+            values |= {"p_ridge": problem.ridge} | numbered("p_star", problem.theta_star)
         values |= {} if scales is None else numbered("p_scale", scales)
         return values | ({} if root is None else entries("p_root", root))
 
     def rate_constants(self, rates: np.ndarray, first_step: int, n_steps: int) -> np.ndarray:
         """Step sizes over the batch size, and with averaging the weights of the newest iterates."""
-        if not self.averaged:
+        if not (self.averaged or self.order):
             return rates / self.batch_size
-        weights = 1 / np.arange(first_step + 1.0, first_step + n_steps + 1)
-        return np.column_stack([np.broadcast_to(rates / self.batch_size, (n_steps, rates.shape[1])), weights])
+        columns = [np.broadcast_to(rates / self.batch_size, (n_steps, rates.shape[1]))]
+        if self.averaged:
+            columns.append(1 / np.maximum(np.arange(first_step + 1.0, first_step + n_steps + 1) - self.average_from, 1))
+        if self.order:
+            columns.append(self._rows_in_order(first_step, n_steps))
+        return np.column_stack(columns)
+
+    def _rows_in_order(self, first_step: int, n_steps: int) -> np.ndarray:
+        """The rows of data of given order, (n_steps, batch_size (d + 1)): each x, then y - <theta*, x>."""
+        assert self.problem.data is not None
+        refuse_rows(n_steps, self.batch_size * (self.dim + 1))
+        picked = rows_in_order(self.order, n_steps, self.batch_size, first_step)
+        rows = np.column_stack([self.problem.data[0], self.problem._residuals])
+        return np.asarray(rows[picked].reshape(n_steps, -1))
+
+    def exact_error(self, run: RunSettings) -> np.ndarray:
+        """The exact E|theta - theta*|^2 at the saved iterations; ValueError for rows in a given order."""
+        if self.order:
+            raise ValueError("rows in a given order are not random: there is no expected error to compare with")
+        assert isinstance(run, Settings)
+        return super().exact_error(run)
+
+    def threshold_warning(self, rates: np.ndarray) -> str | None:
+        """What is to be said of constant step sizes that no error survives, where rows are random."""
+        return None if self.order else super().threshold_warning(rates)
 
     # Kernels ----------------------------------------------------------------------------------------------------
 
@@ -188,7 +236,7 @@ class Iteration(DescentStep):
         law, scales = self.problem.inputs, self.coordinates.scales
         shape = Shape(
             self.dim, self.batch_size, self.problem.noise_std > 0, scales is not None, self.per_parameter,
-            self.averaged, "normal" if law is None else law.kind, law is None,
+            self.averaged, "normal" if law is None else law.kind, law is None, self.average_from,
         )  # fmt: skip
         data = self.problem.padded_rows(np.dtype(noise_dtype), 1) if law is None else None
         return kernels.least_squares(
@@ -216,15 +264,21 @@ class _Draw:
 
     def __init__(self, iteration: Iteration) -> None:
         self.problem, self.coordinates = iteration.problem, iteration.coordinates
-        self.law = self.problem.inputs
-        self.n_normals = self.n_uniforms = 0
+        self.law, self.n_noises = self.problem.inputs, iteration.n_noises
+        self.n_normals = self.n_uniforms = self.n_picks = 0
 
     def sample(self) -> tuple[list[Any], Any]:
-        """An input and noise_std times a normal."""
+        """An input, and what its label is off from what theta* says."""
         d = self.problem.dim
+        if self.problem.is_finite:
+            row = symbols(f"d{self.n_picks}_", d + 1)
+            self.n_picks += 1
+            return row[:d], row[d] + self._noise() if self.n_noises else row[d]
         x = self._correlated([self._normal() for _ in range(d)]) if isinstance(self.law, Normal) else self._inputs(d)
-        noise = symbol("p_noise") * self._normal() if self.problem.noise_std > 0 else as_expr(0.0)
-        return x, noise
+        return x, self._noise() if self.n_noises else as_expr(0.0)
+
+    def _noise(self) -> Any:
+        return symbol("p_noise") * self._normal()
 
     def _normal(self) -> Expr:
         self.n_normals += 1

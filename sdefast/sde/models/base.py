@@ -25,6 +25,18 @@ class Step(NamedTuple):
     coefficients: np.ndarray
 
 
+class OwnStep(NamedTuple):
+    """A scheme's step that a model brings itself, in scalar Python code.
+
+    ``move(h, root, x, z, u, p)`` with ``root`` = sqrt(h), standard normals ``z``, uniforms ``u`` on (0, 1) and the
+    parameters ``p``: the state after a step from ``x``.
+    """
+
+    move: Callable[..., Any]
+    n_normals: int
+    n_uniforms: int = 0
+
+
 def rows(*columns: Any) -> np.ndarray:
     """Columns, of which the first is an array and others may be numbers, side by side as float64."""
     out = np.empty((len(columns[0]), len(columns)))
@@ -38,12 +50,15 @@ class Model(Recorded):
     """Base class of the built-in models: an Ito SDE dX = a(t, X) dt + b(t, X) dW.
 
     A model gives, for each scheme that it has a compiled step for, a method that turns step sizes into a `Step`;
-    ``schemes`` lists them. Its coefficients in scalar Python code, ``a(t, x, p)`` and ``b(t, x, p)``, run under all
-    other schemes. Subclasses are frozen dataclasses whose fields are the parameters, checked in ``__post_init__``.
+    ``schemes`` lists them. ``own_steps`` lists the schemes whose step, in scalar Python code, is the model's. Its
+    coefficients in scalar Python code, ``a(t, x, p)`` and ``b(t, x, p)``, run under all other schemes. Subclasses are
+    frozen dataclasses whose fields are the parameters, checked in ``__post_init__``.
     """
 
     #: scheme name -> name of the method that returns its `Step` for an array of step sizes
     schemes: ClassVar[Mapping[str, str]]
+    #: scheme name -> name of the method that returns its `OwnStep`, for schemes that are every model's own
+    own_steps: ClassVar[Mapping[str, str]] = {}
     #: where the command line starts it, one number per component
     example_start: ClassVar[tuple[float, ...]] = (1.0,)
     #: what the components are called, if they have names
@@ -86,16 +101,6 @@ class Model(Recorded):
         """The diffusion."""
         raise NotImplementedError
 
-    #: the exact transition in scalar Python code, ``exact_step(h, root, x, z, p)`` with ``root`` = sqrt(h), if any
-    exact_step: ClassVar[Callable[..., Any] | None] = None
-
-    def own_step(self, scheme: str) -> Callable[..., Any] | None:
-        """A scheme's step in scalar Python code, as `exact_step`, where the model has a better one than its equation's.
-
-        It must do what the scheme does to the equation, with the same draws.
-        """
-        return self.exact_step if scheme == "exact" else None
-
     #: whether the logarithm of the state is a Brownian motion
     logarithmic: ClassVar[bool] = False
 
@@ -113,6 +118,18 @@ class Model(Recorded):
 
     #: what finds them: settings.py, where schemes meet equations
     find_methods: ClassVar[Callable[[Model], tuple[str, ...]]]
+
+    def has(self, scheme: str) -> bool:
+        """Whether it brings a step for a scheme itself."""
+        return scheme in self.schemes or scheme in self.own_steps
+
+    def own_step(self, scheme: str) -> OwnStep | None:
+        """The step of ``scheme`` in scalar Python code where it is the model's own; ValueError if these parameters have
+        none."""
+        if scheme not in self.own_steps:
+            return None
+        step: OwnStep = getattr(self, self.own_steps[scheme])()
+        return step
 
     def boundaries(self) -> tuple[Boundary, ...]:
         """What keeps the state in its space where a scheme in Python code would leave it."""

@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike
 
 from ... import checks
 from . import laws
-from .base import Model, Step, rows
+from .base import Model, OwnStep, Step, rows
 
 
 @dataclass(frozen=True)
@@ -43,6 +43,7 @@ class BlackScholes(Model):
 
     example_start: ClassVar[tuple[float, ...]] = (100.0,)
     schemes: ClassVar[Mapping[str, str]] = {"euler-maruyama": "_euler_maruyama", "exact": "_exact"}
+    own_steps: ClassVar[Mapping[str, str]] = {"exact": "_exact_own"}
 
     logarithmic: ClassVar[bool] = True
 
@@ -63,9 +64,12 @@ class BlackScholes(Model):
         return p.sigma * x[0]
 
     @staticmethod
-    def exact_step(h: Any, root: Any, x: Any, z: Any, p: Any) -> Any:
+    def _exact_move(h: Any, root: Any, x: Any, z: Any, u: Any, p: Any) -> Any:
         """The exact transition."""
         return x[0] * math.exp((p.mu - 0.5 * p.sigma * p.sigma) * h + p.sigma * root * z[0])
+
+    def _exact_own(self) -> OwnStep:
+        return OwnStep(self._exact_move, n_normals=1)
 
     def _euler_maruyama(self, h: np.ndarray) -> Step:
         """X += X (mu h + sigma sqrt(h) Z)."""

@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike
 
 from ... import checks
 from . import laws
-from .base import Model, Step, rows
+from .base import Model, OwnStep, Step, rows
 
 
 @dataclass(frozen=True)
@@ -62,9 +62,12 @@ class BrownianMotion(Model):
         return p.sigma
 
     @staticmethod
-    def exact_step(h: Any, root: Any, x: Any, z: Any, p: Any) -> Any:
+    def _exact_move(h: Any, root: Any, x: Any, z: Any, u: Any, p: Any) -> Any:
         """The exact transition."""
         return x[0] + (p.mu * h + p.sigma * root * z[0])
+
+    def _exact_own(self) -> OwnStep:
+        return OwnStep(self._exact_move, n_normals=1)
 
     def _increment(self, h: np.ndarray) -> Step:
         return Step("brownian_motion", rows(self.mu * h, self.sigma * np.sqrt(h)))

@@ -11,8 +11,10 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from ... import checks
+from ..schemes import qe
 from . import laws
-from .base import Model, Step, rows
+from .base import Model, OwnStep, Step, rows
+from .square_root import transition_step
 
 
 @dataclass(frozen=True)
@@ -23,6 +25,10 @@ class CIR(Model):
     :math:`X^+ = \max(X, 0)`. The simulated state may therefore go slightly below zero; max(X, 0) is what
     approximates the process. Methods that run the Stratonovich form are refused where :math:`4\kappa\theta < \sigma^2`,
     for which they do not converge, and warned of where :math:`2\kappa\theta < \sigma^2`, for which they do so slowly.
+
+    ``method="exact"`` draws from the transition law, a scaled noncentral chi-square one, whatever the step and also
+    where the Feller condition is broken; it needs sigma to be positive. ``method="qe"`` has the exact mean and variance
+    and takes less time.
 
     Parameters
     ----------
@@ -50,6 +56,7 @@ class CIR(Model):
     sigma: float = 0.5
 
     schemes: ClassVar[Mapping[str, str]] = {"euler-maruyama": "_euler_maruyama"}
+    own_steps: ClassVar[Mapping[str, str]] = {"exact": "_exact", "qe": "_qe"}
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "kappa", checks.real("kappa", self.kappa, positive=True))
@@ -71,6 +78,14 @@ class CIR(Model):
     def _euler_maruyama(self, h: np.ndarray) -> Step:
         """X += kappa h (theta - X+) + sigma sqrt(h) sqrt(X+) Z."""
         return Step("cir", rows(self.kappa * h, self.theta, self.sigma * np.sqrt(h)))
+
+    def _exact(self) -> OwnStep:
+        if self.sigma == 0:
+            raise ValueError("method='exact' needs sigma to be positive: without noise X(t) is its mean")
+        return transition_step(4 * self.kappa * self.theta / self.sigma**2)
+
+    def _qe(self) -> OwnStep:
+        return OwnStep(qe.square_root_step, n_normals=1)
 
     def check_start(self, x0: np.ndarray) -> None:
         """Start values are not negative."""

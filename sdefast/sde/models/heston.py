@@ -11,8 +11,9 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from ... import checks
+from ..schemes import qe
 from . import laws
-from .base import Model, Step
+from .base import Model, OwnStep, Step
 from .cir import CIR
 
 _SPACING = 1 / 16  # of the price's Fourier integral, see Heston._call
@@ -33,6 +34,10 @@ class Heston(Model):
     Methods that run the Stratonovich form are refused where :math:`4\kappa\theta < \xi^2`, for which they do not
     converge, and warned of where :math:`2\kappa\theta < \xi^2`, for which they do so slowly.
 
+    ``method="qe"`` is Andersen's quadratic-exponential scheme with its martingale correction: v has its exact mean and
+    variance at any step and is never below zero, so that a step a month is enough for prices, also where the Feller
+    condition is broken. It needs xi to be positive.
+
     Parameters
     ----------
     mu : float
@@ -51,7 +56,8 @@ class Heston(Model):
     Heston, Review of Financial Studies 6, 1993. Characteristic function: Albrecher, Mayer, Schoutens and Tistaert, The
     Little Heston Trap, Wilmott Magazine, January 2007. Prices: Lewis, Option Valuation under Stochastic Volatility,
     2000. Infinite moments: Andersen and Piterbarg, Finance and Stochastics 11, 2007. Full truncation: Lord, Koekkoek
-    and van Dijk, Quantitative Finance 10, 2010.
+    and van Dijk, Quantitative Finance 10, 2010. Quadratic-exponential scheme: Andersen, Journal of Computational
+    Finance 11, 2008.
 
     Examples
     --------
@@ -70,6 +76,7 @@ class Heston(Model):
     example_start: ClassVar[tuple[float, ...]] = (100.0, 0.04)
     component_names: ClassVar[tuple[str, ...]] = ("S", "v")
     schemes: ClassVar[Mapping[str, str]] = {"euler-maruyama": "_euler_maruyama"}
+    own_steps: ClassVar[Mapping[str, str]] = {"qe": "_qe"}
     noise_kind: ClassVar[str] = "general"
 
     def __post_init__(self) -> None:
@@ -119,6 +126,11 @@ class Heston(Model):
         price = [self.mu * h, root]
         variance = [self.kappa * h, self.theta * one, self.xi * root, self.rho * one, independent * one]
         return Step("heston", np.column_stack(price + variance))
+
+    def _qe(self) -> OwnStep:
+        if self.xi == 0:
+            raise ValueError("method='qe' needs xi to be positive: without it v is not random")
+        return OwnStep(qe.price_step, n_normals=2)
 
     def check_start(self, x0: np.ndarray) -> None:
         """Start values have S > 0 and v >= 0."""

@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike
 
 from ... import checks
 from . import laws
-from .base import Model, Step, rows
+from .base import Model, OwnStep, Step, rows
 
 
 @dataclass(frozen=True)
@@ -44,6 +44,7 @@ class OrnsteinUhlenbeck(Model):
     sigma: float = 1.0
 
     schemes: ClassVar[Mapping[str, str]] = {"euler-maruyama": "_euler_maruyama", "exact": "_exact"}
+    own_steps: ClassVar[Mapping[str, str]] = {"exact": "_exact_own"}
     additive_noise: ClassVar[bool] = True
     noise_kind: ClassVar[str] = "additive"
 
@@ -67,10 +68,13 @@ class OrnsteinUhlenbeck(Model):
         return p.sigma
 
     @staticmethod
-    def exact_step(h: Any, root: Any, x: Any, z: Any, p: Any) -> Any:
+    def _exact_move(h: Any, root: Any, x: Any, z: Any, u: Any, p: Any) -> Any:
         """The exact transition."""
         deviation = p.sigma * math.sqrt(-math.expm1(-2 * p.kappa * h) / (2 * p.kappa))
         return x[0] + ((p.theta - x[0]) * -math.expm1(-p.kappa * h) + deviation * z[0])
+
+    def _exact_own(self) -> OwnStep:
+        return OwnStep(self._exact_move, n_normals=1)
 
     def _euler_maruyama(self, h: np.ndarray) -> Step:
         return self._mean_reversion(rate=self.kappa * h, scale=self.sigma * np.sqrt(h))

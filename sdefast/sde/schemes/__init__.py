@@ -12,6 +12,7 @@ from .heun import HEUN
 from .implicit_euler import IMPLICIT_EULER
 from .midpoint import MIDPOINT
 from .milstein import MILSTEIN
+from .qe import QE
 from .sra1 import SRA1
 from .sriw1 import SRIW1
 from .srk1 import SRK1
@@ -24,6 +25,7 @@ SCHEMES = {
     for scheme in (
         EULER_MARUYAMA,
         EXACT,
+        QE,
         MILSTEIN,
         HEUN,
         MIDPOINT,
