@@ -30,7 +30,7 @@ def gradient(X, y, x):
 
 REGRESSIONS = [
     *itertools.product([(1, 1), (2, 3), (4, 4), (7, 5)], ["euler-maruyama", "heun"], ["float32", "float64"]),
-    ((5, 31), "euler-maruyama", "float64"), ((5, 31), "heun", "float32"), ((50, 31), "euler-maruyama", "float32"),
+    ((5, 31), "euler-maruyama", "float64"), ((50, 31), "euler-maruyama", "float32"),
 ]  # fmt: skip
 SOME_REGRESSIONS = [
     ((1, 1), "euler-maruyama", "float32"), ((2, 3), "heun", "float64"), ((5, 31), "euler-maruyama", "float64"),
