@@ -183,6 +183,7 @@ def test_sums_over_one_table_share_a_loop():
     np.testing.assert_array_equal(plan.values().reshape(40, 7), np.column_stack([X, y]))
 
 
+@pytest.mark.thorough
 def test_antithetic_pairs_and_multilevel():
     data = RANDOM.normal(size=5)
     sde = sf.SDE(lambda t, x, p: -0.2 * m.sum(lambda r: m.tanh(x[0] - r), data), lambda t, x, p: 0.4)
