@@ -241,7 +241,8 @@ def test_the_plot_of_the_ornstein_uhlenbeck_model(monkeypatch, tmp_path):
 
 
 @pytest.mark.parametrize("arguments", [
-    ("--preset", "figure-8-program", "--runs", 20), ("--preset", "figure-16", "--runs", 20, "--steps", 30),
+    pytest.param(("--preset", "figure-8-program", "--runs", 20), marks=pytest.mark.thorough),
+    ("--preset", "figure-16", "--runs", 20, "--steps", 30),
     ("--theta-star", 1, "--theta0", 1, "--noise-std", 0, "--runs", 1, "--steps", 4),
 ])  # fmt: skip
 def test_plots_are_written(arguments, tmp_path, capsys):

@@ -56,7 +56,7 @@ def scenarios():
             "x0": x0, "t0": 0.25, "t1": 0.75, "n_steps": 9, "n_paths": 33, "seed": 5, "method": method, "dtype": dtype,
             "save_at": "all",
         }  # fmt: skip
-    for m in (1, 2, 3, 5, 8, 13, 14):  # 1500 draws cross the border of at least one segment
+    for m in (1, 3, 5, 14):  # 1500 draws cross the border of at least one segment
         for method, dtype in (("euler-maruyama", "float32"), ("euler-maruyama", "float64"), ("weak-euler", "float32")):
             settings = {"x0": 0.5, "t1": 1.0, "n_steps": 1500 // m + 1, "n_paths": 5, "seed": 2**63 + 5}
             settings |= {"save_at": 499 // m, "method": method, "dtype": dtype}
@@ -181,7 +181,7 @@ def test_no_bit_depends_on_how_a_run_is_cut(limits, machines, monkeypatch):
         assert getattr(whole, statistic).tobytes() == getattr(parts, statistic).tobytes(), statistic
 
 
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("dtype", thorough_but(["float32"], ["float32", "float64"]))
 def test_elementary_functions_have_the_bits_of_the_cpu(dtype, machines):
     names, program = functions_program(dtype)
     rng = np.random.default_rng(1)

@@ -10,6 +10,9 @@ import pytest
 from ptx import KernelError
 from ptx.exact import DTYPES, FORMATS, exact, floats, fused, integers, machine_of, nearest, numbers, same
 
+# This machine seldom changes; what the package's kernels do on it is compared with the CPU whenever tests are run.
+pytestmark = pytest.mark.thorough
+
 INTEGERS = ("s16", "u16", "s32", "u32", "s64", "u64")
 
 

@@ -8,6 +8,9 @@ import pytest
 from ptx import LANES, KernelError, Machine, compile_ptx
 from ptx.exact import floats, fused, integers, machine_of, numbers, same
 
+# This machine seldom changes; what the package's kernels do on it is compared with the CPU whenever tests are run.
+pytestmark = pytest.mark.thorough
+
 KERNELS = """
 import math
 import numpy as np
@@ -327,7 +330,6 @@ def test_more_lanes_than_run_at_once():
     assert (a == 1).all()
 
 
-@pytest.mark.thorough
 def test_code_for_newer_cards():
     """Another compiler makes it."""
     pytest.importorskip("numba_cuda", reason="numba-cuda makes the PTX")
@@ -423,7 +425,6 @@ def test_approximations_of_libraries_are_refused():
         kernel("libdevice")
 
 
-@pytest.mark.thorough
 def test_kernels_that_do_not_compile():
     pytest.importorskip("numba_cuda", reason="numba-cuda makes the PTX")
     with pytest.raises(RuntimeError, match="no_such_name"):

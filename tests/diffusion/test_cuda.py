@@ -13,7 +13,7 @@ pytest.importorskip("torch")
 
 import torch
 from cards import card, noted, resources
-from conftest import in_both_types
+from conftest import in_both_types, thorough_but
 
 from sdefast import diffusion
 from sdefast.cuda import target
@@ -89,7 +89,7 @@ def test_bits_of_the_cpu(elements, dtype):
         assert (want[0] != both(ROW, x, e, noisy=noisy, keys=KEYS, key=998)[1][0]).any()  # H1 and H2 are read
 
 
-@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("dtype", thorough_but(["float32"], DTYPES))
 def test_all_kinds_of_rows(dtype):
     x, e, z = normals(3, 3, 40, dtype)
     for history in (False, True):

@@ -192,6 +192,7 @@ def test_score_is_eps_over_sigma_on_a_trained_network(quick_classifier):
     assert max(table["part"][2:]) < 0.2
 
 
+@pytest.mark.thorough
 def test_swiss_roll_by_annealed_langevin(quick_classifier):
     table = experiments.run(
         "smld-swiss-roll", quiet=True, steps=300, samples=500, levels=10, steps_per_level=30, fine_levels=30

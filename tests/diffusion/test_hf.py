@@ -105,7 +105,7 @@ def test_ddim_is_diffusers(prediction_type, eta, monkeypatch):
 @pytest.mark.parametrize("name", ["EulerDiscreteScheduler", "EulerAncestralDiscreteScheduler", "HeunDiscreteScheduler"])
 def test_schedulers_of_sigma_are_diffusers(name, prediction_type, monkeypatch):
     # diffusers takes the differences of neighbouring sigmas in float32 for the ancestral noise: 3e-5 over 999 steps
-    for n in counts(prediction_type):
+    for n in counts(prediction_type if name != "HeunDiscreteScheduler" else ""):
         spacing = "trailing" if n == 1 else "linspace"  # whose only timestep is 0 in diffusers
         found = difference(name, n, monkeypatch, prediction_type=prediction_type, timestep_spacing=spacing)
         assert found < (1e-4 if n == T - 1 and "Ancestral" in name else 1e-5), n

@@ -4,6 +4,7 @@ import sys
 
 import numpy as np
 import pytest
+from conftest import thorough_but
 from diffusion.gaussian_data import MEAN, VARIANCE, array_score, law, log_density
 
 from sdefast.diffusion.divergence import along_probes
@@ -18,7 +19,7 @@ M = np.array([0.2, -0.4, 1.0])
 
 
 @pytest.mark.parametrize("process", [VP(), VE(), VE(0.01, 5.0), Flow()], ids=repr)
-@pytest.mark.parametrize("t0", [1e-5, 1e-3])
+@pytest.mark.parametrize("t0", thorough_but([1e-5], [1e-5, 1e-3]))
 def test_exact_with_the_exact_prior(process, t0):
     prior = process.prior(MEAN, VARIANCE)
     found = log_likelihood(array_score(process), process, X, prior=prior, t0=t0)

@@ -136,7 +136,7 @@ def test_order_of_the_reverse_sde(process, n, error, digits):
 @pytest.mark.parametrize("process", [VP(), VE(), Flow()], ids=repr)
 def test_reverse_sde_samples_gaussian_data(process):
     """Mean and variance of paths against the scheme's exact ones (z < 5), and those against the data."""
-    n, steps, t0 = 100_000, 1000, 1e-3
+    n, steps, t0 = 40_000, 1000, 1e-3
     m, v = map(float, process.prior(MEAN, VARIANCE))
     x0 = m + math.sqrt(v) * sf.noise.normals(11, 1, n).T
     sde = process.reverse_sde(scalar_score(process))
@@ -166,7 +166,7 @@ def test_probability_flow_moves_every_path_to_its_quantile(process):
 @pytest.mark.parametrize("process", [VP(), VE(0.01, 20.0), Flow()], ids=repr)
 def test_reverse_sde_keeps_the_weights_of_modes(process):
     """Modes at -4 and 4 of weights 0.2 and 0.8: weight, mean and variance at z < 5."""
-    n, w, m, sd = 40_000, 0.8, 4.0, 0.3
+    n, w, m, sd = 20_000, 0.8, 4.0, 0.3
 
     def score(t, x):
         a, v = process.alpha(t), process.alpha(t) ** 2 * sd**2 + process.sigma(t) ** 2

@@ -83,7 +83,7 @@ def is_alive(pid):
     return True
 
 
-@pytest.mark.parametrize("threads", [1, 2])
+@pytest.mark.parametrize("threads", thorough_but([2], [1, 2]))
 def test_ctrl_c_ends_threads(threads):
     with long_run(str(threads)) as process:
         wait_until("running", process)
@@ -144,7 +144,7 @@ def test_an_error_in_a_worker_reaches_the_caller_and_the_pool_goes_on(monkeypatc
     np.testing.assert_array_equal(sf.simulate(sf.BrownianMotion(), **settings).x, expected.x)
 
 
-@pytest.mark.parametrize("threads", [1, 2])
+@pytest.mark.parametrize("threads", thorough_but([2], [1, 2]))
 def test_progress_is_a_bar_on_stderr(threads, capfd):
     settings = {"x0": 0.0, "t1": 1.0, "n_steps": 500, "n_paths": 50_000, "seed": 0, "threads": threads}
     shown = sf.simulate(sf.BrownianMotion(), progress=True, **settings)

@@ -132,7 +132,7 @@ def test_images_have_the_bits_of_straight_code(straight, method, penalty, dtype)
     assert np.array_equal(looped, plain)
 
 
-IMAGES = [(name, dtype) for name in PENALTIES for dtype in ("float64", "float32")]
+IMAGES = list(zip(PENALTIES, ("float64", "float32"), strict=True))
 
 
 @pytest.mark.thorough

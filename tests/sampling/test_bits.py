@@ -91,7 +91,7 @@ for call in sys.argv[1:]:
 LEVELS = [isa for isa in _core.isas if isa == "baseline" or isa <= _core.isa]
 
 
-EVERYDAY = "traced built-in"
+EVERYDAY = "traced"
 
 
 @pytest.mark.parametrize(

@@ -115,7 +115,11 @@ OPTIONS = {
 @pytest.mark.parametrize(
     ("name", "method", "which"),
     thorough_but(
-        [(("isotropic", "logistic")[i % 2], METHODS[i // 2 % 2], which) for i, which in enumerate(OPTIONS)],
+        [
+            ("logistic", "ula", "no diagnostics"),
+            ("isotropic", "ula", "step sizes of steps"),
+            ("isotropic", "mala", "all"),
+        ],
         list(itertools.product(("isotropic", "logistic"), METHODS, OPTIONS)),
     ),
 )

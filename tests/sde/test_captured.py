@@ -4,6 +4,7 @@ import pickle
 
 import numpy as np
 import pytest
+from conftest import thorough_but
 from sde.common import BM, LINE
 
 import sdefast as sf
@@ -122,7 +123,7 @@ WAYS = {
 
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("asked", [{}, {"expectations": {"f": over}}], ids=["nothing", "expectations"])
-@pytest.mark.parametrize("place", IN_THE_STEP)
+@pytest.mark.parametrize("place", thorough_but(["stop_when", "running_max"], IN_THE_STEP))
 def test_a_run_goes_on_with_what_its_functions_were(place, asked, way, tmp_path):
     """Whatever has become of the number since; what is asked of it anew is taken as it is then."""
     global level

@@ -73,7 +73,7 @@ def euler_moments(model, n, t1=1.0, x0=1.0):
 
 @pytest.mark.parametrize("model", [GBM, OU], ids=["gbm", "ou"])
 @pytest.mark.parametrize(("f", "power"), [(lambda t, x: x[0], 1), (lambda t, x: x[0] ** 2, 2)], ids=["x", "x^2"])
-@pytest.mark.parametrize("refinement", [2, 4])
+@pytest.mark.parametrize("refinement", thorough_but([2], [2, 4]))
 def test_means_of_the_levels_are_exact(model, f, power, refinement):
     result = estimate(
         model, f, x0=1.0, t1=1.0, accuracy=5e-3, n_steps=3, refinement=refinement, n_initial=20_000, seed=5
@@ -296,7 +296,7 @@ def test_orders_and_costs():
         assert r.cost == r.n_paths * (r.n_steps + (r.n_steps // 4 if r.level else 0))
 
 
-@pytest.mark.parametrize("dtypes", [("float32", None), ("float64", "float32")])
+@pytest.mark.parametrize("dtypes", [TYPES[0], pytest.param(TYPES[2], marks=pytest.mark.thorough)])
 def test_types(dtypes):
     result = price(0.05, dtype=dtypes[0], noise_dtype=dtypes[1])
     assert abs(result.value - CALL_PRICE) < 3 * 0.05

@@ -30,7 +30,7 @@ def gradient(X, y, x):
 
 REGRESSIONS = [
     *itertools.product([(1, 1), (2, 3), (4, 4), (7, 5)], ["euler-maruyama", "heun"], ["float32", "float64"]),
-    ((5, 31), "euler-maruyama", "float64"), ((5, 31), "heun", "float32"), ((50, 31), "euler-maruyama", "float32"),
+    ((5, 31), "euler-maruyama", "float64"), ((50, 31), "euler-maruyama", "float32"),
 ]  # fmt: skip
 SOME_REGRESSIONS = [
     ((1, 1), "euler-maruyama", "float32"), ((2, 3), "heun", "float64"), ((5, 31), "euler-maruyama", "float64"),
@@ -183,6 +183,7 @@ def test_sums_over_one_table_share_a_loop():
     np.testing.assert_array_equal(plan.values().reshape(40, 7), np.column_stack([X, y]))
 
 
+@pytest.mark.thorough
 def test_antithetic_pairs_and_multilevel():
     data = RANDOM.normal(size=5)
     sde = sf.SDE(lambda t, x, p: -0.2 * m.sum(lambda r: m.tanh(x[0] - r), data), lambda t, x, p: 0.4)

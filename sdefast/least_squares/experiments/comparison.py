@@ -100,7 +100,7 @@ class Comparison:
         >>> import sdefast as sf
         >>> problem = sf.LeastSquares(theta_star=[0.1, -0.2, 1.0, 0.5, -0.5], noise_std=0.1)
         >>> comparison = sf.compare(problem, step_size=0.025, n_steps=80, n_runs=100, seed=0)
-        >>> weak = comparison.weak_errors([0.0125, 0.00625], n_runs=100_000, seed=1)
+        >>> weak = comparison.weak_errors([0.0125, 0.00625], n_runs=20_000, seed=1)
         >>> {name: round(order) for name, order in weak.orders.items()}
         {'order 1': 1, 'order 2': 2, 'Ornstein-Uhlenbeck': 1}
         """
