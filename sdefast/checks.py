@@ -45,7 +45,9 @@ def count(name: str, value: Any, *, least: int = 1, most: int = 2**62) -> int:
 
 def real(name: str, value: Any, *, positive: bool = False, least: float = -math.inf, most: float = math.inf) -> float:
     """A finite real number, optionally positive or within [``least``, ``most``]."""
-    if isinstance(value, (str, bytes)) or (isinstance(value, np.ndarray) and value.ndim > 0):
+    if isinstance(value, np.ndarray) and value.ndim > 0:
+        raise TypeError(f"{name} must be a real number, got an array of shape {value.shape}")
+    if isinstance(value, (str, bytes)):
         raise TypeError(f"{name} must be a real number, got {value!r}")
     refuse_loss(name, value)
     try:

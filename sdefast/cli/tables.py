@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ..run.result import Cost
+from ..words import scaled
 
 
 def row(start: str, name: str, value: float, error: float, exact: float | None, has_z: bool = True) -> str:
@@ -24,7 +25,5 @@ def header(start: str, exact: str | None) -> str:
 
 def cost_line(cost: Cost, n: int, unit: str) -> str:
     """Time, speed, what ran it; ``n`` is the number of ``unit``, such as path-steps, that were done."""
-    return (
-        f"{cost.seconds:.3f} s, {n / cost.seconds / 1e6:,.0f} million {unit} per second, {cost.executor}, "
-        f"instruction set {cost.isa}"
-    )
+    speed = f"{scaled(n / cost.seconds)} {unit} per second"
+    return f"{cost.seconds:.3f} s, {speed}, {cost.executor}, instruction set {cost.isa}"
