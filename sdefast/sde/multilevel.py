@@ -389,8 +389,9 @@ class _Problem:
             plan.time_grid(self.t0, self.t1, self.steps(level), None)
         self.coupled.observed  # noqa: B018  errors in f are raised here and now
 
-    def tile(self, level: int, is_first: bool) -> Tile:
+    def tile(self, level: int, is_first: bool = False) -> Tile:
         """What a level runs, for no paths yet: paths alone on the first one, else with their coarse twins."""
+        is_first = is_first or level == 0
         chain = self.chain if is_first else self.coupled
         grid = plan.time_grid(self.t0, self.t1, self.steps(level if is_first else level - 1), None)
         settings = ChainSettings(
@@ -408,9 +409,9 @@ class _Sampler:
     batch has.
     """
 
-    def __init__(self, problem: _Problem, level: int, is_first: bool) -> None:
+    def __init__(self, problem: _Problem, level: int, is_first: bool = False) -> None:
         self.number, self.n_steps = level, problem.steps(level)
-        self.path_steps = self.n_steps if is_first else problem.cost(level)
+        self.path_steps = self.n_steps if is_first or level == 0 else problem.cost(level)
         self.n_paths = 0
         self._tile, self._next_chain = problem.tile(level, is_first), 0
         self._nodes: tuple[Nodes, ...] = tuple({} for _ in self._tile.gathered)
@@ -470,7 +471,7 @@ class _Samplers(NamedTuple):
 def _estimate(problem: _Problem, target: _Target, how: _How) -> _Samplers:
     """Draw paths, and add levels, until variance and bias fit the accuracy or no level is left."""
     m, weak_order = problem.coupled.refinement, problem.chain.scheme.weak_order
-    samplers = _Samplers([_Sampler(problem, level, level == 0) for level in range(_FIRST_LEVELS)], [])
+    samplers = _Samplers([_Sampler(problem, level) for level in range(_FIRST_LEVELS)], [])
     for sampler in samplers.used:
         sampler.draw(target.n_initial, how)
     while True:
@@ -481,7 +482,7 @@ def _estimate(problem: _Problem, target: _Target, how: _How) -> _Samplers:
             return samplers
         used = samplers.used
         variances = _variances([s.level() for s in used], m)
-        used.append(_Sampler(problem, used[-1].number + 1, False))
+        used.append(_Sampler(problem, used[-1].number + 1))
         variances.append(variances[-1] * m ** -_order([r.variance for r in levels[1:]], m))
         used[-1].draw(_numbers(variances, [s.cost for s in used], target.accuracy)[-1], how)
 
@@ -498,7 +499,10 @@ def _started_where_it_pays(problem: _Problem, samplers: _Samplers, target: _Targ
     differences = [math.sqrt(r.variance * s.cost) for s, r in zip(used, found, strict=True)]
     costs = [(end + sum(differences[k + 1 :])) ** 2 for k, end in enumerate(ends)]
     best = int(np.argmin(np.nan_to_num(costs, nan=math.inf)))
-    saved, lost = 2 * (costs[0] - costs[best]) / target.accuracy**2, sum(s.n_paths * s.cost for s in used[: best + 1])
+    saved, lost = (
+        2 * (costs[0] - costs[best]) / target.accuracy / target.accuracy,
+        sum(s.n_paths * s.cost for s in used[: best + 1]),
+    )
     if not (costs[best] < _WORTH_IT * costs[0] and saved > lost):
         return samplers
     first = _Sampler(problem, used[best].number, True)
