@@ -86,7 +86,7 @@ def __getattr__(name: str) -> _Any:
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *_MODULES, *_NAMES, "__version__"})
+    return [*__all__, "__version__"]
 
 
 __all__ = [

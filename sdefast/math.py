@@ -74,6 +74,11 @@ __all__ = [
     "tanh",
 ]
 
+
+def __dir__() -> list[str]:
+    return __all__
+
+
 pi, e, inf, nan = _math.pi, _math.e, _math.inf, _math.nan
 
 

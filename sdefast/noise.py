@@ -16,6 +16,11 @@ from . import _core, checks, resources
 
 __all__ = ["STREAM_VERSION", "brownian", "normals", "uniforms", "words"]
 
+
+def __dir__() -> list[str]:
+    return __all__
+
+
 #: Version of the stream: another one would draw other numbers from the same seed. Results carry it, and what was drawn
 #: under one version is neither resumed nor merged under another.
 STREAM_VERSION = 1

@@ -36,11 +36,6 @@ def _new_figure(width: float) -> Figure:
     return Figure(figsize=(width, 5), layout="constrained")
 
 
-def counted_word(n: int, word: str) -> str:
-    """So many of something, in words."""
-    return f"one {word}" if n == 1 else f"{n:,} {word}s"
-
-
 def finite(values: np.ndarray) -> np.ndarray:
     """The values that fit on an axis; others are left out."""
     values = np.asarray(values, np.float64)

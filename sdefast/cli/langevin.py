@@ -13,6 +13,7 @@ from ..sampling.langevin import langevin
 from ..sampling.methods import METHODS
 from ..sampling.result import Chains
 from ..sampling.targets import Gaussian
+from ..words import gone, product
 from .experiment import step_size
 from .tables import SHARED, add_output_options, check_output, cost_line, header, row, save, whole
 from .targets import TARGETS, Kind
@@ -136,7 +137,7 @@ def report(chains: Chains, adapted: bool, notes: list[str]) -> str:
     burn_in = f", {s.burn_in:,} of them burn-in" if s.burn_in else ""
     lines = [
         f"{chains.target!r}",
-        f"{s.n_chains:,} chains x {s.n_steps:,} steps of {s.method}{burn_in}, {s.dtype.name}, seed {s.seed}",
+        f"{product(s.n_chains, 'chain', s.n_steps, 'step')} of {s.method}{burn_in}, {s.dtype.name}, seed {s.seed}",
         "",
         header("step", what),
         *_moment_rows(chains, exact),
@@ -201,7 +202,7 @@ def _facts(chains: Chains, adapted: bool) -> list[str]:
             per_second, name = ess / chains.cost.seconds, f"x{_index(chains, c)}"
             lines.append(f"{name:>19} {mean:14.7g} {error:12.3g} {ess:14.5g} {per_second:12.4g} {chains.rhat[c]:9.5f}")
         lines.append("")
-    gone = int(chains.n_nonfinite[-1])
-    if gone:
-        lines.append(f"{gone} chains are not finite at the end and left out")
+    lost = int(chains.n_nonfinite[-1])
+    if lost:
+        lines.append(f"{gone(lost, chains.n_chains, 'chain')} not finite at the end and left out")
     return lines

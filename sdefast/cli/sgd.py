@@ -21,6 +21,7 @@ from ..least_squares.result import Descent
 from ..run.schedule import Schedule
 from ..sde.models.base import exact_moments
 from ..sde.result import Simulation
+from ..words import product
 from .experiment import experiment
 from .tables import SHARED, add_output_options, check_output, cost_line, header, row, save, whole
 
@@ -159,7 +160,7 @@ def report(e: SGDExperiment, fit: Descent, rows: list[int], notes: list[str]) ->
     lines = [
         *_title(e),
         f"{e.problem}",
-        f"{s.n_runs:,} runs x {s.n_steps:,} iterations, step size {e.step_size}, batches of {e.batch_size}, "
+        f"{product(s.n_runs, 'run', s.n_steps, 'iteration')}, step size {e.step_size}, batches of {e.batch_size}, "
         f"{s.dtype.name}, seed {fit.seed}",
         "",
         f"{header('t', 'exact' if exact else None)} {_median_name(e.measure):>16} {'not finite':>10}",
@@ -274,7 +275,7 @@ def ou_report(e: OUExperiment, result: Simulation) -> str:
     lines = [
         *_title(e),
         f"dX = {e.kappa:g} (theta* - X) dt + {e.noise:.6g} dW, theta* = {list(e.theta_star)}, X(0) = 0",
-        f"{s.n_paths:,} paths x {s.grid.n_steps:,} steps of {e.step_size:g} of Euler-Maruyama, {s.dtype.name}, "
+        f"{product(s.n_paths, 'path', s.grid.n_steps, 'step')} of {e.step_size:g} of Euler-Maruyama, {s.dtype.name}, "
         f"seed {s.seed}",
         "",
         f"{header('t', 'of the scheme')} {'exact':>14}",

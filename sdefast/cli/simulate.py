@@ -15,6 +15,7 @@ from ..sde.models.base import exact_moments
 from ..sde.result import Simulation
 from ..sde.schemes import SCHEMES
 from ..sde.simulate import simulate
+from ..words import gone, product
 from .tables import SHARED, add_output_options, check_output, cost_line, header, row, save, whole
 
 _TABLE_TIMES, _PLOT_TIMES = 5, 500
@@ -94,7 +95,7 @@ def report(run: Simulation, x0: Any) -> str:
     scheme = SCHEMES[s.method]
     lines = [
         f"{run.model}",
-        f"{s.n_paths:,} paths x {s.grid.n_steps:,} steps of {scheme.name}, {s.dtype.name}, seed {s.seed}",
+        f"{product(s.n_paths, 'path', s.grid.n_steps, 'step')} of {scheme.name}, {s.dtype.name}, seed {s.seed}",
         "",
     ]
     moments = exact_moments(run.model, run.t, x0)
@@ -108,9 +109,9 @@ def report(run: Simulation, x0: Any) -> str:
                 exact = None if moments is None else moments[k][i, c]
                 lines.append(row(f"{run.t[i]:.4g}", name + index, value[i, c], error[i, c], exact))
     lines += ["", SHARED, cost_line(run.cost, s.n_paths * s.grid.n_steps, "path-steps")]
-    gone = int(run.n_nonfinite[-1])
-    if gone:
-        lines.append(f"{gone} paths are not finite at the end and left out")
+    lost = int(run.n_nonfinite[-1])
+    if lost:
+        lines.append(f"{gone(lost, s.n_paths, 'path')} not finite at the end and left out")
     return "\n".join(lines)
 
 

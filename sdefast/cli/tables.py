@@ -9,6 +9,7 @@ from typing import Any
 from .. import plots
 from ..run.report import Report
 from ..run.result import Cost
+from ..words import scaled
 
 
 def row(start: str, name: str, value: float, error: float, exact: float | None, has_z: bool = True) -> str:
@@ -30,10 +31,8 @@ def header(start: str, exact: str | None) -> str:
 
 def cost_line(cost: Cost, n: int, unit: str) -> str:
     """Time, speed, what ran it; ``n`` is the number of ``unit``, such as path-steps, that were done."""
-    return (
-        f"{cost.seconds:.3f} s, {n / cost.seconds / 1e6:,.0f} million {unit} per second, {cost.executor}, "
-        f"instruction set {cost.isa}"
-    )
+    speed = f"{scaled(n / cost.seconds)} {unit} per second"
+    return f"{cost.seconds:.3f} s, {speed}, {cost.executor}, instruction set {cost.isa}"
 
 
 #: What is to be known of z-scores one above the other.

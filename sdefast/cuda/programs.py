@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 
 from numba import cuda, types
 
+from ..jit.announce import announced
 from . import statistics, target
 from .functions import compile_used, functions
 
@@ -89,4 +90,5 @@ def _device() -> int:
 
 @cache
 def _compiled(program: Program | Builtin, device: int) -> Any:
-    return target.jit(program.function, program.signature)
+    with announced(getattr(program, "source", "")):
+        return target.jit(program.function, program.signature)

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from .announce import announced
 from .forks import compiling
 
 
@@ -34,7 +35,8 @@ class Program:
                 if self not in _compiled:
                     from . import cache
 
-                    _compiled[self] = cache.load(self) or _compile(self)
+                    with announced(self.source):
+                        _compiled[self] = cache.load(self) or _compile(self)
                 compiled = _compiled[self]
         address: int = compiled.address
         return address

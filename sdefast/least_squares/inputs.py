@@ -11,6 +11,12 @@ from typing import Any, ClassVar
 from .. import checks
 from ..run.records import Recorded
 
+__all__ = ["InputLaw", "Normal", "Rademacher", "Student", "Uniform"]
+
+
+def __dir__() -> list[str]:
+    return __all__
+
 
 class InputLaw(Recorded, ABC):
     """Law of one coordinate of the inputs x; all d coordinates are independent and follow it.

@@ -16,6 +16,7 @@ from ..run.checkpoint import Checkpoint
 from ..run.records import register
 from ..run.result import Expectation, Result
 from ..run.where import Keeper, Where
+from ..words import per_second, product
 from .problem import LeastSquares
 from .samples import rows_in_order, rows_picked
 from .steps.base import Settings
@@ -304,7 +305,7 @@ class Descent(Result):
         s = self.settings
         done = (1 - self.cost.found) * s.n_runs * s.n_steps
         return (
-            f"<{s.iteration.name} on {self.problem!r}: {s.n_runs:,} runs x {s.n_steps:,} iterations, batches of "
+            f"<{s.iteration.name} on {self.problem!r}: {product(s.n_runs, 'run', s.n_steps, 'iteration')}, batches of "
             f"{s.iteration.batch_size}, {s.dtype.name}, seed {s.seed}; {self.cost.seconds:.3g} s, "
-            f"{done / self.cost.seconds / 1e6:,.0f} M iterations/s, {self.cost.executor}>"
+            f"{per_second(done, self.cost.seconds, 'iterations')}, {self.cost.executor}>"
         )

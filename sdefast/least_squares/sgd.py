@@ -19,6 +19,7 @@ from ..run.keywords import known_keywords
 from ..run.overflow import warn_of_overflow
 from ..run.schedule import is_constant
 from ..run.where import Where, progress_bar
+from ..words import gone
 from .asked import Wanted, continued, fresh
 from .problem import LeastSquares, refuse_others
 from .result import Descent, Kept, kept_runs, kept_theta
@@ -282,7 +283,7 @@ def run(
     fit = Descent(settings, cost, None, outcome.nodes, outcome.counts, outcome.final, theta, kept)
     if fit.n_nonfinite[-1]:
         checks.warn(
-            f"{fit.n_nonfinite[-1]} of {n_runs} runs are no longer finite at iteration {fit.iterations[-1]}; "
+            f"{gone(int(fit.n_nonfinite[-1]), n_runs, 'run')} no longer finite at iteration {fit.iterations[-1]}; "
             "error and moments are over the others"
         )
     warn_of_overflow(fit)

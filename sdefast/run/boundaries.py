@@ -14,6 +14,11 @@ from .records import Recorded
 
 __all__ = ["Boundary", "absorb", "positive", "reflect"]
 
+
+def __dir__() -> list[str]:
+    return __all__
+
+
 Vector = tuple[Expr, ...]
 
 

@@ -53,6 +53,11 @@ def parameters(params: Any) -> dict[str, float]:
     for name in params:
         if not checks.is_attribute(name):
             raise ValueError(f"params must have names that can follow 'p.', got {name!r}")
+        if np.ndim(params[name]):
+            raise TypeError(
+                f"params[{name!r}] must be a number, got an array of shape {np.shape(params[name])}: give each number "
+                "a name, or let the functions refer to the array, whose numbers are then compiled in"
+            )
     return {name: checks.real(f"params[{name!r}]", value) for name, value in params.items()}
 
 

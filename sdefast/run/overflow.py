@@ -13,7 +13,8 @@ from .result import Result
 #: Sums of blocks that are smaller than this are finite when they are put together.
 _SMALL = 1e290
 
-_POWERS = ("mean", "variance", "third moment", "fourth moment")
+#: Of higher moments nobody is told: they overflow where nothing else does.
+_POWERS = ("mean", "variance")
 
 
 def warn_of_overflow(result: Result) -> None:
@@ -37,7 +38,7 @@ def warn_of_overflow(result: Result) -> None:
 
 def _named_sums(layout: Layout, total: np.ndarray) -> Iterator[tuple[str, np.ndarray]]:
     """Sums of powers and products, each (n_times, n), with what is made of them."""
-    for k in range(layout.moments):
-        yield _POWERS[k], total[:, layout.component(k)]
+    for k, name in enumerate(_POWERS):
+        yield name, total[:, layout.component(k)]
     if layout.n_pairs:
         yield "covariance", total[:, layout.products]

@@ -8,6 +8,7 @@ from dataclasses import replace
 import numpy as np
 
 from ..run.where import Where
+from ..words import gone
 from .result import Chains
 from .settings import Settings
 from .targets.batch import BatchTarget
@@ -18,10 +19,10 @@ _AT_ONCE = 10_000
 
 def warn(chains: Chains, s: Settings, start: np.ndarray, where: Where) -> None:
     """RuntimeWarning if chains were lost on the way from the rows ``start`` with the settings ``s``."""
-    gone = int(chains.n_nonfinite[-1])
-    if gone:
+    lost = int(chains.n_nonfinite[-1])
+    if lost:
         warnings.warn(
-            f"{gone} of {s.n_chains} chains are no longer finite at iteration {chains.iterations[-1]}"
+            f"{gone(lost, s.n_chains, 'chain')} no longer finite at iteration {chains.iterations[-1]}"
             f"{_first(chains, s, start, where)}; the statistics are over the others. A smaller step may help"
             f"{_bound(s)}",
             RuntimeWarning,

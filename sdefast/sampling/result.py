@@ -12,6 +12,7 @@ from ..engine.gathering import ONE
 from ..engine.statistics import Layout
 from ..lazy import cached_property
 from ..run.result import Expectation, Result, mean_error
+from ..words import counted, per_second, product
 from . import arviz_data, diagnostics, figures, laws
 from .diagnostics import Summary
 from .settings import Settings
@@ -293,9 +294,9 @@ class Chains(Result):
     def __repr__(self) -> str:
         s = self.settings
         done = (1 - self.cost.found) * s.n_chains * s.n_steps
-        kept = f"{len(s.saves)} saved iterations" + ("" if s.keeps_states else ", statistics only")
+        kept = counted(len(s.saves), "saved iteration") + ("" if s.keeps_states else ", statistics only")
         return (
-            f"<{s.method} on {s.target!r}: {s.n_chains:,} chains x {s.n_steps:,} steps, {s.dtype.name}, seed {s.seed}; "
-            f"{kept}; {self.cost.seconds:.3g} s, {done / self.cost.seconds / 1e6:,.0f} M chain-steps/s, "
+            f"<{s.method} on {s.target!r}: {product(s.n_chains, 'chain', s.n_steps, 'step')}, {s.dtype.name}, "
+            f"seed {s.seed}; {kept}; {self.cost.seconds:.3g} s, {per_second(done, self.cost.seconds, 'chain-steps')}, "
             f"{self.cost.executor}, {self.cost.isa}>"
         )

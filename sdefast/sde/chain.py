@@ -181,7 +181,7 @@ class Chain(TracedStepping):
         first, state = stops.first()
         when = as_expr(move.t + move.h * first)
         levels = Levels(self._passages, lambda p: stops.level(p, when))
-        boundaries = (*move.boundaries, levels)
+        boundaries: Any = (*move.boundaries, levels)  # what extremes ask of a boundary, levels say too
         short = move._replace(h=as_expr(move.h * first), free=state, new=state, boundaries=boundaries)
         there = [*state]
         for functional, old, followed in zip(self.functionals, rows[dim:-1], outputs[dim:], strict=True):

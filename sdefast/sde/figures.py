@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .. import plots
+from ..words import counted
 from .models.base import Model, exact_moments
 
 if TYPE_CHECKING:
@@ -18,7 +19,7 @@ _PARTS = (0.95, 0.5)
 
 def statistics(ax: Axes, t: np.ndarray, mean: np.ndarray, deviation: np.ndarray | None, n_paths: int) -> None:
     """Mean of one component, and a band of two standard deviations if they are given."""
-    ax.plot(t, plots.finite(mean), color="C0", label=f"mean of {plots.counted_word(n_paths, 'path')}")
+    ax.plot(t, plots.finite(mean), color="C0", label=f"mean of {counted(n_paths, 'path')}")
     if deviation is not None:
         plots.band(ax, t, mean, deviation, "C0", "± 2 std. deviations")
 
@@ -27,7 +28,7 @@ def quantiles(ax: Axes, t: np.ndarray, states: np.ndarray) -> None:
     """Bands that hold the middle half and nearly all of the ``states`` (n_times, n), for laws of several modes."""
     for part in _PARTS:
         low, high = np.nanquantile(plots.finite(states), [(1 - part) / 2, (1 + part) / 2], axis=1)
-        label = f"middle {100 * part:g} % of {plots.counted_word(states.shape[1], 'path')}"
+        label = f"middle {100 * part:g} % of {counted(states.shape[1], 'path')}"
         ax.fill_between(t, low, high, color="C0", alpha=0.2, label=label)
 
 

@@ -29,6 +29,11 @@ from .schemes.equation import Equation, Vector
 
 __all__ = ["Functional", "first_passage", "running_max", "running_min", "time_average"]
 
+
+def __dir__() -> list[str]:
+    return __all__
+
+
 Of = int | Callable[..., Any]
 
 #: What a uniform of a step is for: of (component, 1) how far up a path goes between the steps, of (component, -1) how

@@ -49,6 +49,9 @@ _ONE = Layout(1, 2, False, False)
 #: What starting and observing a path costs, in path-steps.
 _PER_PATH = 8
 
+#: The part of the cost that beginning on a finer level must leave, before the coarse ones are given up.
+_WORTH_IT = 0.8
+
 #: Levels that are there from the start: two differences show a decay.
 _FIRST_LEVELS = 3
 
@@ -62,7 +65,7 @@ _MOST_DRAWS = 2**40
 
 @dataclass(frozen=True)
 class Level:
-    """One level: estimates of E (f_l - f_{l-1}), of E f_0 on level 0.
+    """One level: estimates of E (f_l - f_{l-1}), of E f_l on the first one.
 
     Attributes
     ----------
@@ -105,12 +108,13 @@ class Multilevel:
     converged : bool
         Whether the finest level that was allowed has a bias that fits the accuracy.
     levels : tuple of Level
-        The levels, coarsest first.
+        The levels, coarsest first: level 0 or, where paths converge so slowly that coarse levels cost more than they
+        save, the first that pays. The last one alone is plain Monte Carlo.
     alpha, beta : float
         Orders, in the step size, at which means and variances of the differences were seen to decay: the weak order
         and twice the strong order where f is smooth.
     cost : int
-        Path-steps in all.
+        Path-steps in all, also of levels that were tried and given up.
     plain_cost : int
         Path-steps that paths on the finest grid alone would need for the same accuracy.
     seed : int
@@ -298,7 +302,7 @@ def multilevel(
     shown = checks.flag("progress", progress)
     with progress_bar(shown, type(model).__name__, None, "path-step") as bar:
         samplers = _estimate(problem, target, _How(where, bar))
-    result = _result(problem, target, [s.level() for s in samplers], started)
+    result = _result(problem, target, samplers, started)
     _warn(result)
     return result
 
@@ -385,10 +389,11 @@ class _Problem:
             plan.time_grid(self.t0, self.t1, self.steps(level), None)
         self.coupled.observed  # noqa: B018  errors in f are raised here and now
 
-    def tile(self, level: int) -> Tile:
-        """What a level runs, for no paths yet."""
-        chain = self.coupled if level else self.chain
-        grid = plan.time_grid(self.t0, self.t1, self.steps(max(level - 1, 0)), None)
+    def tile(self, level: int, is_first: bool = False) -> Tile:
+        """What a level runs, for no paths yet: paths alone on the first one, else with their coarse twins."""
+        is_first = is_first or level == 0
+        chain = self.chain if is_first else self.coupled
+        grid = plan.time_grid(self.t0, self.t1, self.steps(level if is_first else level - 1), None)
         settings = ChainSettings(
             seed=derived_seed(self.seed, "multilevel", level), dtype=self.start.dtype, noise_dtype=self.noise_dtype,
             first_chain=0, n_chains=0, grid=grid, saves=np.array([grid.last_step], np.int64), layout=_ONE,
@@ -404,10 +409,11 @@ class _Sampler:
     batch has.
     """
 
-    def __init__(self, problem: _Problem, level: int) -> None:
-        self.number, self.n_steps, self.path_steps = level, problem.steps(level), problem.cost(level)
+    def __init__(self, problem: _Problem, level: int, is_first: bool = False) -> None:
+        self.number, self.n_steps = level, problem.steps(level)
+        self.path_steps = self.n_steps if is_first or level == 0 else problem.cost(level)
         self.n_paths = 0
-        self._tile, self._next_chain = problem.tile(level), 0
+        self._tile, self._next_chain = problem.tile(level, is_first), 0
         self._nodes: tuple[Nodes, ...] = tuple({} for _ in self._tile.gathered)
 
     @property
@@ -451,21 +457,57 @@ class _Target(NamedTuple):
     max_cost: float
 
 
-def _estimate(problem: _Problem, target: _Target, how: _How) -> list[_Sampler]:
+class _Samplers(NamedTuple):
+    """The levels that are summed up, and those below, of which only the differences are known."""
+
+    used: list[_Sampler]
+    left: list[_Sampler]
+
+    def differences(self) -> list[Level]:
+        """What is known of every level, whose differences begin with the second."""
+        return [s.level() for s in (*self.left, *(self.used[1:] if self.left else self.used))]
+
+
+def _estimate(problem: _Problem, target: _Target, how: _How) -> _Samplers:
     """Draw paths, and add levels, until variance and bias fit the accuracy or no level is left."""
     m, weak_order = problem.coupled.refinement, problem.chain.scheme.weak_order
-    samplers = [_Sampler(problem, level) for level in range(_FIRST_LEVELS)]
-    for sampler in samplers:
+    samplers = _Samplers([_Sampler(problem, level) for level in range(_FIRST_LEVELS)], [])
+    for sampler in samplers.used:
         sampler.draw(target.n_initial, how)
     while True:
-        _draw_enough(samplers, m, target, how)
-        levels = [s.level() for s in samplers]
+        samplers = _started_where_it_pays(problem, samplers, target, how)
+        _draw_enough(samplers.used, m, target, how)
+        levels = samplers.differences()
         if _bias(levels, m, weak_order) <= target.accuracy / math.sqrt(2) or len(levels) > target.max_level:
             return samplers
-        samplers.append(_Sampler(problem, len(samplers)))
-        variances = _variances(levels, m)
+        used = samplers.used
+        variances = _variances([s.level() for s in used], m)
+        used.append(_Sampler(problem, used[-1].number + 1))
         variances.append(variances[-1] * m ** -_order([r.variance for r in levels[1:]], m))
-        samplers[-1].draw(_numbers(variances, [s.cost for s in samplers], target.accuracy)[-1], how)
+        used[-1].draw(_numbers(variances, [s.cost for s in used], target.accuracy)[-1], how)
+
+
+def _started_where_it_pays(problem: _Problem, samplers: _Samplers, target: _Target, how: _How) -> _Samplers:
+    """The same without coarse levels whose differences cost more than they save, as where paths converge slowly.
+
+    Beginning on level l costs (sqrt(F_l C_l) + sum over k > l of sqrt(V_k C_k))^2 for the same variance, F being the
+    variance of f on that level's own grid. What was drawn of the levels that are given up must be less than is saved.
+    """
+    used = samplers.used
+    found = [s.level() for s in used]
+    ends = [math.sqrt(r.fine_variance * (s.n_steps + _PER_PATH)) for s, r in zip(used, found, strict=True)]
+    differences = [math.sqrt(r.variance * s.cost) for s, r in zip(used, found, strict=True)]
+    costs = [(end + sum(differences[k + 1 :])) ** 2 for k, end in enumerate(ends)]
+    best = int(np.argmin(np.nan_to_num(costs, nan=math.inf)))
+    saved, lost = (
+        2 * (costs[0] - costs[best]) / target.accuracy / target.accuracy,
+        sum(s.n_paths * s.cost for s in used[: best + 1]),
+    )
+    if not (costs[best] < _WORTH_IT * costs[0] and saved > lost):
+        return samplers
+    first = _Sampler(problem, used[best].number, True)
+    first.draw(target.n_initial, how)
+    return _Samplers([first, *used[best + 1 :]], [*samplers.left, *used[1 if samplers.left else 0 : best + 1]])
 
 
 def _draw_enough(samplers: list[_Sampler], m: int, target: _Target, how: _How) -> None:
@@ -548,14 +590,15 @@ def _bias(levels: Sequence[Level], m: int, most: float) -> float:
     return float(max(mean * ratio**-i for i, mean in enumerate(reversed(last))) / (ratio - 1))
 
 
-def _result(problem: _Problem, target: _Target, levels: list[Level], started: float) -> Multilevel:
-    m = problem.coupled.refinement
-    bias = _bias(levels, m, problem.chain.scheme.weak_order)
+def _result(problem: _Problem, target: _Target, samplers: _Samplers, started: float) -> Multilevel:
+    m, levels, known = problem.coupled.refinement, [s.level() for s in samplers.used], samplers.differences()
+    bias = _bias(known, m, problem.chain.scheme.weak_order)
+    left = sum(s.level().cost for s in samplers.left)
     plain = math.ceil(2 * levels[-1].fine_variance / target.accuracy**2)
     return Multilevel(
         math.fsum(r.mean for r in levels), math.sqrt(math.fsum(r.variance / r.n_paths for r in levels)), bias,
-        target.accuracy, bias <= target.accuracy / math.sqrt(2), tuple(levels), _weak_order(levels, m),
-        _order([r.variance for r in levels[1:]], m), sum(r.cost for r in levels), plain * levels[-1].n_steps,
+        target.accuracy, bias <= target.accuracy / math.sqrt(2), tuple(levels), _weak_order(known, m),
+        _order([r.variance for r in known[1:]], m), sum(r.cost for r in levels) + left, plain * levels[-1].n_steps,
         problem.seed, time.perf_counter() - started,
     )  # fmt: skip
 
@@ -567,7 +610,7 @@ def _warn(result: Multilevel) -> None:
         warnings.warn(message, RuntimeWarning, stacklevel=3)
     if not result.converged:
         warnings.warn(
-            f"the bias is still about {result.bias:.2g} on level {len(result.levels) - 1}, more than accuracy / "
+            f"the bias is still about {result.bias:.2g} on level {result.levels[-1].level}, more than accuracy / "
             f"sqrt(2) = {result.accuracy / math.sqrt(2):.2g}: allow a larger max_level, or ask for less",
             RuntimeWarning,
             stacklevel=3,

@@ -49,6 +49,11 @@ from .wiener import derived_seed, draws_per_step
 
 __all__ = ["QuasiMonteCarlo", "quasi_monte_carlo", "sobol_normals"]
 
+
+def __dir__() -> list[str]:
+    return __all__
+
+
 #: Dimensions for which there are direction numbers (Joe and Kuo, SIAM J. Sci. Comput. 30, 2008).
 MOST_DIMENSIONS = 21201
 

@@ -12,6 +12,7 @@ from ..engine.gathering import ONE
 from ..engine.statistics import Layout
 from ..lazy import cached_property
 from ..run.result import Expectation, Result, mean_error
+from ..words import counted, per_second, product
 from . import figures
 from .models.base import Model
 from .sensitivities import Sensitivity
@@ -302,7 +303,7 @@ class Simulation(Result):
             figures.quantiles(ax, self.t, states[:, :, c])
         paths = states[:, :n_paths, c]
         if paths.shape[1]:
-            plots.thin(ax, self.t, paths, plots.counted_word(paths.shape[1], "path"))
+            plots.thin(ax, self.t, paths, counted(paths.shape[1], "path"))
         if s.x0 is not None:
             figures.exact(ax, s.model, c, self.t, self.t - s.grid.t0, s.x0)
         ax.set(xlabel="t", ylabel=figures.component_name(s.model, c))
@@ -311,9 +312,10 @@ class Simulation(Result):
     def __repr__(self) -> str:
         s, grid = self.settings, self.settings.grid
         start, end = grid.time(np.array([grid.first_step, grid.last_step]))
-        kept = f"{len(s.saves)} saved times" + ("" if s.keeps_states else ", statistics only")
+        kept = counted(len(s.saves), "saved time") + ("" if s.keeps_states else ", statistics only")
+        done = (1 - self.cost.found) * s.n_paths * grid.n_steps
         return (
-            f"<Simulation of {s.model!r}: {s.n_paths:,} paths x {grid.n_steps:,} steps, t = {start:g} to {end:g}, "
-            f"{s.method}, {s.dtype.name}, seed {s.seed}; {kept}; {self.cost.seconds:.3g} s, "
-            f"{self.path_steps_per_second / 1e6:,.0f} M path-steps/s, {self.cost.executor}, {self.cost.isa}>"
+            f"<Simulation of {s.model!r}: {product(s.n_paths, 'path', grid.n_steps, 'step')}, t = {start:g} to "
+            f"{end:g}, {s.method}, {s.dtype.name}, seed {s.seed}; {kept}; {self.cost.seconds:.3g} s, "
+            f"{per_second(done, self.cost.seconds, 'path-steps')}, {self.cost.executor}, {self.cost.isa}>"
         )

@@ -23,6 +23,7 @@ from ..run.checkpoint import Checkpoint
 from ..run.keywords import known_keywords
 from ..run.overflow import warn_of_overflow
 from ..run.where import Where, progress_bar
+from ..words import counted, gone
 from .extras import checked_controls, checked_extras, with_expectations
 from .functionals import Functional
 from .models.base import Model
@@ -372,9 +373,9 @@ def _warn_of_nonfinite(result: Simulation) -> None:
     parts = result.settings.gathering.state
     finite = sum(node[-1, 0] for part in parts for node in result._nodes[part].values())
     if finite < result.n_paths:
-        gone = result.n_paths - int(finite)
+        lost = gone(result.n_paths - int(finite), result.n_paths, "path")
         checks.warn(
-            f"{gone} of {result.n_paths} paths are no longer finite at t={result.t[-1]:g}; the statistics are over the "
+            f"{lost} no longer finite at t={result.t[-1]:g}; the statistics are over the "
             "others. A smaller step or another method may help",
         )
 
@@ -383,12 +384,12 @@ def _warn_of_expectations(result: Simulation) -> None:
     """Of expectations that leave paths out, and of controls whose mean is not what was said."""
     e, lost = result.settings.extras, result.n_nonfinite[-1]
     for name, expectation in result.expectations.items():
-        gone = int(expectation.n_nonfinite[-1])
-        if gone > lost:
+        left_out = int(expectation.n_nonfinite[-1])
+        if left_out > lost:
             what = f"expectations[{name!r}]" + (" or a control" if e.controls else "")
             checks.warn(
-                f"{what} is not finite on {gone} of {result.settings.n_chains} paths at t={result.t[-1]:g}; the value "
-                "is over the others",
+                f"{what} is not finite on {left_out} of {counted(result.settings.n_chains, 'path')} at "
+                f"t={result.t[-1]:g}; the value is over the others"
             )
     for name, z in result._control_errors().items():
         if z > _FAR:

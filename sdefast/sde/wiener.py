@@ -63,6 +63,11 @@ from .settings import Settings
 
 __all__ = ["bridge", "coarsen", "increments", "ito_integral", "path", "refine", "stratonovich_integral", "subdivide"]
 
+
+def __dir__() -> list[str]:
+    return __all__
+
+
 Integrand: TypeAlias = Callable[[Any, np.ndarray], ArrayLike]
 
 # --------------------------------------------------------------------------------------------------------------------

@@ -13,9 +13,7 @@ STIFF = sf.SDE(lambda t, x: -1000 * (x[0] - math.cos(t)), lambda t, x: 0.1, nois
 
 def test_paths_under_a_stiff_drift():
     settings = {"x0": 1.0, "t1": 1.0, "n_paths": 50, "seed": 1, "method": "sra1"}
-    with pytest.warns(
-        RuntimeWarning, match=r"overflow from time 0\.\d+ on, though the paths are finite: variance, third"
-    ):
+    with pytest.warns(RuntimeWarning, match=r"overflow from time 0\.\d+ on, though the paths are finite: variance"):
         run = sf.simulate(STIFF, n_steps=100, save_at="all", moments=4, **settings)
     assert np.isfinite(run.x).all()
     assert not np.isfinite(run.variance[-1])

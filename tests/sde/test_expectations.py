@@ -145,7 +145,7 @@ def test_functions_whose_numbers_have_changed():
             np.testing.assert_allclose(run.expectations[name].value[0], values.mean(), rtol=1e-12, err_msg=name)
         assert (stopped.x[-1, :, 0] < strike + 1.0).sum() == stopped.stop_time.n_nonfinite[-1]
         high = stopped.functionals["high"].values[-1]
-        assert ((high <= 1.0) == np.isinf(stopped.stop_time.values[-1])).all()
+        assert ((high < 1.0 - 1e-12) == np.isinf(stopped.stop_time.values[-1])).all()
 
     numbers()
     strike, payoff.level, shift, table["a"][0] = 0.5, 0.25, 3.0, -1.0
@@ -280,6 +280,14 @@ def test_antithetic_pairs():
     assert stats.kstest(high[n // 2 :], lambda m: maximum_law(m, 1.0, 0.3, 0.7)).pvalue > LEAST_P
 
 
+def arrival(d, e, variance, normal, u):
+    """The part of a bridge's time after which it has gone d up, at its maximum if it then comes down by e."""
+    p, q, y = d / (d + e), e / (d + e), variance * (normal / (d + e)) ** 2
+    r = 2 * p * q + y + np.sqrt(y * (y + 4 * p * q))
+    sooner = u * (r + 2 * p * q) <= q * (r + 2 * p * p)
+    return np.where(sooner, 2 * p * p / (r + 2 * p * p), r / (r + 2 * q * q))
+
+
 @pytest.mark.parametrize(("dtype", "noise_dtype"), thorough_but(TYPES[:1], TYPES))
 def test_antithetic_functionals_against_numpy(dtype, noise_dtype):
     """Where a path sees z and u, its mirror image sees -z and 1 - u: in every step, for every functional."""
@@ -290,19 +298,23 @@ def test_antithetic_functionals_against_numpy(dtype, noise_dtype):
         functionals={"high": running_max(), "low": running_min(), "passage": first_passage(level)},
     )  # fmt: skip
     z = sf.noise.normals(9, n_steps, n, dtype=noise_dtype).astype(float)
-    u = sf.noise.uniforms(9, 2 * n_steps, n, dtype=dtype).astype(float).reshape(n_steps, 2, n)
+    u = sf.noise.uniforms(9, 6 * n_steps, n, dtype=dtype).astype(float).reshape(n_steps, 6, n)
     z, u, h = np.concatenate([z, -z], axis=1), np.concatenate([u, 1 - u], axis=2), 1 / n_steps
     x, high, low = np.zeros((3, 2 * n))
     passage = np.full(2 * n, math.inf)
     for k in range(n_steps):
         d = math.sqrt(h) * z[k]
-        up, down = np.sqrt(d * d - 2 * h * np.log(u[k]))
+        up, down = np.sqrt(d * d - 2 * h * np.log(u[k, :2]))
         high, low = np.maximum(high, x + (d + up) / 2), np.minimum(low, x + (d - down) / 2)
         reach, way = np.where(x < level, up, down), np.abs(level - x)
         passes = np.isinf(passage) & (way + np.abs(x + d - level) <= reach)
-        passage, x = np.where(passes, h * (k + way / reach), passage), x + d
+        there = (reach + np.where(x < level, d, -d)) / 2
+        back, length, angle = np.maximum(reach - there, 0), np.sqrt(-2 * np.log(u[k, 2])), 2 * np.pi * u[k, 3]
+        top = arrival(there, back, h, length * np.cos(angle), u[k, 4])
+        share = top * arrival(way, np.maximum(there - way, 0), h * top, length * np.sin(angle), u[k, 5])
+        passage, x = np.where(passes, h * (k + share), passage), x + d
         for name, values in (("high", high), ("low", low), ("passage", passage)):
-            close = {"rtol": 2e-5, "atol": 2e-6} if dtype == "float32" else {"rtol": 1e-9, "atol": 1e-12}
+            close = {"rtol": 2e-4, "atol": 2e-5} if dtype == "float32" else {"rtol": 1e-9, "atol": 1e-12}
             np.testing.assert_allclose(run.functionals[name].values[k + 1], values, **close, err_msg=name)
     assert 0.1 < np.isfinite(passage[:n]).mean() < 0.9
 

@@ -58,7 +58,7 @@ def test_components_have_their_names_and_paths_are_run_again():
     assert run.plot(axes[0], component=1, n_paths=0) is axes[0]
     (alone,) = run.plot(component=1, n_paths=1).figure.axes
     assert alone.get_ylabel() == "v"
-    assert lines_of(alone)[0]["one path"].get_ydata().tolist() == states[:, 0, 1].tolist()
+    assert lines_of(alone)[0]["1 path"].get_ydata().tolist() == states[:, 0, 1].tolist()
     linear = sf.LinearSDE(A=-np.eye(8), B=np.eye(8))
     several = sf.simulate(linear, x0=np.zeros(8), t1=1.0, n_steps=2, n_paths=4, save_at="all", seed=1)
     assert [ax.get_ylabel() for ax in several.plot().figure.axes] == [f"X[{c}]" for c in range(6)]

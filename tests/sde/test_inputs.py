@@ -359,7 +359,7 @@ def is_much_work(name, value):
     return name in ("n_paths", "n_steps") and isinstance(value, int) and 10_000 < value < 2**45
 
 
-@pytest.mark.filterwarnings("ignore:.* are no longer finite:RuntimeWarning")
+@pytest.mark.filterwarnings("ignore:.*(no longer finite|statistics overflow):RuntimeWarning")
 @given(st.sampled_from(NAMES), anything, st.sampled_from([(OU, 1.0), (HESTON, (1.0, 0.2)), (BS, 1.0)]))
 @settings(max_examples=500, deadline=None, derandomize=True)
 def test_whatever_is_passed_is_run_or_refused(name, value, model):

@@ -478,3 +478,17 @@ def test_wrong_input(change, error, message):
     options = {"model": OU, "f": lambda t, x: x[0], "x0": 1.0, "t1": 1.0, "accuracy": 0.1} | change
     with pytest.raises(error, match=message):
         estimate(options.pop("model"), options.pop("f"), **options)
+
+
+def test_it_starts_where_it_pays():
+    """Paths of this variance converge slowly: differences of the coarse levels cost more than they save."""
+    model = sf.Heston(kappa=0.2, theta=0.02, xi=0.5)
+    call = sf.multilevel(model, lambda t, x: max(x[0] - 100.0, 0.0), x0=(100.0, 0.02), t1=1.0, accuracy=0.05, seed=1)
+    exact = float(model.call_price(100.0, 1.0, (100.0, 0.02), rate=0.0))
+    assert abs(call.value - exact) < 4 * call.accuracy
+    assert call.levels[0].level > 0
+    assert call.converged
+    assert sum(r.cost for r in call.levels) < call.cost < call.plain_cost
+    first = call.levels[0]
+    assert first.cost == first.n_paths * first.n_steps  # it has no coarse twins
+    assert math.isclose(first.variance, first.fine_variance)

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from ... import checks
-from ...plots import band, counted_word, finite, heading, legend, new_axes, new_row, thin
+from ...plots import band, finite, heading, legend, new_axes, new_row, thin
 from ...sde.models.base import Model, exact_moments
 from ...sde.result import Simulation
+from ...words import counted
 from ..result import Descent
 
 if TYPE_CHECKING:
@@ -92,7 +93,7 @@ def _errors(
     t, n_runs = fit.iterations[shown], fit.settings.n_runs
     everything = fit.n_nonfinite[shown] == 0
     few = errors[:, :n_shown]
-    thin(ax, t, few, counted_word(few.shape[1], "run"))
+    thin(ax, t, few, counted(few.shape[1], "run"))
     _mark_ends(ax, t, few)
     curves = {f"{measure.mean} of {n_runs:,} runs": (np.where(everything, fit.error[shown], np.nan), "C0", "-")}
     if fit.settings.iteration.averaged:
@@ -124,7 +125,7 @@ def _coordinate(ax: Axes, fit: Descent, values: np.ndarray, c: int, mean: np.nda
     t, optimum, name = fit.iterations[shown], fit.problem.theta_star[c], rf"\theta_{c + 1}"
     explodes = float(np.nanmax(np.abs(finite(values)), initial=0.0)) > _WILD * (1 + abs(optimum))
     drawn = np.abs if explodes else np.positive
-    thin(ax, t, drawn(values), counted_word(values.shape[1], "run"))
+    thin(ax, t, drawn(values), counted(values.shape[1], "run"))
     _mark_ends(ax, t, drawn(values))
     if not explodes:
         own = np.where(fit.n_nonfinite[shown] == 0, fit.mean[shown, c], np.nan)

@@ -27,6 +27,19 @@ from ...sde.models import laws
 from .matrices import covariance_matrix, hessian_and_noise, rounding
 from .thresholds import constant_noise_covariance as constant_noise_covariance
 
+__all__ = [
+    "forced_gibbs_rates",
+    "gibbs_law",
+    "has_detailed_balance",
+    "is_gibbs",
+    "posterior_law",
+    "two_temperature_variances",
+]
+
+
+def __dir__() -> list[str]:
+    return __all__
+
 
 def two_temperature_variances(
     step_size: ArrayLike, noise_std: ArrayLike, curvature: ArrayLike = 1.0, continuous: bool = False

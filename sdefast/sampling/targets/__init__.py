@@ -51,3 +51,7 @@ __all__ = [
     "TotalVariation1D",
     "TotalVariation2D",
 ]
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -114,7 +114,7 @@ class Model(Recorded):
     @property
     def methods(self) -> tuple[str, ...]:
         """Names of the schemes that it runs under, with these parameters."""
-        return self.find_methods(self)
+        return type(self).find_methods(self)
 
     #: what finds them: settings.py, where schemes meet equations
     find_methods: ClassVar[Callable[[Model], tuple[str, ...]]]
