@@ -141,7 +141,7 @@ class ExactLaws:
         n_steps: int,
         theta0: ArrayLike | None = None,
         batch_size: int = 1,
-        averaging: str | None = None,
+        averaging: str | bool | None = None,
         sampling: str = "replacement",
     ) -> np.ndarray:
         """The error curve E|theta_k - theta*|^2 for k = 0, ..., n_steps.
@@ -156,7 +156,7 @@ class ExactLaws:
             As in `expected_theta`.
         batch_size : int
             Samples per step.
-        averaging : {None, "polyak-ruppert"}
+        averaging : {None, "polyak-ruppert", True}
             With "polyak-ruppert" the error of the mean of the k iterates theta_0, ..., theta_{k-1}; for k = 0 that of
             theta_0.
         sampling : {"replacement", "shuffle"}
@@ -192,7 +192,7 @@ class ExactLaws:
         n_steps: int,
         theta0: ArrayLike | None = None,
         batch_size: int = 1,
-        averaging: str | None = None,
+        averaging: str | bool | None = None,
         sampling: str = "replacement",
     ) -> np.ndarray:
         """E L(theta_k) for k = 0, ..., n_steps, of shape (n_steps + 1,); everything else as in `expected_error`."""
