@@ -19,12 +19,12 @@ from ..run.keywords import known_keywords
 from ..run.schedule import is_constant
 from ..run.where import Where, progress_bar
 from .asked import Wanted, continued, fresh
-from .problem import LeastSquares, refuse_others
+from .problem import OF_PROBLEMS, LeastSquares, refuse_others
 from .result import Descent, Kept, kept_runs, kept_theta
 from .steps.base import Settings
 
 
-@known_keywords
+@known_keywords(OF_PROBLEMS)
 def sgd(
     problem: LeastSquares,
     *,

@@ -34,7 +34,7 @@ from .settings import Settings, check_observed, kept, start_rows
 _FAR = 7.0
 
 
-@known_keywords
+@known_keywords()
 def simulate(
     model: Model,
     *,
