@@ -1,8 +1,17 @@
 """Stochastic differential equations for machine learning at the speed of compiled kernels."""
 
 from importlib import import_module as _import_module
+from importlib.util import find_spec as _find_spec
+from pathlib import Path as _Path
 from typing import TYPE_CHECKING as _TYPE_CHECKING
 from typing import Any as _Any
+
+if _find_spec("sdefast._core") is None:
+    raise ImportError(
+        f"the package sdefast in {_Path(__file__).parent} is not compiled for this Python. Python takes a package from "
+        "the folder that it is started in before an installed one: after 'pip install .' start it in another folder, "
+        "or compile this one by 'pip install -e .'"
+    )
 
 from . import math, noise
 from .config import show_config

@@ -37,8 +37,11 @@ def annealed_langevin(**options):
     return sf.annealed_langevin(NORMAL, **how, **options)
 
 
-#: what may be a flag or a number
-ALSO_NUMBERS = {("langevin", "adapt"), ("langevin", "diagnostics")}
+#: what may be a flag, or a number or a word
+ALSO_NUMBERS = {
+    ("langevin", "adapt"), ("langevin", "diagnostics"), ("sgd", "averaging"), ("ExactLaws.expected_error", "averaging"),
+    ("ExactLaws.expected_loss", "averaging"),
+}  # fmt: skip
 
 #: every flag that a user may set: the function that owns it, the flag's name, and a call with its value
 FLAGS = [
@@ -196,7 +199,12 @@ def test_tensors_that_are_followed_by_a_gradient_are_refused():
     [
         (lambda: sf.sgd(PROBLEM, lr=0.1, n_steps=2), "sgd has no argument 'lr'; it is called step_size here"),
         (lambda: sf.sgd(PROBLEM, **FIT, epochs=3), "'epochs'; it is called n_steps here: an epoch of n rows is"),
-        (lambda: sf.sgd(PROBLEM, **FIT, dt=3), "'dt'; it is called n_steps here|'dt'; it is called step_size here"),
+        (lambda: sf.sgd(PROBLEM, **FIT, dt=3), "'dt'; it is called step_size here"),
+        (lambda: sf.sgd(PROBLEM, **FIT, sigma=1.0), "'sigma'; that is noise_std of LeastSquares"),
+        (lambda: sf.sgd(PROBLEM, **FIT, X=DW), r"'X'; that is data of LeastSquares: data=\(X, y\)"),
+        (lambda: sf.LeastSquares([1.0], 1.0, lr=0.1), "'lr'; that is step_size of sgd"),
+        (lambda: sf.LeastSquares([1.0], 1.0, n_paths=3), "'n_paths'; that is n_runs of sgd"),
+        (lambda: sf.LeastSquares([1.0], 1.0, step_size=3), "'step_size'; that is step_size of sgd"),
         (lambda: sf.sgd(PROBLEM, **FIT, batchsize=3), "'batchsize'; it is called batch_size here"),
         (lambda: sf.sgd(PROBLEM, **FIT, n_paths=3), "'n_paths'; it is called n_runs here"),
         (lambda: sf.sgd(PROBLEM, **FIT, covarianc=3), "did you mean 'covariance'"),

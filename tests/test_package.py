@@ -31,6 +31,20 @@ def test_import_loads_nothing_heavy() -> None:
     assert not [name for name in loaded if name.startswith("sdefast.least_squares")]
 
 
+def test_a_package_that_is_not_compiled_says_so(tmp_path: Path) -> None:
+    """Python started in a checkout finds the sources there before the installed package."""
+    (tmp_path / "sdefast").mkdir()
+    (tmp_path / "sdefast" / "__init__.py").write_text(Path(sf.__file__).read_text())
+    command = [sys.executable, "-c", "import sdefast"]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, env={**os.environ, "PYTHONPATH": ""})
+    assert done.returncode == 1
+    said = done.stderr.strip().splitlines()[-1]
+    assert said.startswith(
+        f"ImportError: the package sdefast in {tmp_path / 'sdefast'} is not compiled for this Python"
+    )
+    assert "start it in another folder" in said
+
+
 EACH = """
 import os, sdefast as sf
 for name in sf.__all__:

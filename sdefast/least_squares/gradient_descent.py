@@ -12,7 +12,7 @@ from .. import checks
 from ..run.keywords import known_keywords
 from ..run.report import Report
 from ..run.schedule import is_constant, iteration_grid, saved_iterations, step_sizes
-from .problem import LeastSquares, refuse_others
+from .problem import OF_PROBLEMS, LeastSquares, refuse_others
 from .result import Descent, described_rates, error_axes
 
 if TYPE_CHECKING:
@@ -116,7 +116,7 @@ class GradientDescent(Report):
         raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
 
 
-@known_keywords
+@known_keywords(OF_PROBLEMS)
 def gd(
     problem: LeastSquares,
     *,

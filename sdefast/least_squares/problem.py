@@ -20,6 +20,9 @@ from .laws.modified import ModifiedEquations
 from .laws.moments import EmpiricalMoments, GaussianMoments, IndependentMoments, Moments, PenalisedMoments
 from .samples import rows_picked, stream_of
 
+#: Arguments of problems that calls on them do not have.
+OF_PROBLEMS = dict.fromkeys(("theta_star", "noise_std", "inputs", "data"), "LeastSquares")
+
 #: Numbers up to which products of four of them are far from the end of float64, with as many of them as memory holds.
 _LARGEST = 1e70
 
@@ -113,7 +116,7 @@ class LeastSquares(Recorded, ExactLaws, ModifiedEquations):
     _residuals: np.ndarray
     _padded: dict[tuple[np.dtype, int], np.ndarray]
 
-    @known_keywords
+    @known_keywords(dict.fromkeys(("step_size", "n_steps", "n_runs", "batch_size", "averaging", "sampling"), "sgd"))
     def __init__(
         self,
         theta_star: ArrayLike | None = None,

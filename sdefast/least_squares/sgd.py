@@ -21,12 +21,12 @@ from ..run.schedule import is_constant
 from ..run.where import Where, progress_bar
 from ..words import gone
 from .asked import Wanted, continued, fresh
-from .problem import LeastSquares, refuse_others
+from .problem import OF_PROBLEMS, LeastSquares, refuse_others
 from .result import Descent, Kept, kept_runs, kept_theta
 from .steps.base import Settings
 
 
-@known_keywords
+@known_keywords(OF_PROBLEMS)
 def sgd(
     problem: LeastSquares,
     *,
@@ -37,7 +37,7 @@ def sgd(
     theta0: ArrayLike | None = None,
     sampling: str | ArrayLike | None = None,
     noise: str | None = None,
-    averaging: str | None = None,
+    averaging: str | bool | None = None,
     average_from: int | None = None,
     momentum: float | None = None,
     reduced: bool | None = None,
@@ -74,9 +74,10 @@ def sgd(
     problem : LeastSquares
         A stream, or data. Up to 8192 parameters; with inputs of Student's law up to 512 (256 with averaging), and up to
         22 where parameters with correlated inputs have step sizes of their own.
-    step_size : float, array_like or callable
-        One for all iterations, one for each, of shape (n_steps,), a function of the iteration k = 0, 1, ..., or one
-        per parameter, of shape (1, d) or (n_steps, d).
+    step_size : float, array_like, callable or str
+        One for all iterations, one for each, of shape (n_steps,) or (n_steps, 1), a function of the iteration
+        k = 0, 1, ..., which is called once with all of them if it takes an array, a formula of the update t = k + 1
+        such as "0.1/t", or one per parameter, of shape (1, d) or (n_steps, d).
     n_steps, n_runs : int
         Numbers of iterations and of runs, of which there are 10,000 by default.
     batch_size : int, default 1

@@ -5,11 +5,17 @@ from __future__ import annotations
 import difflib
 import functools
 import inspect
-from collections.abc import Callable
-from typing import Any, ParamSpec, TypeVar
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from types import MappingProxyType
+from typing import ParamSpec, TypeVar
 
 P = ParamSpec("P")
 R = TypeVar("R")
+
+NOWHERE: Mapping[str, str] = MappingProxyType({})
+
+#: likeness of a name to what it is taken for, from which on it is but misspelt
+_MISSPELT = 0.8
 
 #: what is written elsewhere -> what it may be here, of which the first that a call takes is meant, with a remark
 _MEANT: dict[str, tuple[tuple[str, str], ...]] = {}
@@ -19,11 +25,11 @@ def _say(names: str, *meant: tuple[str, str]) -> None:
     _MEANT.update(dict.fromkeys(names.split(), meant))
 
 
-_say("dt h delta_t time_step stepsize", ("n_steps", "steps have the length (t1 - t0) / n_steps"), ("step_size", ""))
+_say("dt h delta_t time_step", ("step_size", ""), ("n_steps", "steps have the length (t1 - t0) / n_steps"))
 _say("lr learning_rate eta gamma rate stepsize step_sizes eps epsilon alpha", ("step_size", ""))
 _say("sigma std sd noise_sigma noise_sd noise scale", ("noise_std", "the standard deviation of the noise in y"))
 _say("X x y Xy dataset samples A b", ("data", "data=(X, y)"))
-_say("Sigma cov H hessian", ("covariance", "of Gaussian inputs"))
+_say("Sigma cov H hessian", ("covariance", ""))
 _say("theta w weights coef beta true_theta", ("theta_star", ""))
 _say("distribution law input_law x_law", ("inputs", ""))
 _say("epochs n_epochs num_epochs", ("n_steps", "an epoch of n rows is n // batch_size iterations"))
@@ -47,34 +53,41 @@ _say("shuffle shuffled replace", ("sampling", "'replacement' or 'shuffle'"))
 _say("verbose tqdm progress_bar", ("progress", ""))
 
 
-def refuse_unknown(what: str, given: Any, known: Any) -> None:
-    """TypeError for names that are not known, each with what is meant by it."""
+def refuse_unknown(what: str, given: Iterable[str], known: Sequence[str], beside: Mapping[str, str] = NOWHERE) -> None:
+    """TypeError for names that are not known, each with what is meant by it.
+
+    ``beside`` says which call takes names that do not belong to this one.
+    """
     for name in given:
         if name not in known:
-            raise TypeError(f"{what} has no argument {name!r}{_hint(name, list(known))}")
+            raise TypeError(f"{what} has no argument {name!r}{_hint(name, known, beside)}")
 
 
-def _hint(name: str, known: list[str]) -> str:
-    for meant, remark in _MEANT.get(name, ()):
-        if meant in known:
-            return f"; it is called {meant} here" + (f": {remark}" if remark else "")
-    near = difflib.get_close_matches(name, known, n=1)
+def _hint(name: str, known: Sequence[str], beside: Mapping[str, str]) -> str:
+    meant = ((name, ""), *_MEANT.get(name, ()))
+    for called, remark in meant:
+        said = f": {remark}" if remark else ""
+        if called in known:
+            return f"; it is called {called} here{said}"
+        if called in beside:
+            return f"; that is {called} of {beside[called]}{said}"
+    near = difflib.get_close_matches(name, known, n=1, cutoff=_MISSPELT)
     return f"; did you mean {near[0]!r}?" if near else f"; it takes {', '.join(known)}"
 
 
-def known_keywords(function: Callable[P, R]) -> Callable[P, R]:
-    """The function, with errors about keywords that it does not have which name the one that is meant."""
-    known = [
-        name for name, parameter in inspect.signature(function).parameters.items()
-        if name != "self" and parameter.kind is not parameter.VAR_KEYWORD
-    ]  # fmt: skip
-    names = frozenset(known)
-    what = function.__qualname__.removesuffix(".__init__")
+def known_keywords(beside: Mapping[str, str] = NOWHERE) -> Callable[[Callable[P, R]], Callable[P, R]]:
+    """A function with errors about keywords that it does not have which name the one that is meant."""
 
-    @functools.wraps(function)
-    def checked(*args: P.args, **given: P.kwargs) -> R:
-        if not names.issuperset(given):
-            refuse_unknown(what, given, known)
-        return function(*args, **given)
+    def known_to(function: Callable[P, R]) -> Callable[P, R]:
+        known = [name for name in inspect.signature(function).parameters if name != "self"]
+        names, what = frozenset(known), function.__qualname__.removesuffix(".__init__")
 
-    return checked
+        @functools.wraps(function)
+        def checked(*args: P.args, **given: P.kwargs) -> R:
+            if not names.issuperset(given):
+                refuse_unknown(what, given, known, beside)
+            return function(*args, **given)
+
+        return checked
+
+    return known_to

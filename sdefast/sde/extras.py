@@ -82,7 +82,9 @@ def checked_controls(controls: Any) -> tuple[tuple[str, Any, Any], ...]:
     if not isinstance(controls, Mapping) or not all(
         isinstance(pair, (tuple, list)) and len(pair) == 2 for pair in controls.values()
     ):
-        raise TypeError(f"controls must be a mapping of names to (function, expected value), got {controls!r}")
+        raise TypeError(
+            f"controls must be a mapping of names to (function, expected value), got {checks.shown(controls)}"
+        )
     functions = options.named_functions("controls", {name: pair[0] for name, pair in controls.items()})
     return tuple(
         (name, function, _expected(f"controls[{name!r}][1]", controls[name][1])) for name, function in functions
@@ -108,16 +110,18 @@ def checked_extras(model: Model, chain: dict[str, Any], expectations: Any, contr
     if functionals is None:
         functionals = {}
     if not isinstance(functionals, Mapping):
-        raise TypeError(f"functionals must be a mapping of names to sdefast.functionals, got {functionals!r}")
+        raise TypeError(
+            f"functionals must be a mapping of names to sdefast.functionals, got {checks.shown(functionals)}"
+        )
     for name, functional in functionals.items():
         if not checks.is_attribute(name):
             raise ValueError(f"functionals must have names that can follow 'y.', got {name!r}")
         if not isinstance(functional, Functional):
-            raise TypeError(f"functionals[{name!r}] must be one of sdefast.functionals, got {functional!r}")
+            raise TypeError(f"functionals[{name!r}] must be one of sdefast.functionals, got {checks.shown(functional)}")
         functional.check(model.dim)
     stop_when = chain["stop_when"]
     if stop_when is not None and not callable(stop_when):
-        raise TypeError(f"stop_when must be a function of (t, x), got {stop_when!r}")
+        raise TypeError(f"stop_when must be a function of (t, x), got {checks.shown(stop_when)}")
     antithetic = chain["antithetic"] is not None and checks.flag("antithetic", chain["antithetic"])
     named = tuple(functionals.items())
     derived = () if chain.get("sensitivities") is None else chain["sensitivities"]

@@ -276,9 +276,9 @@ def multilevel(
     """
     started = time.perf_counter()
     if not isinstance(model, Model):
-        raise TypeError(f"model must be a model such as sdefast.OrnsteinUhlenbeck(), got {model!r}")
+        raise TypeError(f"model must be a model such as sdefast.OrnsteinUhlenbeck(), got {checks.shown(model)}")
     if not callable(f):
-        raise TypeError(f"f must be a function of (t, x), got {f!r}")
+        raise TypeError(f"f must be a function of (t, x), got {checks.shown(f)}")
     where = Where.of(device, threads, executor)
     chain = _chain(model, f, method, functionals, boundary)
     m = checks.count("refinement", refinement, least=2, most=8)

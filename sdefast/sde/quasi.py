@@ -297,7 +297,7 @@ def quasi_monte_carlo(
     (1,)
     """
     if not isinstance(model, Model):
-        raise TypeError(f"model must be a model such as sdefast.OrnsteinUhlenbeck(), got {model!r}")
+        raise TypeError(f"model must be a model such as sdefast.OrnsteinUhlenbeck(), got {checks.shown(model)}")
     given = [name for name in _DECIDED if name in options]
     if given:
         raise TypeError(f"quasi_monte_carlo decides by itself about {', '.join(given)}: leave it out")

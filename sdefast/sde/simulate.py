@@ -35,7 +35,7 @@ from .settings import Settings, check_observed, kept, method_of, start_rows
 _FAR = 7.0
 
 
-@known_keywords
+@known_keywords()
 def simulate(
     model: Model,
     *,
@@ -202,7 +202,7 @@ def simulate(
     """
     started = time.perf_counter()
     if not isinstance(model, Model):
-        raise TypeError(f"model must be a model such as sdefast.OrnsteinUhlenbeck(), got {model!r}")
+        raise TypeError(f"model must be a model such as sdefast.OrnsteinUhlenbeck(), got {checks.shown(model)}")
     where = Where.of(device, threads, executor)
     wanted = _Wanted(
         save_at, checks.flag("paths", paths), _layout_options(moments, extremes, covariance),
@@ -315,7 +315,7 @@ def _continued(
 ) -> tuple[Settings, np.ndarray]:
     """Check everything that going on needs: what decides the numbers is the earlier run's."""
     if not isinstance(before, Simulation):
-        raise TypeError(f"resume must be the result of an earlier simulate, got {before!r}")
+        raise TypeError(f"resume must be the result of an earlier simulate, got {checks.shown(before)}")
     given = [name for name, value in fixed.items() if value is not None]
     if given:
         raise TypeError(
@@ -324,7 +324,7 @@ def _continued(
         )
     old = before.settings
     if model != old.model:
-        raise ValueError(f"resume goes on with the same model: the run was of {old.model!r}, got {model!r}")
+        raise ValueError(f"resume goes on with the same model: the run was of {old.model!r}, got {checks.shown(model)}")
     start = before._final_rows()
     grid = plan.continued_grid(old.grid, n_steps, times)
     extras = with_expectations(old.extras, wanted.expectations, wanted.controls)

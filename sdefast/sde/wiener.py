@@ -130,7 +130,7 @@ def increments(run: Simulation, *, first_path: int = 0, n_paths: int | None = No
     True
     """
     if not isinstance(run, Simulation):
-        raise TypeError(f"run must be the result of simulate, got {run!r}")
+        raise TypeError(f"run must be the result of simulate, got {checks.shown(run)}")
     settings = run.settings
     first = checks.count("first_path", first_path, least=0, most=settings.n_paths - 1)
     rest = settings.n_paths - first
@@ -624,7 +624,7 @@ def _evaluate(integrand: Integrand, t: np.ndarray | None, x: np.ndarray, shape: 
     checks.refuse_loss("what integrand returns", result)
     values = np.asarray(result)
     if values.dtype.kind not in "iuf":
-        raise TypeError(f"integrand must return an array of real numbers, got {result!r}")
+        raise TypeError(f"integrand must return an array of real numbers, got {checks.shown(result)}")
     return _repeated(values, shape)
 
 

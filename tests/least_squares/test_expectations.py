@@ -172,7 +172,7 @@ def test_refusals_of_the_recursions():
         ({"step_size": 0.0, "n_steps": 2}, "step_size must be positive"),
         ({"step_size": 0.1, "n_steps": 2, "theta0": [1.0]}, "theta0 must have shape"),
         ({"step_size": 0.1, "n_steps": 2, "batch_size": 0}, "batch_size must be between 1"),
-        ({"step_size": 0.1, "n_steps": 2, "averaging": "polyak"}, "averaging must be None or 'polyak-ruppert'"),
+        ({"step_size": 0.1, "n_steps": 2, "averaging": "polyak"}, "averaging must be True, 'polyak-ruppert'"),
     ]:
         with pytest.raises(ValueError, match=message):
             problem.expected_error(**given)

@@ -337,10 +337,8 @@ def named(name: str | int) -> Experiment:
     """
     full = f"figure-{name}" if isinstance(name, int) or (isinstance(name, str) and name[:1].isdigit()) else name
     if full not in names():
-        raise ValueError(
-            "preset must be one of 'figure-1' to 'figure-16', a number from 1 to 16, or one of these with '-program' "
-            f"added, got {checks.shown(name)}"
-        )
+        what = "'figure-1' to 'figure-16', a number from 1 to 16, or one of these with '-program' added"
+        raise ValueError(f"preset must be one of {what}, got {checks.shown(name)}")
     _, number, *program = full.split("-")
     return figure(int(number), "program" if program else "text")
 
@@ -370,9 +368,8 @@ def figure(number: int | str, as_: str = "text") -> Experiment:
     >>> print(sf.sgd_presets.figure(13, as_="program").step_size)
     1/t
     """
-    if isinstance(number, str) and number.isdecimal() and len(number) <= 2:
-        number = int(number)
-    number = checks.count("number", number, most=16)
+    digits = isinstance(number, str) and number.isdecimal() and len(number) < 3
+    number = checks.count("number", int(number) if digits else number, most=16)
     program = checks.choice("as_", as_, ("text", "program")) == "program"
     name = f"figure-{number}" + "-program" * program
     who = "as its program ran it" if program else "as its text states it"

@@ -147,7 +147,7 @@ class ExactLaws:
         n_steps: int,
         theta0: ArrayLike | None = None,
         batch_size: int = 1,
-        averaging: str | None = None,
+        averaging: str | bool | None = None,
         sampling: str = "replacement",
         momentum: float = 0.0,
         average_from: int = 0,
@@ -164,7 +164,7 @@ class ExactLaws:
             As in `expected_theta`.
         batch_size : int
             Samples per step.
-        averaging : {None, "polyak-ruppert"}
+        averaging : {None, "polyak-ruppert", True}
             With "polyak-ruppert" the error of the mean of the k iterates theta_0, ..., theta_{k-1}; for k = 0 that of
             theta_0.
         sampling : {"replacement", "shuffle"}
@@ -210,7 +210,7 @@ class ExactLaws:
         n_steps: int,
         theta0: ArrayLike | None = None,
         batch_size: int = 1,
-        averaging: str | None = None,
+        averaging: str | bool | None = None,
         sampling: str = "replacement",
         momentum: float = 0.0,
         average_from: int = 0,
