@@ -9,7 +9,6 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from .. import checks
-from ..noise import normals
 from ..run.keywords import known_keywords
 from ..run.records import Recorded
 from ..sde.models import laws
@@ -18,7 +17,7 @@ from .laws.exact import ExactLaws
 from .laws.matrices import covariance_matrix, symmetric_root
 from .laws.modified import ModifiedEquations
 from .laws.moments import EmpiricalMoments, GaussianMoments, IndependentMoments, Moments, PenalisedMoments
-from .samples import rows_picked, stream_of
+from .samples import Samples
 
 #: Arguments of problems that calls on them do not have.
 OF_PROBLEMS = dict.fromkeys(("theta_star", "noise_std", "inputs", "data"), "LeastSquares")
@@ -27,7 +26,7 @@ OF_PROBLEMS = dict.fromkeys(("theta_star", "noise_std", "inputs", "data"), "Leas
 _LARGEST = 1e70
 
 
-class LeastSquares(Recorded, ExactLaws, ModifiedEquations):
+class LeastSquares(Recorded, ExactLaws, ModifiedEquations, Samples):
     r"""Linear least squares as a problem for stochastic gradient descent.
 
     The loss of one sample is :math:`\ell(\theta) = \frac12 (y - \langle\theta, x\rangle)^2`. Samples are streamed,
@@ -290,38 +289,6 @@ class LeastSquares(Recorded, ExactLaws, ModifiedEquations):
             _freeze(rows)
             self._padded[key] = rows
         return self._padded[key]
-
-    def sample(self, n: int, *, seed: int = 0, run: int = 0) -> tuple[np.ndarray, np.ndarray]:
-        """Samples (X, y): the first ``n`` that a run of `sgd` draws, with replacement where the problem is on data.
-
-        Parameters
-        ----------
-        n : int
-            Number of samples.
-        seed, run : int
-            The seed that `sgd` is given, and the number of the run, counted from 0.
-
-        Returns
-        -------
-        tuple of numpy.ndarray
-            X of shape (n, d), y of shape (n,). Of correlated streams those of runs with one step size for all
-            parameters.
-
-        Examples
-        --------
-        >>> import sdefast as sf
-        >>> X, y = sf.LeastSquares(theta_star=[1.0, 2.0], noise_std=0.1).sample(100, seed=0, run=7)
-        >>> X.shape, y.shape
-        ((100, 2), (100,))
-        """
-        n, seed, run = checks.count("n", n), checks.seed("seed", seed), checks.count("run", run, least=0)
-        if self.data is None:
-            assert self.inputs is not None
-            X, xi = stream_of(self.inputs, self.covariance, self.dim, self.noise_std, n, seed, run)
-            return X, X @ self.theta_star + xi
-        rows = rows_picked(len(self.data[0]), seed, run, n)[:, 0]
-        X, y = self.data[0][rows], self.data[1][rows]
-        return X, y + self.label_noise * normals(seed, n, first_chain=run)[:, 0] if self.label_noise else y
 
     # Loss, gradient and gradient noise
 

@@ -6,9 +6,57 @@ from functools import partial
 
 import numpy as np
 
-from .. import noise
+from .. import checks, noise
 from .inputs import InputLaw, Normal, Rademacher, Student, Uniform
 from .laws.matrices import input_basis
+
+
+class Samples:
+    """The samples of a problem; `LeastSquares` has them."""
+
+    theta_star: np.ndarray
+    noise_std: float
+    label_noise: float
+    inputs: InputLaw | None
+    data: tuple[np.ndarray, np.ndarray] | None
+
+    @property
+    def covariance(self) -> np.ndarray | None:
+        """The covariance of Gaussian inputs."""
+        raise NotImplementedError
+
+    def sample(self, n: int, *, seed: int = 0, run: int = 0) -> tuple[np.ndarray, np.ndarray]:
+        """Samples (X, y): the first ``n`` that a run of `sgd` draws, with replacement where the problem is on data.
+
+        Parameters
+        ----------
+        n : int
+            Number of samples.
+        seed, run : int
+            The seed that `sgd` is given, and the number of the run, counted from 0.
+
+        Returns
+        -------
+        tuple of numpy.ndarray
+            X of shape (n, d), y of shape (n,). Of correlated streams those of runs with one step size for all
+            parameters.
+
+        Examples
+        --------
+        >>> import sdefast as sf
+        >>> X, y = sf.LeastSquares(theta_star=[1.0, 2.0], noise_std=0.1).sample(100, seed=0, run=7)
+        >>> X.shape, y.shape
+        ((100, 2), (100,))
+        """
+        n, seed, run = checks.count("n", n), checks.seed("seed", seed), checks.count("run", run, least=0)
+        if self.data is None:
+            assert self.inputs is not None
+            d = len(self.theta_star)
+            X, xi = stream_of(self.inputs, self.covariance, d, self.noise_std, n, seed, run)
+            return X, X @ self.theta_star + xi
+        rows = rows_picked(len(self.data[0]), seed, run, n)[:, 0]
+        X, y = self.data[0][rows], self.data[1][rows]
+        return X, y + self.label_noise * noise.normals(seed, n, first_chain=run)[:, 0] if self.label_noise else y
 
 
 def stream_of(

@@ -85,15 +85,7 @@ class Chain(TracedStepping):
     @cached_property
     def step(self) -> Step:
         """The step of a path, or of a pair of which one sees -z and 1 - u where the other sees z and u."""
-        single = self._single_step
-        if not self.extras.antithetic:
-            return single
-        n = self.n_single
-        mirror = {symbol(f"x{i}"): symbol(f"x{i + n}") for i in range(n)}
-        mirror |= {symbol(f"z{i}"): -symbol(f"z{i}") for i in range(single.n_draws)}
-        mirror |= {symbol(f"u{i}"): as_expr(1 - symbol(f"u{i}")) for i in range(single.n_uniforms)}
-        known: dict[Expr, Expr] = {}
-        return replace(single, outputs=(*single.outputs, *(substitute(e, mirror, known) for e in single.outputs)))
+        return mirrored(self._single_step) if self.extras.antithetic else self._single_step
 
     @cached_property
     def _single_step(self) -> Step:
@@ -286,10 +278,27 @@ class Chain(TracedStepping):
         values += [number(f"controls[{name!r}]", f) for name, f, _ in self.extras.controls]
         if not self.extras.antithetic:
             return values
-        mirror = {row: symbol(f"x{i + self.n_single}") for i, row in enumerate(rows)}
-        known: dict[Expr, Expr] = {}
-        values += rows
-        return [as_expr(0.5 * (value + substitute(value, mirror, known))) for value in values]
+        return averaged([*values, *rows], self.n_single)
+
+
+def mirrored(step: Step) -> Step:
+    """A step of two chains, of which the second one, in further rows, sees -z and 1 - u."""
+    n = len(step.outputs)
+    mirror = _further_rows(n)
+    mirror |= {symbol(f"z{i}"): -symbol(f"z{i}") for i in range(step.n_draws)}
+    mirror |= {symbol(f"u{i}"): as_expr(1 - symbol(f"u{i}")) for i in range(step.n_uniforms)}
+    known: dict[Expr, Expr] = {}
+    return replace(step, outputs=(*step.outputs, *(substitute(e, mirror, known) for e in step.outputs)))
+
+
+def averaged(values: Sequence[Expr], n_rows: int) -> list[Expr]:
+    """Functions of a chain's rows, averaged over it and its mirror image."""
+    mirror, known = _further_rows(n_rows), dict[Expr, Expr]()
+    return [as_expr(0.5 * (value + substitute(value, mirror, known))) for value in values]
+
+
+def _further_rows(n: int) -> dict[Expr, Expr]:
+    return {symbol(f"x{i}"): symbol(f"x{i + n}") for i in range(n)}
 
 
 @dataclass(frozen=True)

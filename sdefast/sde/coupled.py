@@ -12,7 +12,7 @@ from ..jit.emit import Step
 from ..lazy import cached_property
 from ..run.step import Settings
 from ..trace import Expr, as_expr, make, substitute, symbol
-from .chain import Chain
+from .chain import Chain, averaged, mirrored
 from .extras import Extras
 from .functionals import Functional, Move, RunningMax
 from .schemes.equation import Equation, Vector
@@ -29,16 +29,17 @@ class Coupled(Chain):
 
     @property
     def n_rows(self) -> int:
-        return 2 * self.n_single
+        return 2 * self.n_single * (1 + self.extras.antithetic)
 
     @cached_property
     def step(self) -> Step:
         single, m = self._single_step, self.refinement
         constants = ("fine_h", "fine_root", *(f"fine_{name}" for name in single.constants))
-        return replace(
+        both = replace(
             single, outputs=(*self._fine_steps(), *self._coarse_step()), constants=(*single.constants, *constants),
             n_draws=m * single.n_draws, n_uniforms=m * single.n_uniforms,
         )  # fmt: skip
+        return mirrored(both) if self.extras.antithetic else both
 
     def constants(self, run: Settings) -> np.ndarray:
         """The scheme's constants for the coarse steps, then step sizes and constants for the fine ones."""
@@ -46,13 +47,14 @@ class Coupled(Chain):
         return np.hstack([super().constants(run), np.column_stack([fine, np.sqrt(fine)]), self._constants(fine)])
 
     def start_rows(self, start: np.ndarray, t0: float) -> np.ndarray:
-        return np.concatenate(2 * [self._single_rows(start, t0)])
+        return np.concatenate(2 * (1 + self.extras.antithetic) * [self._single_rows(start, t0)])
 
     @cached_property
     def observed(self) -> list[Expr]:
-        """How far f is from the coarse path's, and f."""
-        (f,) = Chain(self.sde, self.scheme, self.extras).observed
-        return [as_expr(f - substitute(f, self._coarse_rows)), f]
+        """How far f is from the coarse path's, and f; of antithetic pairs their averages."""
+        (f,) = Chain(self.sde, self.scheme, replace(self.extras, antithetic=False)).observed
+        values = [as_expr(f - substitute(f, self._coarse_rows)), f]
+        return averaged(values, 2 * self.n_single) if self.extras.antithetic else values
 
     def _fine_steps(self) -> Vector:
         single = self._single_step

@@ -32,14 +32,18 @@ from ..run.boundaries import Boundary
 from ..run.step import ChainSettings
 from ..run.where import Where, progress_bar
 from .chain import Chain
+from .controlled import controlled
 from .coupled import Coupled
-from .extras import checked_extras
+from .extras import checked_controls, checked_extras
 from .functionals import Functional, RunningMax, RunningMin
 from .models.base import Model
+from .quasi import MOST_DIMENSIONS
 from .rounding import warn_of_lost_steps
 from .schemes import SCHEMES, Scheme
 from .schemes.sriw1 import two_per_noise
-from .settings import compiled_chain, method_of, warn_of_flaw
+from .settings import compiled_chain, known_values, method_of, warn_of_flaw
+from .simulate import simulate
+from .sobol_levels import FIRST_POINTS, SobolLevel, draw_enough, most_levels
 from .wiener import derived_seed
 
 __all__ = ["Level", "Multilevel", "multilevel"]
@@ -177,6 +181,10 @@ def multilevel(
     method: str = "euler-maruyama",
     functionals: Mapping[str, Functional] | None = None,
     boundary: Boundary | list[Boundary] | None = None,
+    controls: Mapping[str, tuple[Callable[..., Any], Any]] | None = None,
+    antithetic: bool = False,
+    sobol: bool = False,
+    replicates: int = 32,
     seed: int | None = None,
     dtype: DTypeLike = "float64",
     noise_dtype: DTypeLike | None = None,
@@ -219,6 +227,17 @@ def multilevel(
         Numbers that depend on the whole path, see `sdefast.functionals`; ``f`` sees them as ``y.name``.
     boundary : Boundary or list of Boundary
         See `sdefast.boundaries`.
+    controls : mapping of str to (callable, float or callable)
+        Functions like ``f`` whose expected values at ``t1`` are known, as in `simulate`: f is corrected by them on all
+        levels, with regression coefficients from ``n_initial`` paths of their own on the coarsest grid. What the finest
+        grid's control is off by becomes part of the bias.
+    antithetic : bool
+        Simulate paths in pairs driven by opposite noise; a pair then counts as one path.
+    sobol : bool
+        Drive the paths by scrambled Sobol' points in the order of the Brownian bridge: where f is smooth enough, far
+        fewer paths are needed. See Notes.
+    replicates : int
+        Independent scramblings of every level with ``sobol``, whose spread gives the standard error; at least 8.
     seed : int
         In [0, 2**64); a random one by default, recorded in the result. Every level uses a seed derived from it.
     dtype, noise_dtype : {"float64", "float32"}
@@ -259,11 +278,19 @@ def multilevel(
     Functionals of the steps alone are followed on both grids. Extremes between the steps are those of Brownian bridges:
     the coarse path is interpolated to the fine times by the fine path's noise, and both use the same uniforms.
 
+    On Sobol' points the points of one level after the other are doubled, where that takes most variance off for its
+    cost, and a level's ``variance`` is that of independent paths as many as its own whose mean would be as good. Levels
+    whose paths have more than 21201 normals are not used. Uniforms, as of extremes, stay random.
+
+    Where the noise commutes ``method="milstein"`` makes the differences' variances decay with the square of the step,
+    and fine levels then cost little.
+
     References
     ----------
     Giles, Multilevel Monte Carlo path simulation, Operations Research 56, 2008; Multilevel Monte Carlo methods, Acta
     Numerica 24, 2015. Extremes: Giles, Improved multilevel Monte Carlo convergence using the Milstein scheme, in Monte
-    Carlo and Quasi-Monte Carlo Methods 2006, 2008.
+    Carlo and Quasi-Monte Carlo Methods 2006, 2008. Sobol' points: Giles and Waterhouse, Multilevel quasi-Monte Carlo
+    path simulation, Radon Series on Computational and Applied Mathematics 8, 2009.
 
     Examples
     --------
@@ -280,16 +307,26 @@ def multilevel(
     if not callable(f):
         raise TypeError(f"f must be a function of (t, x), got {checks.shown(f)}")
     where = Where.of(device, threads, executor)
-    chain = _chain(model, f, method, functionals, boundary)
+    chain = _chain(model, f, method, functionals, boundary, controls, antithetic)
     m = checks.count("refinement", refinement, least=2, most=8)
     most = checks.count("max_level", max_level, least=_FIRST_LEVELS - 1, most=40)
     state_type, noise_type = checks.types(dtype, noise_dtype)
     start = _start(model, x0, chain, state_type)
+    steps, key = checks.count("n_steps", n_steps), secrets.randbits(64) if seed is None else checks.seed("seed", seed)
+    if chain.extras.controls:
+        first = checks.count("n_initial", n_initial, least=2, most=2**40)
+        pilot = {
+            "x0": x0, "t0": t0, "t1": t1, "n_steps": steps, "n_paths": first, "method": method,
+            "seed": derived_seed(key, "control", 0), "functionals": functionals, "boundary": boundary,
+            "expectations": {"f": f}, "controls": controls, "device": device, "threads": threads, "executor": executor,
+        }  # fmt: skip
+        chain = controlled(chain, *_control_slopes(model, pilot))
     problem = _Problem(
         chain, Coupled(chain.sde, chain.scheme, chain.extras, m), start, checks.real("t0", t0), checks.real("t1", t1),
-        checks.count("n_steps", n_steps), secrets.randbits(64) if seed is None else checks.seed("seed", seed),
-        noise_type, where.gpu,
+        steps, key, noise_type, where.gpu, checks.flag("sobol", sobol),
     )  # fmt: skip
+    scramblings = checks.count("replicates", replicates, least=8, most=2**16)
+    most = problem.deepest(most)
     problem.check(most)
     warn_of_flaw(chain, (problem.t1 - problem.t0) / problem.n_steps)
     if state_type.itemsize == 4:
@@ -301,19 +338,34 @@ def multilevel(
     )  # fmt: skip
     shown = checks.flag("progress", progress)
     with progress_bar(shown, type(model).__name__, None, "path-step") as bar:
-        samplers = _estimate(problem, target, _How(where, bar))
-    result = _result(problem, target, samplers, started)
+        how = _How(where, bar)
+        if problem.sobol:
+            found = _Found.of_points(_estimate_on_points(problem, target, how, scramblings))
+        else:
+            found = _estimate(problem, target, how).found()
+    result = _result(problem, target, found, started)
     _warn(result)
     return result
 
 
-def _chain(model: Model, f: Any, method: Any, functionals: Any, boundary: Any) -> Chain:
+def _control_slopes(model: Model, pilot: dict[str, Any]) -> tuple[np.ndarray, np.ndarray]:
+    """Expected values of the controls and regression coefficients on them, (n_controls,), from paths of their own."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)  # on the coarsest grid controls have other means
+        run = simulate(model, **pilot, paths=False)
+    return known_values(run.settings)[-1], run.control_slopes[-1, :, 0]
+
+
+def _chain(
+    model: Model, f: Any, method: Any, functionals: Any, boundary: Any, controls: Any = None, antithetic: Any = None
+) -> Chain:
     """The chain of a single path, with what is asked of it checked."""
     scheme = SCHEMES[method_of(model, method)]
     if scheme.step is None:
         raise ValueError(f"method={method!r} has no steps to refine: use simulate")
-    asked = {"boundary": boundary, "functionals": functionals, "stop_when": None, "antithetic": None}
-    extras = checked_extras(model, asked, (("f", f),), ())
+    pairs = None if antithetic is None else checks.flag("antithetic", antithetic)
+    asked = {"boundary": boundary, "functionals": functionals, "stop_when": None, "antithetic": pairs}
+    extras = checked_extras(model, asked, (("f", f),), checked_controls(controls))
     chain = compiled_chain(model, scheme.name, extras)
     _refuse_uncoupled(scheme, chain)
     return chain
@@ -371,6 +423,7 @@ class _Problem:
     seed: int
     noise_dtype: np.dtype
     device: Any = None
+    sobol: bool = False
 
     def steps(self, level: int) -> int:
         """Steps of a level's own grid."""
@@ -378,7 +431,20 @@ class _Problem:
 
     def cost(self, level: int) -> int:
         """Path-steps of a path, those of its coarse twin included."""
-        return self.steps(level) + (self.steps(level - 1) if level else 0)
+        return (self.steps(level) + (self.steps(level - 1) if level else 0)) * (1 + self.chain.extras.antithetic)
+
+    def deepest(self, most: int) -> int:
+        """The deepest level that may be used."""
+        if not self.sobol:
+            return most
+        draws, m = self.chain.step.n_draws, self.coupled.refinement
+        fit = most_levels(self.n_steps, m, draws, most)
+        if fit < _FIRST_LEVELS - 1:
+            raise ValueError(
+                f"n_steps is too large for sobol=True: paths of level {_FIRST_LEVELS - 1} take "
+                f"{self.steps(_FIRST_LEVELS - 1) * draws} normals, and Sobol' points have {MOST_DIMENSIONS} dimensions"
+            )
+        return fit
 
     def check(self, max_level: int) -> None:
         """Errors of every level, before any work."""
@@ -397,9 +463,15 @@ class _Problem:
         settings = ChainSettings(
             seed=derived_seed(self.seed, "multilevel", level), dtype=self.start.dtype, noise_dtype=self.noise_dtype,
             first_chain=0, n_chains=0, grid=grid, saves=np.array([grid.last_step], np.int64), layout=_ONE,
-            keeps_states=False, steps_by=chain, gathers_state=False,
+            keeps_states=False, steps_by=chain, gathers_state=False, given_normals=self.sobol,
         )  # fmt: skip
         return settings.tile(chain.start_rows(self.start, self.t0), device=self.device)
+
+    def sobol_level(self, level: int, replicates: int) -> SobolLevel:
+        """A level on points, before the first."""
+        cost = self.cost(level)
+        times = np.linspace(self.t0, self.t1, self.steps(level) + 1)
+        return SobolLevel(self.tile(level), times, replicates, cost, cost + _PER_PATH)
 
 
 class _Sampler:
@@ -435,7 +507,7 @@ class _Sampler:
     def level(self) -> Level:
         """What is known so far."""
         totals = [_ONE.total(nodes)[0] for nodes in self._nodes]
-        (count, mean, squares), fine = totals[0], totals[-1]
+        (count, mean, squares), fine = totals[0], totals[min(self.number, 1)]
         return Level(
             self.number, self.n_steps, self.n_paths, float(mean) if count else math.nan,
             float(squares / max(count - 1, 1)), float(fine[2] / max(fine[0] - 1, 1)), self.n_paths * self.path_steps,
@@ -457,6 +529,19 @@ class _Target(NamedTuple):
     max_cost: float
 
 
+class _Found(NamedTuple):
+    """The levels that are summed up, what is known of all differences, and what was spent on levels that are left."""
+
+    used: list[Level]
+    differences: list[Level]
+    spent_on_left: int = 0
+
+    @classmethod
+    def of_points(cls, levels: list[Level]) -> _Found:
+        """Of levels that are all summed up."""
+        return cls(levels, levels)
+
+
 class _Samplers(NamedTuple):
     """The levels that are summed up, and those below, of which only the differences are known."""
 
@@ -466,6 +551,10 @@ class _Samplers(NamedTuple):
     def differences(self) -> list[Level]:
         """What is known of every level, whose differences begin with the second."""
         return [s.level() for s in (*self.left, *(self.used[1:] if self.left else self.used))]
+
+    def found(self) -> _Found:
+        """What was found."""
+        return _Found([s.level() for s in self.used], self.differences(), sum(s.level().cost for s in self.left))
 
 
 def _estimate(problem: _Problem, target: _Target, how: _How) -> _Samplers:
@@ -508,6 +597,41 @@ def _started_where_it_pays(problem: _Problem, samplers: _Samplers, target: _Targ
     first = _Sampler(problem, used[best].number, True)
     first.draw(target.n_initial, how)
     return _Samplers([first, *used[best + 1 :]], [*samplers.left, *used[1 if samplers.left else 0 : best + 1]])
+
+
+def _estimate_on_points(problem: _Problem, target: _Target, how: _How, replicates: int) -> list[Level]:
+    """The same on Sobol' points."""
+    sampled: list[SobolLevel] = []
+
+    def run(tile: Tile) -> Any:
+        told = None if how.bar is None else lambda steps: how.bar.update(steps * sampled[-1].path_steps // tile.n_steps)
+        return how.where.run(tile, told)
+
+    def levels() -> list[Level]:
+        return [_on_points(number, problem.steps(number), s) for number, s in enumerate(sampled)]
+
+    def check() -> None:
+        _refuse_nonfinite(levels())
+        spent = sum(s.n_paths * s.path_steps for s in sampled)
+        if spent > target.max_cost:
+            raise ValueError(f"accuracy={target.accuracy:g} takes more than max_cost={target.max_cost:g} path-steps")
+
+    m, weak_order = problem.coupled.refinement, problem.chain.scheme.weak_order
+    while True:
+        sampled.append(problem.sobol_level(len(sampled), replicates))
+        sampled[-1].draw(FIRST_POINTS, run)
+        if len(sampled) < _FIRST_LEVELS:
+            continue
+        draw_enough(sampled, 0.5 * target.accuracy**2, run, check)
+        done = levels()
+        if _bias(done, m, weak_order) <= target.accuracy / math.sqrt(2) or len(done) > target.max_level:
+            return done
+
+
+def _on_points(number: int, n_steps: int, s: SobolLevel) -> Level:
+    """What is known of a level on points."""
+    n = s.n_paths
+    return Level(number, n_steps, n, s.mean, s.variance_of_mean * n, s.fine_variance, n * s.path_steps, s.n_nonfinite)
 
 
 def _draw_enough(samplers: list[_Sampler], m: int, target: _Target, how: _How) -> None:
@@ -590,10 +714,9 @@ def _bias(levels: Sequence[Level], m: int, most: float) -> float:
     return float(max(mean * ratio**-i for i, mean in enumerate(reversed(last))) / (ratio - 1))
 
 
-def _result(problem: _Problem, target: _Target, samplers: _Samplers, started: float) -> Multilevel:
-    m, levels, known = problem.coupled.refinement, [s.level() for s in samplers.used], samplers.differences()
+def _result(problem: _Problem, target: _Target, found: _Found, started: float) -> Multilevel:
+    m, (levels, known, left) = problem.coupled.refinement, found
     bias = _bias(known, m, problem.chain.scheme.weak_order)
-    left = sum(s.level().cost for s in samplers.left)
     plain = math.ceil(2 * levels[-1].fine_variance / target.accuracy**2)
     return Multilevel(
         math.fsum(r.mean for r in levels), math.sqrt(math.fsum(r.variance / r.n_paths for r in levels)), bias,

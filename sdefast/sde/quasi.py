@@ -32,6 +32,7 @@ import secrets
 import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -56,6 +57,9 @@ def __dir__() -> list[str]:
 
 #: Dimensions for which there are direction numbers (Joe and Kuo, SIAM J. Sci. Comput. 30, 2008).
 MOST_DIMENSIONS = 21201
+
+#: Bits of those of `SobolPaths`, of which there are many scramblings: they take a third of the time.
+_FEW_BITS = 32
 
 #: Bits of a point's coordinate: with half a unit added it is exact in float64, and never 0 or 1.
 _BITS = 52
@@ -143,6 +147,24 @@ def _check(n_steps: int, n: int, m: int, bridge: Any) -> None:
         )
 
 
+class SobolPaths:
+    """Normals of paths of one scrambling, some points after the others, by the Brownian bridge.
+
+    ``times`` are those of the steps, ``m`` the normals of a step.
+    """
+
+    def __init__(self, times: np.ndarray, m: int, seed: int) -> None:
+        sobol, self._quantile = _scipy()
+        self.times, self.m = times, m
+        self._points = sobol((len(times) - 1) * m, scramble=True, bits=_FEW_BITS, seed=np.random.default_rng(seed))
+
+    def next(self, n: int) -> np.ndarray:
+        """Those of the next ``n`` points, (n_steps, m, n); of the first ones ``n`` is a power of two."""
+        u = np.ascontiguousarray(self._points.random(n).T)
+        u += 0.5 ** (_FEW_BITS + 1)
+        return _bridged(self._quantile(u, out=u).reshape(-1, self.m, n), self.times)
+
+
 def _power_of_two(n: int) -> int:
     """The smallest power of two that is not below."""
     return 1 << (n - 1).bit_length()
@@ -181,13 +203,18 @@ def _bridged(z: np.ndarray, times: np.ndarray) -> np.ndarray:
     """
     w = np.zeros((len(times), *z.shape[1:]))
     w[-1] = np.sqrt(times[-1] - times[0]) * z[0]
-    for normals, (left, middle, right) in zip(z[1:], _midpoints(times), strict=True):
+    for normals, (left, middle, right) in zip(z[1:], _kept_midpoints(times.tobytes()), strict=True):
         before, after = times[middle] - times[left], times[right] - times[middle]
         share = before / (before + after)
         w[middle] = (1 - share) * w[left] + share * w[right] + np.sqrt(share * after) * normals
     increments = np.diff(w, axis=0)
     increments /= np.sqrt(np.diff(times))[:, None, None]
     return increments
+
+
+@lru_cache(maxsize=16)
+def _kept_midpoints(times: bytes) -> list[tuple[int, int, int]]:
+    return _midpoints(np.frombuffer(times))
 
 
 def _midpoints(times: np.ndarray) -> list[tuple[int, int, int]]:

@@ -137,7 +137,7 @@ class Simulation(Result):
         i, j = layout.pairs
         products[:, i, j] = products[:, j, i] = total[:, layout.products]
         between, across = products[:, n:, n:], products[:, n:, :n]
-        slopes = np.linalg.pinv(between) @ across  # a control that does not vary, as at the start, corrects nothing
+        slopes = _slopes(between, across)
         value = mean[:, :n] - ((mean[:, n:] - known)[:, None] @ slopes)[:, 0]
         left = products[:, range(n), range(n)] - (across * slopes).sum(1)
         count = total[:, :1]
@@ -146,6 +146,15 @@ class Simulation(Result):
         error = np.where(freedom > 0, error, np.nan)
         missing = self.settings.n_chains - total[:, 0].astype(np.int64)
         return [Expectation(value[:, k], error[:, k], missing) for k in range(n)]
+
+    @property
+    def control_slopes(self) -> np.ndarray:
+        """Regression coefficients of the expectations on the controls, of shape (n_times, n_controls, n_asked)."""
+        e = self.settings.extras
+        n, size = e.n_asked, e.n_asked + len(e.controls)
+        total = self._totals[self.settings.gathering.expectations[0]]
+        products = Layout(size, 2, False, True).covariances(total)
+        return _slopes(products[:, n:, n:], products[:, n:, :n])
 
     def _control_errors(self) -> dict[str, float]:
         """How many standard errors the mean of every control is off what was said, at the worst time."""
@@ -319,3 +328,9 @@ class Simulation(Result):
             f"{end:g}, {s.method}, {s.dtype.name}, seed {s.seed}; {kept}; {self.cost.seconds:.3g} s, "
             f"{per_second(done, self.cost.seconds, 'path-steps')}, {self.cost.executor}, {self.cost.isa}>"
         )
+
+
+def _slopes(between: np.ndarray, across: np.ndarray) -> np.ndarray:
+    """Regression coefficients on controls; one that does not vary, as at the start, corrects nothing."""
+    slopes: np.ndarray = np.linalg.pinv(between) @ across
+    return slopes

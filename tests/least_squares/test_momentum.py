@@ -134,6 +134,24 @@ def test_rows_in_a_given_order():
         _ = fit.exact
 
 
+@pytest.mark.parametrize(
+    ("problem", "how"),
+    [
+        (STREAM, {"momentum": 0.9}),
+        (STREAM, {"averaging": "polyak-ruppert", "average_from": 3}),
+        (sf.LeastSquares(theta_star=np.ones(20), noise_std=0.1), {"averaging": "polyak-ruppert", "average_from": 3}),
+        (sf.LeastSquares(data=(X, Y), ridge=0.1), {"sampling": [3, 1, 2, 0], "momentum": 0.5}),
+    ],
+)
+def test_a_gpu_has_the_same_bits(problem, how):
+    run = {"step_size": 0.02, "n_steps": 8, "n_runs": 5, "runs": 3, "seed": 1}
+    cpu, gpu = (sf.sgd(problem, **run, **how, device=device) for device in ("cpu", "cuda"))
+    assert gpu.theta.tobytes() == cpu.theta.tobytes()
+    np.testing.assert_allclose(gpu.error, cpu.error, rtol=1e-12)
+    if "averaging" in how:
+        np.testing.assert_allclose(gpu.averaged_error, cpu.averaged_error, rtol=1e-12)
+
+
 # The best constant step size, what is kept, what is refused ----------------------------------------------------------
 
 
