@@ -42,6 +42,7 @@ class BrownianMotion(Model):
     # The increments are normal whatever the step, so Euler-Maruyama is exact here.
     example_start: ClassVar[tuple[float, ...]] = (0.0,)
     schemes: ClassVar[Mapping[str, str]] = {"euler-maruyama": "_increment", "exact": "_increment"}
+    own_steps: ClassVar[Mapping[str, str]] = {"exact": "_exact_own"}
     additive_noise: ClassVar[bool] = True
     noise_kind: ClassVar[str] = "additive"
 
