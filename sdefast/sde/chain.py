@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import namedtuple
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -18,17 +17,22 @@ from .extras import Extras
 from .functionals import Functional, Move, call_with
 from .schemes.base import Interval, Scheme
 from .schemes.clipping import Flaw, flaw
-from .schemes.equation import Equation, Vector, parameter_symbol
+from .schemes.equation import Equation, Vector, named_tuple, parameter_symbol
 
 if TYPE_CHECKING:
     from .sde import SDE
+
+
+#: the values of no parameters
+_NONE = np.empty((0, 0))
 
 
 @dataclass(frozen=True)
 class Chain(TracedStepping):
     """An SDE under a scheme, with extras.
 
-    Its rows are the state, the functionals and the time of stopping; of antithetic pairs those of the mirror image too.
+    Its rows are the state, the functionals, the time of stopping and the parameters that differ between paths; of
+    antithetic pairs those of the mirror image too.
     """
 
     sde: SDE
@@ -47,6 +51,14 @@ class Chain(TracedStepping):
         """What is wrong with the scheme where the equation's noise is clipped."""
         return flaw(self.sde, self.scheme)
 
+    def with_numbers_of(self, sde: SDE) -> Chain:
+        """That of an equation which differs in the numbers of its parameters alone, and need not be traced again."""
+        self.step, self.observed  # noqa: B018  of both
+        own = object.__new__(type(self))
+        own.__dict__.update({name: value for name, value in self.__dict__.items() if name != "flaw"})
+        own.__dict__["sde"] = sde
+        return own
+
     @property
     def functionals(self) -> list[Functional]:
         return [functional for _, functional in self.extras.functionals]
@@ -54,7 +66,18 @@ class Chain(TracedStepping):
     @property
     def n_single(self) -> int:
         """Rows of one path."""
+        return self.n_followed + len(self.sde.per_path)
+
+    @property
+    def n_followed(self) -> int:
+        """Those of them that change."""
         return self.sde.dim + len(self.functionals) + (self.extras.stop_when is not None)
+
+    @property
+    def _own(self) -> dict[Expr, Expr]:
+        """The rows of the parameters that differ between paths."""
+        names = enumerate(self.sde.per_path, start=self.n_followed)
+        return {parameter_symbol(name): symbol(f"x{i}") for i, name in names}
 
     @property
     def n_rows(self) -> int:
@@ -78,7 +101,7 @@ class Chain(TracedStepping):
     def _single_step(self) -> Step:
         t, h, root, elapsed = (symbol(name) for name in ("t", "h", "root", "elapsed"))
         dim, n_functionals = self.sde.dim, len(self.functionals)
-        rows = tuple(symbol(f"x{i}") for i in range(self.n_single))
+        rows = tuple(symbol(f"x{i}") for i in range(self.n_followed))
         x, carried = rows[:dim], rows[dim : dim + n_functionals]
         n_draws = self.scheme.n_draws(self.equation)
         z = tuple(symbol(f"z{j}") for j in range(n_draws))
@@ -95,6 +118,8 @@ class Chain(TracedStepping):
         outputs = (*new, *values)
         if self.extras.stop_when is not None:
             outputs = self._stop(rows, outputs, move)
+        known: dict[Expr, Expr] = {}
+        outputs = (*(substitute(e, self._own, known) for e in outputs), *self._own.values())
         names = self.parameter_names
         return Step(outputs, names, constants, n_draws, n_uniforms, self.scheme.draws == "signs")
 
@@ -140,8 +165,7 @@ class Chain(TracedStepping):
         return as_expr(result)
 
     def _named(self, values: Sequence[Expr]) -> Any:
-        names = tuple(name for name, _ in self.extras.functionals)
-        return namedtuple("Functionals", names)(*values)
+        return named_tuple("Functionals", tuple(name for name, _ in self.extras.functionals))(*values)
 
     # What the engine runs ----------------------------------------------------------------------------------------
 
@@ -161,24 +185,35 @@ class Chain(TracedStepping):
     @property
     def parameter_names(self) -> tuple[str, ...]:
         """The parameters' symbols."""
-        return tuple(str(parameter_symbol(name).value) for name in self.sde.params or ())
+        return tuple(str(parameter_symbol(name).value) for name in self._shared)
 
     @property
     def parameter_values(self) -> np.ndarray:
         """The parameters' values."""
-        return np.array(list((self.sde.params or {}).values()), float)
+        return np.array(list(self._shared.values()), float)
 
-    def start_rows(self, start: np.ndarray, t0: float) -> np.ndarray:
-        """Start states (dim, n) with the rows that the chain carries besides."""
+    @property
+    def _shared(self) -> dict[str, float]:
+        """The parameters that are the same for all paths."""
+        return {name: value for name, value in self.sde.numbers().items() if name not in self.sde.per_path}
+
+    def start_rows(self, start: np.ndarray, t0: float, own: np.ndarray = _NONE) -> np.ndarray:
+        """Start states (dim, n) with the rows that the chain carries besides.
+
+        Those are made of the values (number, n_paths) of the parameters that differ between paths, too.
+        """
         if self.n_rows == len(start):
             return start
+        if len(own):
+            start = np.broadcast_to(start, (len(start), own.shape[1]))
         if self.extras.antithetic:
             half = start.shape[1] // 2
             first, second = (start, start) if start.shape[1] == 1 else (start[:, :half], start[:, half:])
-            return np.concatenate([self._single_rows(first, t0), self._single_rows(second, t0)])
-        return self._single_rows(start, t0)
+            rows = [self._single_rows(first, t0, own[:, :half]), self._single_rows(second, t0, own[:, half:])]
+            return np.concatenate(rows)
+        return self._single_rows(start, t0, own)
 
-    def _single_rows(self, start: np.ndarray, t0: float) -> np.ndarray:
+    def _single_rows(self, start: np.ndarray, t0: float, own: np.ndarray) -> np.ndarray:
         if self.n_single == len(start):
             return start
         t, x = constant(t0), tuple(symbol(f"x{i}") for i in range(len(start)))
@@ -187,10 +222,11 @@ class Chain(TracedStepping):
             holds = self._condition(t, (*x, *begun))
             begun.append(as_expr(select(holds, t, np.inf)))
         values: dict[Expr, Any] = dict(zip(x, start.astype(float), strict=True))
-        values |= {parameter_symbol(name): value for name, value in (self.sde.params or {}).items()}
+        values |= {parameter_symbol(name): value for name, value in self.sde.numbers().items()}
+        values |= dict(zip(self._own, own, strict=True))
         known: dict[Expr, Any] = {}
         rows = [np.broadcast_to(evaluate(e, values, known), start.shape[1:]) for e in begun]
-        return np.concatenate([start, np.array(rows).astype(start.dtype)])
+        return np.concatenate([start, np.array([*rows, *own]).astype(start.dtype)])
 
     @cached_property
     def observed(self) -> list[Expr]:
@@ -198,17 +234,16 @@ class Chain(TracedStepping):
 
         Of antithetic pairs the averages: of these too, then of all rows.
         """
-        rows = tuple(symbol(f"x{i}") for i in range(self.n_single))
+        rows = tuple(symbol(f"x{i}") for i in range(self.n_followed))
         dim, n_functionals = self.sde.dim, len(self.functionals)
         y = self._named(rows[dim : dim + n_functionals])
         asked = [(f"expectations[{name!r}]", f) for name, f in self.extras.expectations]
         asked += [(f"controls[{name!r}]", f) for name, f, _ in self.extras.controls]
-        values = [
-            as_number(what, call_with(f, what, symbol("t"), rows[:dim], self._parameters, y)) for what, f in asked
-        ]
+        found = [call_with(f, what, symbol("t"), rows[:dim], self._parameters, y) for what, f in asked]
+        values = [substitute(as_number(what, e), self._own) for (what, _), e in zip(asked, found, strict=True)]
         if not self.extras.antithetic:
             return values
-        mirror = {row: symbol(f"x{i + self.n_single}") for i, row in enumerate(rows)}
+        mirror = {symbol(f"x{i}"): symbol(f"x{i + self.n_single}") for i in range(self.n_single)}
         known: dict[Expr, Expr] = {}
         values += rows
         return [as_expr(0.5 * (value + substitute(value, mirror, known))) for value in values]

@@ -273,6 +273,8 @@ def multilevel(
     started = time.perf_counter()
     if not isinstance(model, Model):
         raise TypeError(f"model must be a model such as sdefast.OrnsteinUhlenbeck(), got {model!r}")
+    if model.per_path:
+        raise ValueError(f"multilevel takes as many paths as it needs, which cannot have own parameters, got {model!r}")
     if not callable(f):
         raise TypeError(f"f must be a function of (t, x), got {f!r}")
     where = Where.of(device, threads, executor)

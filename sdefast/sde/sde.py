@@ -4,22 +4,24 @@ from __future__ import annotations
 
 import inspect
 import math
-from collections import namedtuple
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
+from functools import lru_cache
 from typing import Any, ClassVar
 
 import numpy as np
 
 from .. import _core, checks
 from ..lazy import cached_property
-from ..run import options
-from ..trace import Expr, Replayed, TraceError, as_function, constant, depends_on, trace
+from ..run import parameters
+from ..trace import Expr, Replayed, TraceError, as_function, constant, depends_on, substitute, symbols_in, trace
+from ..trace.lookups import array_symbol, noting_tables
 from .models.base import Model
 from .schemes.equation import (
     Equation,
     Matrix,
     Vector,
+    named_tuple,
     parameter_symbol,
     replayed_inputs,
     state_symbols,
@@ -41,6 +43,8 @@ class SDE(Model):
         ``drift(t, x, p)``: the time, the state as a tuple of ``dim`` numbers, the parameters as a named tuple; returns
         ``dim`` numbers (a single number will do where ``dim`` is 1). Plain scalar Python: operators, branches, loops
         of known length, helper functions, closures over numbers, functions of `math`, `numpy` or `sdefast.math`.
+        Tables are read by ``numpy.interp(t, knots, values)``, at the place ``numpy.searchsorted(knots, t)``, or with an
+        index of an array that is made outside, ``values[int(t)]``, of which those out of range count as the ends.
     diffusion : callable
         ``diffusion(t, x, p)``: with diagonal noise the ``dim`` entries of the diagonal; with scalar noise the ``dim``
         factors of the one Brownian motion; with general noise ``dim`` rows of ``noise_dim`` numbers; with additive
@@ -52,8 +56,10 @@ class SDE(Model):
     noise_dim : int, optional
         Number of independent Brownian motions, needed for general noise. Afterwards the number of those that are drawn:
         with diagonal noise a component whose entry is always zero has none.
-    params : mapping of str to float
-        Parameters. Other values run the same compiled code; numbers that a function closes over are compiled in.
+    params : mapping of str to float or array_like
+        Parameters. Other values run the same compiled code; numbers that a function closes over are compiled in. An
+        array of shape (n_paths,) is a parameter of which every path has its own value; one that the functions index,
+        or look up in by `numpy.interp` or `numpy.searchsorted`, is a table, of any length.
     calculus : {"ito", "stratonovich"}
         How the equation is to be read; schemes that read it otherwise convert the drift.
     diffusion_derivative : callable, optional
@@ -85,7 +91,7 @@ class SDE(Model):
     dim: int = 1
     noise: str = "diagonal"
     noise_dim: int | None = None  # type: ignore[assignment]
-    params: Mapping[str, float] | None = None
+    params: Mapping[str, Any] | None = None
     calculus: str = "ito"
     diffusion_derivative: Callable[..., Any] | None = None
     linear: Any = None
@@ -100,7 +106,7 @@ class SDE(Model):
         put("dim", checks.count("dim", self.dim, most=_MOST_COMPONENTS))
         put("noise", checks.choice("noise", self.noise, NOISES))
         put("calculus", checks.choice("calculus", self.calculus, CALCULI))
-        put("params", options.parameters(self.params))
+        put("params", parameters.parameters(self.params))
         _check_function("drift", self.drift)
         _check_function("diffusion", self.diffusion)
         put("noise_dim", self._count_noises())
@@ -110,7 +116,18 @@ class SDE(Model):
             _check_function("diffusion_derivative", self.diffusion_derivative)
             if self.noise != "diagonal" and not (self.noise == "scalar" and self.dim == 1):
                 raise ValueError("diffusion_derivative is for diagonal noise, or for scalar noise in one dimension")
-        put("noise_dim", self.equation.noise_dim)  # errors in the functions are raised here and now
+        with noting_tables() as tables:
+            put("noise_dim", self.equation.noise_dim)  # errors in the functions are raised here and now
+        put("params", {name: self._as_used(name, value, tables) for name, value in self.params.items()})
+
+    def _as_used(self, name: str, value: Any, tables: set[str]) -> Any:
+        """A parameter as a table if a coefficient reads it as one."""
+        symbol, e = parameter_symbol(name), self.equation
+        if symbol.value not in tables:
+            return value
+        if symbol.value in symbols_in((*e.drift(e.t, e.x), *(b for row in e.diffusion(e.t, e.x) for b in row))):
+            raise TypeError(f"params[{name!r}] is used as a table and as a number of the path: give it two names")
+        return replace(value, is_table=True)
 
     def _count_noises(self) -> int:
         if self.noise_dim is not None:
@@ -139,7 +156,7 @@ class SDE(Model):
         """Equal for SDEs that compute the same, whichever functions say so."""
         e = self.equation
         linear = None if self.linear is None else (self.linear.shape, self.linear.tobytes())
-        values = tuple((self.params or {}).items())
+        values = tuple(self.parameters().items())
         return (e.identity, self.noise, self.calculus, values, linear)
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -181,7 +198,7 @@ class SDE(Model):
 
     def rates(self, t: float, x: Sequence[float]) -> tuple[Sequence[float], Sequence[float]]:
         """Drift and strength of the noise of every component at a point."""
-        found = self._rates(t, *x, *(self.params or {}).values())
+        found = self._rates(t, *x, *self.numbers().values())
         return found[: self.dim], [math.sqrt(square) for square in found[self.dim :]]
 
     @cached_property
@@ -190,7 +207,7 @@ class SDE(Model):
         equation = self.equation.read_as("ito")
         here = equation.t, equation.x
         squares = [sum((e * e for e in row), constant(0)) for row in equation.diffusion(*here)]
-        inputs = (equation.t, *equation.x, *map(parameter_symbol, self.params or ()))
+        inputs = (equation.t, *equation.x, *map(parameter_symbol, self.numbers()))
         return as_function((*equation.drift(*here), *squares), inputs)
 
     @property
@@ -203,11 +220,11 @@ class SDE(Model):
         """The coefficients as expressions."""
         t, x = time_symbol(), state_symbols(self.dim)
         p = self.parameter_tuple()
-        a = _vector("drift", trace(self.drift, t, x, p, what="drift"), self.dim)
-        b = self._matrix(trace(self.diffusion, t, x, p, what="diffusion"))
+        a = _vector("drift", self._traced("drift", t, x, p), self.dim)
+        b = self._matrix(self._traced("diffusion", t, x, p))
         slope = None
         if self.diffusion_derivative is not None:
-            traced = trace(self.diffusion_derivative, t, x, p, what="diffusion_derivative")
+            traced = self._traced("diffusion_derivative", t, x, p)
             slope = _diagonal(_vector("diffusion_derivative", traced, self.dim))
         if self.noise == "additive":
             moving = [i for i, row in enumerate(b) if any(depends_on(entry, x) for entry in row)]
@@ -219,9 +236,42 @@ class SDE(Model):
             b = _without_idle_noises(b)
         return Equation(t, x, a, b, self.noise, self.calculus, slope)
 
+    def _traced(self, what: str, t: Expr, x: Vector, p: Any) -> Any:
+        """What a function computes; parameters that differ between paths are symbols like others, whatever values."""
+        plain = {s: parameter_symbol(name) for name, s in zip(p._fields, p, strict=True)}
+        return named(trace(getattr(self, what), t, x, p, what=what), plain)
+
     def parameter_tuple(self) -> tuple[Any, ...]:
-        names = tuple(self.params or ())
-        return namedtuple("Parameters", names)(*map(parameter_symbol, names))
+        """The parameters as functions see them."""
+        given = self.parameters()
+        symbols = [_parameter(name, value) for name, value in given.items()]
+        return named_tuple("Parameters", tuple(given))(*symbols)
+
+    @property
+    def of_any_numbers(self) -> SDE:
+        """Itself with other numbers: equal for equations that differ in them alone."""
+        numbers = [name for name, value in self.parameters().items() if not isinstance(value, parameters.Array)]
+        return self._with_parameters(dict.fromkeys(numbers, 0.0))
+
+    @cached_property
+    def of_any_path(self) -> SDE:
+        """Itself without the values of the paths' own parameters."""
+        if not self.per_path:
+            return self
+        return self._with_parameters({name: value.of_any_path for name, value in self.per_path.items()})
+
+    def _changed(self, values: Mapping[str, Any]) -> SDE:
+        given = parameters.parameters(values)
+        if any(isinstance(value, parameters.Array) for value in (*given.values(), *map(self.parameters().get, given))):
+            return replace(self, params={**self.parameters(), **values}, noise_dim=self._given()["noise_dim"])
+        return self._with_parameters(given)
+
+    def _with_parameters(self, changed: Mapping[str, Any]) -> SDE:
+        """The same equation, which need not be traced again, with other values."""
+        own = object.__new__(type(self))
+        own.__dict__.update({k: v for k, v in self.__dict__.items() if k not in ("of_any_path", "per_path")})
+        own.__dict__["params"] = {**self.parameters(), **changed}
+        return own
 
     def _matrix(self, b: Any) -> Matrix:
         shaped = isinstance(b, tuple) and any(isinstance(row, tuple) for row in b)
@@ -238,9 +288,35 @@ class SDE(Model):
         return tuple(tuple(row) for row in rows)
 
 
+def _parameter(name: str, value: Any) -> Expr:
+    symbol = parameter_symbol(name)
+    has_values = isinstance(value, parameters.Array) and value.values is not None
+    return array_symbol(str(symbol.value), value.values) if has_values else symbol
+
+
+def named(traced: Any, names: Mapping[Expr, Expr]) -> Any:
+    """Nested tuples of expressions with other symbols."""
+    return tuple(named(part, names) for part in traced) if isinstance(traced, tuple) else substitute(traced, names)
+
+
 def sde_of(model: Model) -> SDE:
     """A model's equation in scalar Python code: the form that schemes in Python run."""
-    return model if isinstance(model, SDE) else SDE(**model.in_python())
+    if isinstance(model, SDE):
+        return model
+    given = model.in_python()
+    if given["drift"] is not type(model).a:
+        return SDE(**given)
+    params = given.pop("params")
+    numbers = {name: value for name, value in params.items() if not isinstance(value, parameters.Array)}
+    arrays = {name: value for name, value in params.items() if name not in numbers}
+    alike = _traced_once(tuple(given.items()), tuple(params))
+    return alike._with_parameters({**params, **parameters.parameters(numbers), **arrays})
+
+
+@lru_cache(maxsize=256)
+def _traced_once(given: tuple[tuple[str, Any], ...], names: tuple[str, ...]) -> SDE:
+    """The equation of models that differ in their parameters' values alone."""
+    return SDE(**dict(given), params=dict.fromkeys(names, 0.0))
 
 
 def _unpickle(data: bytes) -> SDE:

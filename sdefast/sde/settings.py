@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
@@ -23,7 +24,7 @@ from .models.base import Model
 from .models.linear import LinearSDE
 from .replayed import as_traced, replayed
 from .schemes import SCHEMES
-from .schemes.base import Interval
+from .schemes.base import Interval, Scheme
 from .schemes.equation import Equation, Vector
 from .sde import SDE, sde_of
 
@@ -53,7 +54,8 @@ class Settings(step.Settings):
         n_carried = len(e.functionals) + (e.stop_when is not None)
         pairs = at.dim + n_carried if e.antithetic else 0
         asked = len(e.expectations), len(e.controls)
-        return gathering_of(at.dim, at.moments, at.extremes, at.covariance, n_carried, *asked, pairs)
+        n_own = len(self.model.per_path)
+        return gathering_of(at.dim, at.moments, at.extremes, at.covariance, n_carried, *asked, pairs, n_own)
 
     @cached_property
     def stepping(self) -> Stepping:
@@ -69,7 +71,12 @@ class Settings(step.Settings):
         names = [[name for name, *_ in named] for named in (e.functionals, e.expectations, e.controls)]
         asked = (names, e.stop_when is None, e.antithetic, known_values(self).tobytes(), list(map(_Same, expressions)))
         start = None if self.x0 is None else self.x0.tobytes()
-        return (*super().identity(), self.model, self.method, start, *asked)
+        return (*super().identity(), self.model.of_any_path, self.method, start, *asked)
+
+    def merged(self, shards: Sequence[Any]) -> Settings:
+        """Those of shards put together, of which these are the first."""
+        model = self.model.joined([shard.model for shard in shards[1:]])
+        return replace(super().merged(shards), model=model)
 
     def _to_record(self) -> dict[str, Any]:
         """Functions travel as what they compute; ValueError if that is not what it was when the run was made."""
@@ -149,7 +156,12 @@ def _built_in_kernel(step: BuiltIn, h: float) -> Kernel:
 # Which chain ---------------------------------------------------------------------------------------------------------
 
 
-_sde = lru_cache(maxsize=256)(sde_of)
+def _sde(model: Model) -> SDE:
+    """The equation of a model, whatever the values of the paths' own parameters."""
+    return _sde_of(model.of_any_path)
+
+
+_sde_of = lru_cache(maxsize=256)(sde_of)
 
 
 # Functions are traced once while what they depend on stays as it is: ``captured`` is a part of the caches' keys.
@@ -160,18 +172,25 @@ def _chain(sde: SDE, method: str, extras: Extras, captured: Any) -> Chain:
     scheme = SCHEMES[method]
     if scheme.step is None:
         raise ValueError(
-            f"the exact transition of {sde!r} cannot be combined with functionals, boundaries, stop_when or antithetic"
+            f"the exact transition of {sde!r} cannot be combined with functionals, boundaries, stop_when, antithetic "
+            "or parameters that differ between paths"
         )
     if sde.noise not in scheme.noises:
         raise ValueError(
             f"method={method!r} is for noise that is {' or '.join(sorted(scheme.noises))}, not {sde.noise}"
         )
-    chain = Chain(sde, scheme, extras)
+    chain = _form(sde.of_any_numbers, scheme, extras, captured).with_numbers_of(sde)
     if scheme.check is not None:
         scheme.check(sde, chain.equation)
     if chain.flaw is not None and chain.flaw.is_fatal:
         raise ValueError(f"method={method!r} is not for this equation: {chain.flaw.why}; {_that_work(sde)}")
     return chain
+
+
+@lru_cache(maxsize=256)
+def _form(sde: SDE, scheme: Scheme, extras: Extras, captured: Any) -> Chain:
+    """The chain of an equation, whatever numbers its parameters are."""
+    return Chain(sde, scheme, extras)
 
 
 def _that_work(sde: SDE) -> str:
@@ -199,7 +218,7 @@ def warn_of_flaw(chain: Chain, step_size: float, stacklevel: int) -> None:
 
 def kept(model: Model, extras: Extras) -> Extras:
     """Extras that a run keeps: functions that decide its steps stay what they are when it is made."""
-    return _kept(_sde(model), extras, extras.captured) if extras.has_functions_in_step else extras
+    return _kept(_sde(model).of_any_numbers, extras, extras.captured) if extras.has_functions_in_step else extras
 
 
 @lru_cache(maxsize=256)
@@ -209,7 +228,7 @@ def _kept(sde: SDE, extras: Extras, captured: Any) -> Extras:
 
 def chain_of(s: Settings) -> Chain | None:
     """The chain to compile, or None where the model's own compiled step does."""
-    if s.method in s.model.schemes and not s.extras.change_step:
+    if s.method in s.model.schemes and not s.extras.change_step and not s.model.per_path:
         return None
     return compiled_chain(s.model, s.method, s.extras)
 
@@ -251,7 +270,10 @@ def start_rows(s: Settings, start: np.ndarray) -> np.ndarray:
         warn_of_flaw(chain, float(s.grid.step_sizes().max()), stacklevel=4)
     for boundary in s.extras.boundaries:
         boundary.check_start(start)
-    return start if chain is None else chain.start_rows(start, s.grid.t0)
+    if chain is None:
+        return start
+    own = [value.values for value in s.model.per_path.values() if value.values is not None]
+    return chain.start_rows(start, s.grid.t0, np.array(own)) if own else chain.start_rows(start, s.grid.t0)
 
 
 def check_observed(s: Settings) -> None:
@@ -268,7 +290,7 @@ def _observing(s: Settings) -> Chain:
 
 @lru_cache(maxsize=256)
 def _observing_chain(sde: SDE, extras: Extras, captured: Any) -> Chain:
-    return Chain(sde, SCHEMES["euler-maruyama"], extras)
+    return _form(sde.of_any_numbers, SCHEMES["euler-maruyama"], extras, captured).with_numbers_of(sde)
 
 
 def known_values(s: Settings) -> np.ndarray:

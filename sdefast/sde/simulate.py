@@ -21,6 +21,7 @@ from ..engine.statistics import Histogram, Layout
 from ..run import options
 from ..run.boundaries import Boundary
 from ..run.checkpoint import Checkpoint
+from ..run.parameters import refuse_other_lengths
 from ..run.where import Where, progress_bar
 from .extras import checked_controls, checked_extras, with_expectations
 from .functionals import Functional
@@ -267,13 +268,15 @@ def _fresh(
         raise ValueError(f"{type(model).__name__} has no method {scheme!r}; it has {', '.join(model.methods)}")
     state_type, noise_type = checks.types(dtype, noise_dtype)
     n = options.many("n_paths", n_paths)
+    refuse_other_lengths(model.parameters(), n)
     extras = kept(model, checked_extras(model, chain, wanted.expectations, wanted.controls))
     if extras.antithetic and n % 2:
         raise ValueError(f"n_paths must be even for antithetic pairs, got {n}")
     exact = plan.given_states(x0, model.dim, n)
     start = plan.in_type(exact, x0, state_type)
     model.check_start(start.T if start.shape[1] > 1 else start[:, 0])
-    saves, layout = _saves(wanted, grid, n, model.dim + len(extras.functionals), model.dim, state_type)
+    n_rows = model.dim + len(extras.functionals) + len(model.per_path)
+    saves, layout = _saves(wanted, grid, n, n_rows, model.dim, state_type)
     settings = Settings(
         model=model, method=scheme, x0=start[:, 0].copy() if start.shape[1] == 1 else None, extras=extras,
         seed=options.seed(numbers["seed"]), dtype=state_type, noise_dtype=noise_type,
@@ -319,7 +322,7 @@ def _continued(
     start = before._final_rows()
     grid = plan.continued_grid(old.grid, n_steps, times)
     extras = with_expectations(old.extras, wanted.expectations, wanted.controls)
-    n_rows = model.dim + len(extras.functionals)
+    n_rows = model.dim + len(extras.functionals) + len(model.per_path)
     saves, layout = _saves(wanted, grid, old.n_paths, n_rows, model.dim, old.dtype)
     settings = replace(
         old, x0=None, grid=grid, saves=saves, layout=layout, keeps_states=wanted.paths, extras=extras,

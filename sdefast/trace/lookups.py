@@ -8,6 +8,8 @@ constant of the code, so that other numbers run the same kernels; both have the 
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -42,6 +44,53 @@ class Indexed(np.ndarray):
         return _rows_at(np.moveaxis(left, min(at, 0), 0), traced[0])
 
 
+class _ArrayName(str):
+    """The name of a parameter that is an array; parameters with other numbers are other symbols."""
+
+    values: np.ndarray
+
+    def __repr__(self) -> str:
+        return f"{super().__repr__()} {Table.of(self.values[:, None]).digest}"
+
+
+#: names of the parameters that were read as tables, while somebody wants to know
+_noted: list[set[str]] = []
+
+
+@contextmanager
+def noting_tables() -> Iterator[set[str]]:
+    """The names of the parameters that functions traced meanwhile read as tables."""
+    _noted.append(set())
+    try:
+        yield _noted[-1]
+    finally:
+        _noted.pop()
+
+
+def array_symbol(name: str, values: np.ndarray) -> Expr:
+    """A parameter that is an array: a number of the path where it is used as one, or a table to look up numbers in."""
+    own = _ArrayName(name)
+    own.values = values
+    return node("symbol", (), own)
+
+
+def _as_numbers(given: Any) -> Any:
+    """The numbers of a parameter that is used as a table; anything else as it is."""
+    if isinstance(given, Expr) and isinstance(given.value, _ArrayName):
+        for names in _noted:
+            names.add(str(given.value))
+        return given.value.values
+    return given
+
+
+def item(array: Expr, index: Any) -> Any:
+    """An element of a parameter that is a table."""
+    numbers = _as_numbers(array)
+    if numbers is array:
+        raise TypeError("a number is not subscriptable")
+    return numbers.view(Indexed)[index]
+
+
 def _rows_at(values: np.ndarray, index: Expr) -> Any:
     """The element of a vector, or a tuple of those of each column."""
     if values.ndim == 1:
@@ -50,7 +99,7 @@ def _rows_at(values: np.ndarray, index: Expr) -> Any:
 
 
 def _numbers(name: str, values: Any) -> np.ndarray:
-    numbers = checks.array(name, np.asarray(values))
+    numbers = checks.array(name, np.asarray(_as_numbers(values)))
     if numbers.ndim != 1 or not 1 <= len(numbers) <= _MOST_KNOTS:
         raise ValueError(f"{name} must be of one dimension and have 1 to {_MOST_KNOTS} numbers, got {numbers.shape}")
     return numbers
@@ -136,6 +185,7 @@ def digitize(x: Any, bins: Any, right: bool = False) -> Any:
     return searchsorted(bins, x, side="left" if right else "right")
 
 
+Expr.__getitem__ = item  # type: ignore[attr-defined]
 NUMPY_FUNCTIONS.update(interp=interp, searchsorted=searchsorted, digitize=digitize)
 
 

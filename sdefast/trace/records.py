@@ -110,9 +110,9 @@ def listed(outputs: Any) -> dict[str, Any]:
             tables[table.digest] = len(operations)
             operations.append(["table", table.values])
         places[part] = len(operations)
-        if part.op in LOOKUPS:
-            operations.append([part.op, tables[part.value.digest], places[part.args[0]]])
-        elif part.op == "sum":
+        if table is not None and part.op in LOOKUPS:
+            operations.append([part.op, tables[table.digest], places[part.args[0]]])
+        elif table is not None:
             body = listed(part.value.body)
             at = [body["operations"], body["outputs"]]
             operations.append(["sum", tables[table.digest], at, *(places[a] for a in part.args)])
