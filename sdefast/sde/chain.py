@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 #: the values of no parameters
-_NONE = np.empty((0, 0))
+NO_VALUES = np.empty((0, 0))
 
 
 @dataclass(frozen=True)
@@ -197,7 +197,7 @@ class Chain(TracedStepping):
         """The parameters that are the same for all paths."""
         return {name: value for name, value in self.sde.numbers().items() if name not in self.sde.per_path}
 
-    def start_rows(self, start: np.ndarray, t0: float, own: np.ndarray = _NONE) -> np.ndarray:
+    def start_rows(self, start: np.ndarray, t0: float, own: np.ndarray = NO_VALUES) -> np.ndarray:
         """Start states (dim, n) with the rows that the chain carries besides.
 
         Those are made of the values (number, n_paths) of the parameters that differ between paths, too.
@@ -213,7 +213,7 @@ class Chain(TracedStepping):
             return np.concatenate(rows)
         return self._single_rows(start, t0, own)
 
-    def _single_rows(self, start: np.ndarray, t0: float, own: np.ndarray) -> np.ndarray:
+    def _single_rows(self, start: np.ndarray, t0: float, own: np.ndarray = NO_VALUES) -> np.ndarray:
         if self.n_single == len(start):
             return start
         t, x = constant(t0), tuple(symbol(f"x{i}") for i in range(len(start)))

@@ -118,7 +118,7 @@ class SDE(Model):
                 raise ValueError("diffusion_derivative is for diagonal noise, or for scalar noise in one dimension")
         with noting_tables() as tables:
             put("noise_dim", self.equation.noise_dim)  # errors in the functions are raised here and now
-        put("params", {name: self._as_used(name, value, tables) for name, value in self.params.items()})
+        put("params", {name: self._as_used(name, value, tables) for name, value in self.parameters().items()})
 
     def _as_used(self, name: str, value: Any, tables: set[str]) -> Any:
         """A parameter as a table if a coefficient reads it as one."""
@@ -245,7 +245,8 @@ class SDE(Model):
         """The parameters as functions see them."""
         given = self.parameters()
         symbols = [_parameter(name, value) for name, value in given.items()]
-        return named_tuple("Parameters", tuple(given))(*symbols)
+        found: tuple[Any, ...] = named_tuple("Parameters", tuple(given))(*symbols)
+        return found
 
     @property
     def of_any_numbers(self) -> SDE:

@@ -76,7 +76,7 @@ class Settings(step.Settings):
     def merged(self, shards: Sequence[Any]) -> Settings:
         """Those of shards put together, of which these are the first."""
         model = self.model.joined([shard.model for shard in shards[1:]])
-        return replace(super().merged(shards), model=model)
+        return replace(self, n_chains=super().merged(shards).n_chains, model=model)
 
     def _to_record(self) -> dict[str, Any]:
         """Functions travel as what they compute; ValueError if that is not what it was when the run was made."""

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import product
+from operator import attrgetter
 from typing import Any
 
 import numpy as np
@@ -86,21 +87,25 @@ class Sweep:
     @property
     def expectations(self) -> dict[str, Expectation]:
         """Expectations by name, with arrays of shape (*shape, n_times)."""
-        return self._named(Expectation, "expectations", ("value", "standard_error", "n_nonfinite"))
+        return {
+            name: Expectation(*self._numbers("expectations", name, "value", "standard_error", "n_nonfinite"))
+            for name in self.runs.flat[0].expectations
+        }
 
     @property
     def functionals(self) -> dict[str, FunctionalResult]:
         """Functionals by name, with arrays of shape (*shape, n_times); values of paths are those of ``runs``."""
-        numbers = ("mean", "standard_error", "variance", "n_nonfinite")
-        return self._named(lambda *arrays: FunctionalResult(*arrays, None), "functionals", numbers)
+        found = {}
+        for name in self.runs.flat[0].functionals:
+            mean, error, variance, n = self._numbers(
+                "functionals", name, "mean", "standard_error", "variance", "n_nonfinite"
+            )
+            found[name] = FunctionalResult(mean, error, variance, n, None)
+        return found
 
-    def _named(self, kind: Callable[..., Any], what: str, numbers: tuple[str, ...]) -> dict[str, Any]:
-        found = np.vectorize(lambda run: getattr(run, what), otypes=[object])(self.runs)
-
-        def gathered(name: str, number: str) -> np.ndarray:
-            return _stacked(found, lambda of_cell: getattr(of_cell[name], number))
-
-        return {name: kind(*(gathered(name, number) for number in numbers)) for name in found.flat[0]}
+    def _numbers(self, what: str, name: str, *numbers: str) -> list[np.ndarray]:
+        found = np.array([getattr(run, what)[name] for run in self.runs.flat], object).reshape(self.shape)
+        return [_stacked(found, attrgetter(number)) for number in numbers]
 
     def each(self, function: Callable[[Simulation], Any]) -> np.ndarray:
         """An array or number of every run, such as ``lambda run: run.quantile(0.9)``, the grid's axes first."""

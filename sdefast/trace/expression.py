@@ -423,8 +423,8 @@ NUMPY_FUNCTIONS: dict[str, Callable[..., Any]] = {
 }  # fmt: skip
 
 
-def node(op: str, args: tuple[Expr, ...], value: Any = None) -> Expr:
-    """The expression of an operation as it is; equal ones are one object."""
+def node(op: str, args: tuple[Expr, ...], value: Any = None, kind: type[Expr] | None = None) -> Expr:
+    """The expression of an operation as it is, of a ``kind`` that can more; equal ones are one object."""
     # repr tells -0.0 from 0.0 and True from 1.0
     key = (op, *map(id, args), repr(value))
     node = _nodes.get(key)
@@ -432,7 +432,7 @@ def node(op: str, args: tuple[Expr, ...], value: Any = None) -> Expr:
         with _adding:  # two threads must not make two objects of one expression
             node = _nodes.get(key)
             if node is None:
-                node = _nodes[key] = Expr(op, args, value)
+                node = _nodes[key] = (kind or Expr)(op, args, value)
     return node
 
 

@@ -53,6 +53,15 @@ class _ArrayName(str):
         return f"{super().__repr__()} {Table.of(self.values[:, None]).digest}"
 
 
+class _ArrayParameter(Expr):
+    """A parameter that is an array, which may be indexed."""
+
+    __slots__ = ()
+
+    def __getitem__(self, index: Any) -> Any:
+        return _as_numbers(self).view(Indexed)[index]
+
+
 #: names of the parameters that were read as tables, while somebody wants to know
 _noted: list[set[str]] = []
 
@@ -71,7 +80,7 @@ def array_symbol(name: str, values: np.ndarray) -> Expr:
     """A parameter that is an array: a number of the path where it is used as one, or a table to look up numbers in."""
     own = _ArrayName(name)
     own.values = values
-    return node("symbol", (), own)
+    return node("symbol", (), own, _ArrayParameter)
 
 
 def _as_numbers(given: Any) -> Any:
@@ -81,14 +90,6 @@ def _as_numbers(given: Any) -> Any:
             names.add(str(given.value))
         return given.value.values
     return given
-
-
-def item(array: Expr, index: Any) -> Any:
-    """An element of a parameter that is a table."""
-    numbers = _as_numbers(array)
-    if numbers is array:
-        raise TypeError("a number is not subscriptable")
-    return numbers.view(Indexed)[index]
 
 
 def _rows_at(values: np.ndarray, index: Expr) -> Any:
@@ -185,7 +186,6 @@ def digitize(x: Any, bins: Any, right: bool = False) -> Any:
     return searchsorted(bins, x, side="left" if right else "right")
 
 
-Expr.__getitem__ = item  # type: ignore[attr-defined]
 NUMPY_FUNCTIONS.update(interp=interp, searchsorted=searchsorted, digitize=digitize)
 
 

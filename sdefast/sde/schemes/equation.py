@@ -143,7 +143,7 @@ def parameter_symbol(name: str) -> Expr:
 @lru_cache(maxsize=256)
 def named_tuple(kind: str, names: tuple[str, ...]) -> Any:
     """The class of named tuples, which takes a while to make."""
-    return namedtuple(kind, names)  # type: ignore[misc]
+    return namedtuple(kind, names)
 
 
 def replayed_inputs(dim: int, parameters: Any, *more: tuple[str, Any]) -> tuple[tuple[str, Names], ...]:
