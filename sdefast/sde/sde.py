@@ -16,6 +16,7 @@ from ..lazy import cached_property
 from ..run import parameters
 from ..trace import Expr, Replayed, TraceError, as_function, constant, depends_on, substitute, symbols_in, trace
 from ..trace.lookups import array_symbol, noting_tables
+from . import correlations
 from .models.base import Model
 from .schemes.equation import (
     Equation,
@@ -68,6 +69,10 @@ class SDE(Model):
     linear : array_like of shape (dim,) or (dim, dim), optional
         Linear part of the drift (rates, or a matrix), which ``method="exponential-euler"`` treats exactly. ``drift``
         is the whole drift all the same.
+    correlation : array_like of shape (dim, dim), optional
+        Correlations of the Brownian motions of diagonal noise, positive semidefinite with ones on its diagonal. The
+        noise is then general, with the matrix diag(b) L, L L' = correlation (Glasserman, Monte Carlo Methods in
+        Financial Engineering, 2004, section 3.2.3); other correlations run the same compiled code.
 
     Raises
     ------
@@ -95,6 +100,7 @@ class SDE(Model):
     calculus: str = "ito"
     diffusion_derivative: Callable[..., Any] | None = None
     linear: Any = None
+    correlation: Any = None
 
     schemes: ClassVar[Mapping[str, str]] = {}
 
@@ -110,6 +116,9 @@ class SDE(Model):
         _check_function("drift", self.drift)
         _check_function("diffusion", self.diffusion)
         put("noise_dim", self._count_noises())
+        if self.correlation is not None:
+            put("correlation", self._checked_correlation())
+            put("noise", "general")
         if self.linear is not None:
             put("linear", _checked_linear(self.linear, self.dim))
         if self.diffusion_derivative is not None:
@@ -128,6 +137,13 @@ class SDE(Model):
         if symbol.value in symbols_in((*e.drift(e.t, e.x), *(b for row in e.diffusion(e.t, e.x) for b in row))):
             raise TypeError(f"params[{name!r}] is used as a table and as a number of the path: give it two names")
         return replace(value, is_table=True)
+
+    def _checked_correlation(self) -> np.ndarray:
+        if self.noise != "diagonal":
+            raise ValueError(f"correlation is for noise='diagonal', got noise={self.noise!r}")
+        if self.diffusion_derivative is not None:
+            raise ValueError("diffusion_derivative is for noise without correlation")
+        return correlations.checked("correlation", self.correlation, self.dim)
 
     def _count_noises(self) -> int:
         if self.noise_dim is not None:
@@ -169,7 +185,7 @@ class SDE(Model):
         """The arguments of which it was made."""
         given = {field.name: getattr(self, field.name) for field in fields(self)}
         given["noise_dim"] = self.noise_dim if self.noise in ("general", "additive") else None
-        return given
+        return given if self.correlation is None else {**given, "noise": "diagonal", "noise_dim": None}
 
     def _to_record(self) -> dict[str, Any]:
         """Functions travel as what they compute, which no version of Python need understand."""
@@ -180,7 +196,9 @@ class SDE(Model):
             entries = tuple(row[0] for row in b)
         elif self.noise == "diagonal":
             entries = tuple(_entry(i, row) for i, row in enumerate(b))
-        given = self._given()
+        given = {**self._given(), "noise": self.noise, "correlation": None}
+        if self.correlation is not None:
+            given["noise_dim"] = self.noise_dim
         given["drift"] = self._replayed(self.drift, e.drift(e.t, e.x))
         given["diffusion"] = self._replayed(self.diffusion, entries)
         if e.known_slope is not None:
@@ -264,7 +282,7 @@ class SDE(Model):
     def _changed(self, values: Mapping[str, Any]) -> SDE:
         given = parameters.parameters(values)
         if any(isinstance(value, parameters.Array) for value in (*given.values(), *map(self.parameters().get, given))):
-            return replace(self, params={**self.parameters(), **values}, noise_dim=self._given()["noise_dim"])
+            return SDE(**{**self._given(), "params": {**self.parameters(), **given}})
         return self._with_parameters(given)
 
     def _with_parameters(self, changed: Mapping[str, Any]) -> SDE:
@@ -275,6 +293,8 @@ class SDE(Model):
         return own
 
     def _matrix(self, b: Any) -> Matrix:
+        if self.correlation is not None:
+            return correlations.mixed(_vector("diffusion", b, self.dim), self.correlation)
         shaped = isinstance(b, tuple) and any(isinstance(row, tuple) for row in b)
         if self.noise == "diagonal":
             return _diagonal(_vector("diffusion", b, self.dim))

@@ -59,7 +59,14 @@ class _ArrayParameter(Expr):
     __slots__ = ()
 
     def __getitem__(self, index: Any) -> Any:
-        return _as_numbers(self).view(Indexed)[index]
+        numbers = _as_numbers(self)
+        if isinstance(index, (int, np.integer, slice)):
+            found = tabulated(numbers)[index]
+            return tuple(found) if isinstance(found, list) else found
+        return numbers.view(Indexed)[index]
+
+    def __iter__(self) -> Iterator[Expr]:
+        return iter(tabulated(_as_numbers(self)))
 
 
 #: names of the parameters that were read as tables, while somebody wants to know
@@ -122,6 +129,12 @@ def element(values: np.ndarray, index: Any) -> Expr:
 
 def _element(table: Table, index: Expr) -> Expr:
     return node("element", (index,), table)
+
+
+def tabulated(values: np.ndarray) -> list[Expr]:
+    """Numbers that a kernel reads from the run's table, so that it is the same for others."""
+    table = Table.of(np.asarray(values, float)[:, None])
+    return [_element(table, constant(float(k))) for k in range(table.n_rows)]
 
 
 def place(knots: np.ndarray, x: Any) -> Expr:

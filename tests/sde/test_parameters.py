@@ -110,11 +110,11 @@ def test_built_in_models_and_tables():
     one = sf.simulate(sf.Heston(xi=levels[7]), x0=(100.0, 0.04), t1=0.1, n_steps=4, n_paths=1, seed=1, first_chain=7)
     np.testing.assert_allclose(run.x[0, 7], one.x[0, 0], rtol=1e-12)
     days = np.arange(5.0)
-    sde = sf.SDE(drift=lambda t, x, p: p.k * np.interp(t, p.days, p.rates) + p.rates[int(t)],
+    sde = sf.SDE(drift=lambda t, x, p: p.k * np.interp(t, p.days, p.rates) + p.rates[int(t)] + sum(p.rates[:3]),
                  diffusion=lambda t, x, p: 0.0, params={"days": days, "rates": days**2, "k": LEVELS})  # fmt: skip
     end = sf.simulate(sde, x0=0.0, t1=4.0, n_steps=8, n_paths=N).x[0, :, 0]
     times = np.arange(8) / 2
-    exact = 0.5 * (LEVELS * np.interp(times, days, days**2).sum() + (np.floor(times) ** 2).sum())
+    exact = 0.5 * (LEVELS * np.interp(times, days, days**2).sum() + (np.floor(times) ** 2 + 5).sum())
     np.testing.assert_allclose(end, exact, rtol=0, atol=1e-12)
 
 
