@@ -9,7 +9,18 @@ from tempfile import TemporaryDirectory
 from unittest import mock
 
 import numpy as np
-from workloads import HESTON, NUMPY_PATHS, OU, STEPS, Workload, cache_sized_blocks, fastest_rng, in_numpy, in_sdefast
+from workloads import (
+    HESTON,
+    NUMPY_PATHS,
+    OU,
+    PATHS,
+    STEPS,
+    Workload,
+    cache_sized_blocks,
+    fastest_rng,
+    in_numpy,
+    in_sdefast,
+)
 
 import sdefast as sf
 from sdefast.sde.sde import sde_of
@@ -82,6 +93,37 @@ def _pair(name: str, group: str, dtype: str, model: sf.Model, other: sf.Model, x
 TYPES = ("float32", "float64")
 
 #: (sdefast, other) pairs; what is asked of the ratio of their speeds.
+#: a rate of every day of the year, evenly far apart and not
+DAYS = np.linspace(0.0, 1.0, 366)
+UNEVEN_DAYS = np.concatenate([[0.0], np.sort(np.random.default_rng(1).uniform(0.0, 1.0, 364)), [1.0]])
+DAILY = 0.1 * np.random.default_rng(2).normal(size=366)
+
+#: a rate of every path, and the same for all
+PATHS_OWN = np.linspace(0.0, 0.1, PATHS)
+RATES = np.linspace(0.0, 0.1, 50)
+
+
+def growth(rate: float | np.ndarray) -> sf.SDE:
+    return sf.SDE(
+        drift=lambda t, x, p: p.rate * x[0], diffusion=lambda t, x, p: p.s * x[0], params={"rate": rate, "s": 0.2}
+    )
+
+
+def daily_growth(days: np.ndarray) -> sf.SDE:
+    return sf.SDE(
+        drift=lambda t, x, p: np.interp(t, days, DAILY) * x[0], diffusion=lambda t, x, p: p.s * x[0], params={"s": 0.2}
+    )
+
+
+def over_rates(dtype: str) -> Workload:
+    """50 cells of as many paths together as one run has."""
+    settings = {"x0": 1.0, "t1": 1.0, "n_steps": STEPS, "n_paths": PATHS // 50, "seed": 1, "threads": 1, "dtype": dtype}
+    return Workload(
+        f"a sweep of 50 rates, {dtype}", f"sweep-{dtype}", lambda: sf.sweep(growth(0.05), {"rate": RATES}, **settings),
+        PATHS // 50 * 50 * STEPS,
+    )  # fmt: skip
+
+
 SDE_PAIRS: list[tuple[Workload, Workload, float]] = [
     *((*_pair("user's OU", "user-ou", dtype, USER_OU, OU, 1.0), 1 / 1.2) for dtype in TYPES),
     *((*_pair("user's Heston", "user-heston", d, sde_of(HESTON), HESTON, (100.0, 0.04)), 1 / 1.2) for d in TYPES),
@@ -102,6 +144,10 @@ SDE_PAIRS: list[tuple[Workload, Workload, float]] = [
         )
         for d in TYPES
     ),
+    *((*_pair("a rate of every path", "own-rates", d, growth(PATHS_OWN), growth(0.05), 1.0), 1 / 1.15) for d in TYPES),
+    *((*_pair("366 days in a table", "table", d, daily_growth(DAYS), growth(0.05), 1.0), 1 / 1.3) for d in TYPES),
+    *((*_pair("366 uneven knots", "uneven", d, daily_growth(UNEVEN_DAYS), growth(0.05), 1.0), 1 / 1.3) for d in TYPES),
+    *((over_rates(d), in_sdefast("one run", f"sweep-{d}", growth(0.05), 1.0, dtype=d), 1 / 1.2) for d in TYPES),
 ]
 
 

@@ -56,6 +56,7 @@ if _TYPE_CHECKING:
     from .sampling.result import Chains
     from .sde import quasi, wiener
     from .sde.multilevel import Multilevel, multilevel
+    from .sde.sweep import Sweep, sweep
 
 #: Modules, and names in modules, that are imported when they are first used: nobody waits for what a script has not.
 _MODULES = {
@@ -73,6 +74,7 @@ _NAMES = {
     "Descent": "least_squares.result", "GradientDescent": "least_squares.gradient_descent",
     "LeastSquares": "least_squares.problem", "Multilevel": "sde.multilevel", "gd": "least_squares.gradient_descent",
     "load": "run.saving", "multilevel": "sde.multilevel", "noisy_gd": "least_squares.sgd", "sgd": "least_squares.sgd",
+    "Sweep": "sde.sweep", "sweep": "sde.sweep",
 }  # fmt: skip
 
 
@@ -120,6 +122,7 @@ __all__ = [
     "Multilevel",
     "OrnsteinUhlenbeck",
     "Simulation",
+    "Sweep",
     "TraceError",
     "annealed_langevin",
     "boundaries",
@@ -143,6 +146,7 @@ __all__ = [
     "sgd_presets",
     "show_config",
     "simulate",
+    "sweep",
     "targets",
     "wiener",
 ]

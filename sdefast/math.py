@@ -21,10 +21,16 @@ sinh       2.2      2.5
 cosh       1.5      1.5
 tanh       2.5      2.6
 atan       2.6      2.5
+asin, acos 3.8      3.4
+atan2      3.0      2.9
+hypot      1.3      1.3
+log2       0.6      0.6
+log10      0.6      0.6
 erf        1.8      1.9
 ========== ======== ======== ========================================================================
 
-`logsumexp` and `softmax` are made of these and know their derivatives; `sum` adds up a function of every row of data.
+In `ceil`, `floor`, `round`, `sign`, `where` and `clip` nothing is rounded. `logsumexp` and `softmax` are made of these
+and know their derivatives; `sum` adds up a function of every row of data.
 
 Where the result is subnormal, it is right to two of the smallest numbers. NaN gives NaN, but ``pow(x, 0)`` and
 ``pow(1, x)`` are 1. Infinities give limits where there are any; ``pow(-1, inf)`` is NaN.
@@ -47,7 +53,12 @@ from .checks import refuse_loss as _refuse_loss
 
 __all__ = [
     "abs",
+    "acos",
+    "asin",
     "atan",
+    "atan2",
+    "ceil",
+    "clip",
     "cos",
     "cosh",
     "dot",
@@ -56,15 +67,20 @@ __all__ = [
     "exp",
     "expm1",
     "floor",
+    "hypot",
     "inf",
     "log",
     "log1p",
+    "log2",
+    "log10",
     "logsumexp",
     "max",
     "min",
     "nan",
     "pi",
     "pow",
+    "round",
+    "sign",
     "sin",
     "sinh",
     "softmax",
@@ -72,6 +88,7 @@ __all__ = [
     "sum",
     "tan",
     "tanh",
+    "where",
 ]
 
 
@@ -88,6 +105,17 @@ def _call(name: str, *args: Any) -> Any:
         if hasattr(x, "__sdefast_trace__"):
             return x.__sdefast_trace__(name, *args)
     return _evaluate(name, *args)
+
+
+def _composed(name: str, of_arrays: Callable[..., Any], *args: Any) -> Any:
+    """A function of whole numbers and selections, in which nothing is rounded: traced, else by numpy."""
+    for x in args:
+        if hasattr(x, "__sdefast_trace__"):
+            return x.__sdefast_trace__(name, *args)
+    given = [np.asarray(x) if name == "where" and i == 0 else _real_array(name, x) for i, x in enumerate(args)]
+    dtype = np.float32 if np.result_type(*given[name == "where" :]) == np.float32 else np.float64
+    out = np.asarray(of_arrays(*given)).astype(dtype)
+    return out if out.ndim else float(out)
 
 
 def _evaluate(name: str, *args: Any) -> Any:
@@ -223,6 +251,50 @@ def log1p(x: Any) -> Any:
     1e-20
     """
     return _call("log1p", x)
+
+
+def log2(x: Any) -> Any:
+    """The logarithm to base 2, exact for its powers: -inf at 0, NaN for negative numbers.
+
+    Parameters
+    ----------
+    x : float, array_like or traced expression
+        The argument.
+
+
+    Returns
+    -------
+    float, array or traced expression
+        As the argument is.
+
+    Examples
+    --------
+    >>> log2(8.0)
+    3.0
+    """
+    return _call("log2", x)
+
+
+def log10(x: Any) -> Any:
+    """The logarithm to base 10: -inf at 0, NaN for negative numbers.
+
+    Parameters
+    ----------
+    x : float, array_like or traced expression
+        The argument.
+
+
+    Returns
+    -------
+    float, array or traced expression
+        As the argument is.
+
+    Examples
+    --------
+    >>> log10(1000.0)
+    3.0
+    """
+    return _call("log10", x)
 
 
 def sqrt(x: Any) -> Any:
@@ -401,6 +473,94 @@ def atan(x: Any) -> Any:
     return _call("atan", x)
 
 
+def asin(x: Any) -> Any:
+    """The arc sine, between -pi/2 and pi/2; NaN outside [-1, 1].
+
+    Parameters
+    ----------
+    x : float, array_like or traced expression
+        The argument.
+
+
+    Returns
+    -------
+    float, array or traced expression
+        As the argument is.
+
+    Examples
+    --------
+    >>> asin(1.0)
+    1.5707963267948966
+    """
+    return _call("asin", x)
+
+
+def acos(x: Any) -> Any:
+    """The arc cosine, between 0 and pi; NaN outside [-1, 1].
+
+    Parameters
+    ----------
+    x : float, array_like or traced expression
+        The argument.
+
+
+    Returns
+    -------
+    float, array or traced expression
+        As the argument is.
+
+    Examples
+    --------
+    >>> acos(1.0)
+    0.0
+    """
+    return _call("acos", x)
+
+
+def atan2(y: Any, x: Any) -> Any:
+    """The angle of the point (x, y), between -pi and pi.
+
+    Parameters
+    ----------
+    y, x : float, array_like or traced expression
+        The coordinates.
+
+
+    Returns
+    -------
+    float, array or traced expression
+        As the arguments are.
+
+    Examples
+    --------
+    >>> atan2(1.0, -1.0)
+    2.356194490192345
+    """
+    return _call("atan2", y, x)
+
+
+def hypot(a: Any, b: Any) -> Any:
+    """The length of the vector (a, b), without overflow on the way.
+
+    Parameters
+    ----------
+    a, b : float, array_like or traced expression
+        The components.
+
+
+    Returns
+    -------
+    float, array or traced expression
+        As the arguments are.
+
+    Examples
+    --------
+    >>> hypot(3.0, 4.0)
+    5.0
+    """
+    return _call("hypot", a, b)
+
+
 def erf(x: Any) -> Any:
     """The error function, twice the integral of ``exp(-t**2)`` from 0 to x over the square root of pi.
 
@@ -465,6 +625,118 @@ def floor(x: Any) -> Any:
     -2.0
     """
     return _call("floor", x)
+
+
+def ceil(x: Any) -> Any:
+    """The smallest integer that is not smaller, as a float.
+
+    Parameters
+    ----------
+    x : float, array_like or traced expression
+        The argument.
+
+
+    Returns
+    -------
+    float, array or traced expression
+        As the argument is.
+
+    Examples
+    --------
+    >>> ceil(-1.5)
+    -1.0
+    """
+    return _composed("ceil", np.ceil, x)
+
+
+def round(x: Any) -> Any:
+    """The nearest integer, of two the even one, as a float.
+
+    Parameters
+    ----------
+    x : float, array_like or traced expression
+        The argument.
+
+
+    Returns
+    -------
+    float, array or traced expression
+        As the argument is.
+
+    Examples
+    --------
+    >>> round(2.5)
+    2.0
+    """
+    return _composed("round", np.rint, x)
+
+
+def sign(x: Any) -> Any:
+    """-1, 0 or 1; NaN of NaN.
+
+    Parameters
+    ----------
+    x : float, array_like or traced expression
+        The argument.
+
+
+    Returns
+    -------
+    float, array or traced expression
+        As the argument is.
+
+    Examples
+    --------
+    >>> sign(-3.0)
+    -1.0
+    """
+    return _composed("sign", np.sign, x)
+
+
+def where(condition: Any, a: Any, b: Any) -> Any:
+    """``a`` where the condition holds, else ``b``; both are computed.
+
+    Parameters
+    ----------
+    condition : bool, array_like or traced condition
+        What decides.
+    a, b : float, array_like or traced expression
+        The values.
+
+
+    Returns
+    -------
+    float, array or traced expression
+        As the arguments are.
+
+    Examples
+    --------
+    >>> where(1.0 < 2.0, 3.0, 4.0)
+    3.0
+    """
+    return _composed("where", np.where, condition, a, b)
+
+
+def clip(x: Any, low: Any, high: Any) -> Any:
+    """The number between ``low`` and ``high`` that is nearest to ``x``; NaN stays.
+
+    Parameters
+    ----------
+    x, low, high : float, array_like or traced expression
+        The argument and its bounds.
+
+
+    Returns
+    -------
+    float, array or traced expression
+        As the arguments are.
+
+    Examples
+    --------
+    >>> clip(5.0, 0.0, 1.0)
+    1.0
+    """
+    return _composed("clip", np.clip, x, low, high)
 
 
 def pow(a: Any, b: Any) -> Any:

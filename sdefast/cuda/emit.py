@@ -165,7 +165,7 @@ class _Steps:
         if index:
             assert isinstance(self._first, Code)
             code.follow(self._first)
-        return code, code.add(step.outputs)
+        return code, code.add(self._sums.outputs)
 
     def _summing(self) -> tuple[SummingCode, list[str]]:
         step, letters = self.step, "xu" if self.step.signs else "xuz"
@@ -239,7 +239,7 @@ def observer_source(outputs: tuple[Expr, ...], names: tuple[str, ...], dim: int,
         begin, results = code.begin, code.results(in_place=False)
     else:
         code = Code(inputs, written=_WRITTEN)
-        begin, results = [], code.add(outputs)
+        begin, results = [], code.add(sums.outputs)
     lines = [*begin, *(f"{name} = T(p[{i}])" for i, name in enumerate(names))]
     lines += [f"{name}_d = p[{i}]" for i, name in enumerate(names) if name in code.doubles]
     lines += ["time = cuda.blockIdx.y", "t = times[time]", *(f"x{i} = x[time, {i}, i]" for i in range(dim))]

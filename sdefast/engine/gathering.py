@@ -30,9 +30,11 @@ class Gathering(NamedTuple):
     pairs: range
 
 
-def _gathering(layout: Layout, n_carried: int, n_asked: int, n_controls: int, pairs: int) -> Gathering:
+def _gathering(
+    layout: Layout, n_carried: int, n_asked: int, n_controls: int, pairs: int, n_fixed: int = 0
+) -> Gathering:
     dim, copies = layout.dim, 2 if pairs else 1
-    starts = [(dim + n_carried) * copy for copy in range(copies)]
+    starts = [(dim + n_carried + n_fixed) * copy for copy in range(copies)]
     groups = [[Gathered(layout, first) for first in starts]]
     groups += [[Gathered(ONE, first + dim + i) for first in starts] for i in range(n_carried)]
     if n_controls:
@@ -56,6 +58,6 @@ def gathering_of(dim: int, moments: int, extremes: bool, covariance: bool, *coun
     """The `Gathering` of simulations with these numbers, which are quick to look up.
 
     The numbers are those of rows carried besides the state, of expectations, of controls, and of rows of a path of
-    antithetic pairs (0 for other runs).
+    antithetic pairs (0 for other runs); then of rows of a path that stay as they are, of which nothing is gathered.
     """
     return _gathering(Layout(dim, moments, extremes, covariance), *counts)

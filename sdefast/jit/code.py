@@ -13,6 +13,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from ..trace import Expr, all_parts, flip, inside_out, make, plain
+from ..trace.lookups import LOOKUPS
+from . import lookups
 
 #: What moves on with every step, in float64 from the number of the step, in which float32 would stop to count.
 TIMES = {"t": "c[r] + {k} * c[r + 1]", "elapsed": "(c[r] - c[r + 4]) + {k} * c[r + 1]", "step": "D({k})"}
@@ -114,10 +116,11 @@ class Code:
             elif e.op == "constant":
                 self._known[e] = self._constant(e.value)
             else:
-                text = self._fused(e) or self._text(e, [self.hold(a) for a in e.args])
-                self._known[e] = self._new_name()
+                fused = self._fused(e)
+                args = [] if fused else [self.hold(a) for a in e.args]
+                self._known[e] = name = self._new_name()
                 where = self.per_lane if self.varies(e) else self.fixed
-                where.append(f"{self._known[e]} = {text}")
+                where += [f"{name} = {fused}"] if fused else self._statements(e, name, args)
         return self._known[e]
 
     def _hold_double(self, e: Expr) -> str:
@@ -129,9 +132,10 @@ class Code:
             elif e.op == "constant":
                 self._doubles[e] = self._constant(e.value, "D")
             else:
-                text = self._text(e, [self._hold_double(a) for a in e.args], "64")
-                self._doubles[e] = self._new_name()
-                (self.once if self.moves(e) else self.fixed).append(f"{self._doubles[e]} = {text}")
+                args = [self._hold_double(a) for a in e.args]
+                self._doubles[e] = name = self._new_name()
+                where = self.once if self.moves(e) else self.fixed
+                where += self._statements(e, name, args, "64")
         return self._doubles[e]
 
     def _new_name(self) -> str:
@@ -142,6 +146,12 @@ class Code:
             return repr(value)
         literal = f"{kind}({value!r})" if value - value == 0 else f"{kind}('{value!r}')"
         return self.constants.setdefault(literal, f"k{len(self.constants)}")
+
+    def _statements(self, e: Expr, name: str, args: list[str], width: str = "") -> Iterable[str]:
+        """What leaves an operation on what has these names in another."""
+        if e.op in LOOKUPS:
+            return lookups.statements(e, name, args[0], width)
+        return [f"{name} = {self._text(e, args, width)}"]
 
     def _text(self, e: Expr, args: list[str], width: str = "") -> str:
         sign = self.written.get(e.op)

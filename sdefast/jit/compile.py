@@ -82,7 +82,8 @@ def _function(program: Program) -> Any:
 
     space: dict[str, Any] = {f"{name}_": f for name, f in library(program.dtype).items()}
     space |= {f"{name}64_": f for name, f in library("float64").items()}
-    space |= {"T": np.dtype(program.dtype).type, "D": np.float64, **bit_functions(program.dtype, intrinsic)}
+    space |= {"T": np.dtype(program.dtype).type, "D": np.float64, "I": np.int32, "U": np.uint64}
+    space |= {**bit_functions(program.dtype, intrinsic)}
     space |= {"scratch_": functools.partial(scratch, intrinsic, program.dtype)}
     space |= {"row_loop_": functools.partial(row_loop, intrinsic, program.dtype)}
     exec(compile(program.source, f"<sdefast {program.kind}>", "exec"), space)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import lru_cache
 
 from .. import _core
@@ -17,8 +18,13 @@ __all__ = ["CLOCK", "ROW", "SIGNS", "Code", "Step", "indent", "n_written", "obse
 
 def n_written(step: Step) -> int:
     """Operations that a stepper is written with: those of rows that are alike once."""
-    loops = None if sums_in(step.outputs).turns else alike.loops_of(step)
+    loops = None if sums_in(step.outputs).turns else alike.loops_of(_placed(step))
     return loops.n_operations if loops is not None else sum(bool(e.args) for e in all_parts(step.outputs))
+
+
+def _placed(step: Step) -> Step:
+    """A step that knows where in the kernel's table is what it looks up."""
+    return replace(step, outputs=tuple(sums_in(step.outputs).outputs))
 
 
 @lru_cache(maxsize=64)
@@ -26,6 +32,7 @@ def stepper_source(step: Step, at_once: int = 1) -> str:
     """The source of a stepper (see csrc/engine/step.hpp): ``at_once`` steps where there are enough, else one."""
     if sums_in(step.outputs).turns:
         return _summing_stepper(step)
+    step = _placed(step)
     loops = alike.loops_of(step)
     if loops is not None:
         return loops.source()
@@ -55,11 +62,12 @@ def observer_source(
 
     ``layout`` is that of the step; what sums over rows read begins at ``first`` in the kernel's table.
     """
-    if sums_in(outputs, first).turns:
+    sums = sums_in(outputs, first)
+    if sums.turns:
         return _summing_observer(outputs, names, dim, layout, first)
     row = _core.lanes[layout]
     code = Code(f"x{i}" for i in range(dim))
-    results = code.add(outputs)
+    results = code.add(sums.outputs)
     lane = [f"x{i} = x[{i * row} + l]" for i in range(dim)] + code.per_lane
     lane += [f"out[{r * row} + l] = T({name})" for r, name in enumerate(results)]
     body = ["t = time", *parameter_lines(names, code.doubles, "p"), *code.fixed, *code.once]

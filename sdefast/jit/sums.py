@@ -14,7 +14,9 @@ from functools import lru_cache
 import numpy as np
 
 from ..trace import Expr, all_parts, evaluate, make, symbol
-from ..trace.sums import COLUMN, LEAST_DOT, Table, dependence, halves, outermost, replaced
+from ..trace.sums import COLUMN, LEAST_DOT, dependence, halves, outermost, replaced
+from ..trace.table import Table
+from .lookups import Lookups
 
 #: Lanes that take their turns together, a part of a row.
 LANES = 64
@@ -134,12 +136,14 @@ def sums_in(outputs: tuple[Expr, ...], first: int = 0) -> Sums:
 class Sums:
     """The sums in expressions: the turns in which they are computed; ``outputs`` have symbols ``q0``, ... for them.
 
-    The numbers of their tables lie in the kernel's table from ``first`` up to ``end``.
+    The numbers of their tables, and those of tables that are looked up, lie in the kernel's table from ``first`` up to
+    ``end``.
     """
 
     def __init__(self, outputs: Sequence[Expr], first: int = 0) -> None:
         self.turns: list[Turn] = []
-        self.end = first
+        self._lookups = Lookups(outputs, first)
+        outputs, self.end = self._lookups.outputs, self._lookups.end
         self._rows = _Places()
         self._known: dict[Expr, Expr] = {}
         levels: dict[Expr, int] = {}
@@ -157,7 +161,7 @@ class Sums:
     def values(self) -> np.ndarray:
         """What belongs into the kernel's table."""
         tables = [loop.values().ravel() for turn in self.turns for loop in turn.loops]
-        return np.concatenate(tables) if tables else np.zeros(0)
+        return np.concatenate([self._lookups.values(), *tables])
 
     def _add_turn(self, sums: list[Expr]) -> None:
         begin, loops, found = self.n_rows, dict[Table, RowLoop](), dict[Expr, int]()

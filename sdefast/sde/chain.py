@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import namedtuple
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
@@ -18,7 +17,7 @@ from .extras import Extras
 from .functionals import Functional, Move, UniformKey
 from .schemes.base import Interval, Scheme
 from .schemes.clipping import Flaw, flaw
-from .schemes.equation import Equation, Vector, parameter_symbol
+from .schemes.equation import Equation, Vector, named_tuple, parameter_symbol
 from .sensitivities import along, first_tangent, refuse_jump
 from .stopping import Levels, Passage, Stops, passages_of
 
@@ -38,11 +37,16 @@ class Uniforms:
         return symbol(f"u{self.slots.setdefault(key, len(self.slots))}")
 
 
+#: the values of no parameters
+NO_VALUES = np.empty((0, 0))
+
+
 @dataclass(frozen=True)
 class Chain(TracedStepping):
     """An SDE under a scheme, with extras.
 
-    Its rows are the state, the functionals and the time of stopping; of antithetic pairs those of the mirror image too.
+    Its rows are the state, the functionals, the time of stopping and the parameters that differ between paths; of
+    antithetic pairs those of the mirror image too.
     """
 
     sde: SDE
@@ -63,6 +67,14 @@ class Chain(TracedStepping):
         """What is wrong with the scheme where the equation's noise is clipped."""
         return flaw(self.sde, self.scheme)
 
+    def with_numbers_of(self, sde: SDE) -> Chain:
+        """That of an equation which differs in the numbers of its parameters alone, and need not be traced again."""
+        self.step, self.observed  # noqa: B018  of both
+        own = object.__new__(type(self))
+        own.__dict__.update({name: value for name, value in self.__dict__.items() if name != "flaw"})
+        own.__dict__["sde"] = sde
+        return own
+
     @property
     def functionals(self) -> list[Functional]:
         return [functional for _, functional in self.extras.functionals]
@@ -70,12 +82,23 @@ class Chain(TracedStepping):
     @property
     def n_single(self) -> int:
         """Rows of one path."""
+        return self.n_moving + len(self.sde.per_path)
+
+    @property
+    def n_moving(self) -> int:
+        """Those of them that change."""
         return self.sde.dim + self.extras.n_carried(self.sde.dim)
 
     @property
     def n_followed(self) -> int:
         """Rows of a path that are no derivatives: the state and the functionals."""
         return self.sde.dim + len(self.functionals)
+
+    @property
+    def _own(self) -> dict[Expr, Expr]:
+        """The rows of the parameters that differ between paths."""
+        names = enumerate(self.sde.per_path, start=self.n_moving)
+        return {parameter_symbol(name): symbol(f"x{i}") for i, name in names}
 
     @property
     def n_rows(self) -> int:
@@ -91,7 +114,7 @@ class Chain(TracedStepping):
     def _single_step(self) -> Step:
         t, h, root, elapsed = (symbol(name) for name in ("t", "h", "root", "elapsed"))
         dim, n_functionals = self.sde.dim, len(self.functionals)
-        rows = tuple(symbol(f"x{i}") for i in range(self.n_single))
+        rows = tuple(symbol(f"x{i}") for i in range(self.n_moving))
         x, carried = rows[:dim], rows[dim : dim + n_functionals]
         n_draws = self.n_draws
         z = tuple(symbol(f"z{j}") for j in range(n_draws))
@@ -110,6 +133,8 @@ class Chain(TracedStepping):
         outputs += tuple(e for tangents in self._derived(outputs, rows) for e in tangents)
         if self.extras.stop_when is not None:
             outputs = self._stop(rows, outputs, move, uniforms)
+        known: dict[Expr, Expr] = {}
+        outputs = (*(substitute(e, self._own, known) for e in outputs), *self._own.values())
         names = self.parameter_names
         return Step(outputs, names, constants, n_draws, len(uniforms.slots), self.scheme.draws == "signs")
 
@@ -202,8 +227,7 @@ class Chain(TracedStepping):
         return as_expr(result)
 
     def _named(self, values: Sequence[Expr]) -> Any:
-        names = tuple(name for name, _ in self.extras.functionals)
-        return namedtuple("Functionals", names)(*values)
+        return named_tuple("Functionals", tuple(name for name, _ in self.extras.functionals))(*values)
 
     # What the engine runs ----------------------------------------------------------------------------------------
 
@@ -223,24 +247,35 @@ class Chain(TracedStepping):
     @property
     def parameter_names(self) -> tuple[str, ...]:
         """The parameters' symbols."""
-        return tuple(str(parameter_symbol(name).value) for name in self.sde.params or ())
+        return tuple(str(parameter_symbol(name).value) for name in self._shared)
 
     @property
     def parameter_values(self) -> np.ndarray:
         """The parameters' values."""
-        return np.array(list((self.sde.params or {}).values()), float)
+        return np.array(list(self._shared.values()), float)
 
-    def start_rows(self, start: np.ndarray, t0: float) -> np.ndarray:
-        """Start states (dim, n) with the rows that the chain carries besides."""
+    @property
+    def _shared(self) -> dict[str, float]:
+        """The parameters that are the same for all paths."""
+        return {name: value for name, value in self.sde.numbers().items() if name not in self.sde.per_path}
+
+    def start_rows(self, start: np.ndarray, t0: float, own: np.ndarray = NO_VALUES) -> np.ndarray:
+        """Start states (dim, n) with the rows that the chain carries besides.
+
+        Those are made of the values (number, n_paths) of the parameters that differ between paths, too.
+        """
         if self.n_rows == len(start):
             return start
+        if len(own):
+            start = np.broadcast_to(start, (len(start), own.shape[1]))
         if self.extras.antithetic:
             half = start.shape[1] // 2
             first, second = (start, start) if start.shape[1] == 1 else (start[:, :half], start[:, half:])
-            return np.concatenate([self._single_rows(first, t0), self._single_rows(second, t0)])
-        return self._single_rows(start, t0)
+            rows = [self._single_rows(first, t0, own[:, :half]), self._single_rows(second, t0, own[:, half:])]
+            return np.concatenate(rows)
+        return self._single_rows(start, t0, own)
 
-    def _single_rows(self, start: np.ndarray, t0: float) -> np.ndarray:
+    def _single_rows(self, start: np.ndarray, t0: float, own: np.ndarray = NO_VALUES) -> np.ndarray:
         if self.n_single == len(start):
             return start
         t, x = constant(t0), tuple(symbol(f"x{i}") for i in range(len(start)))
@@ -252,10 +287,11 @@ class Chain(TracedStepping):
             holds = self._condition(t, (*x, *begun))
             begun.append(as_expr(select(holds, t, np.inf)))
         values: dict[Expr, Any] = dict(zip(x, start.astype(float), strict=True))
-        values |= {parameter_symbol(name): value for name, value in (self.sde.params or {}).items()}
+        values |= {parameter_symbol(name): value for name, value in self.sde.numbers().items()}
+        values |= dict(zip(self._own, own, strict=True))
         known: dict[Expr, Any] = {}
         rows = [np.broadcast_to(evaluate(e, values, known), start.shape[1:]) for e in begun]
-        return np.concatenate([start, np.array(rows).astype(start.dtype)])
+        return np.concatenate([start, np.array([*rows, *own]).astype(start.dtype)])
 
     @cached_property
     def observed(self) -> list[Expr]:
@@ -263,7 +299,7 @@ class Chain(TracedStepping):
 
         Of antithetic pairs the averages: of these too, then of all rows.
         """
-        rows = tuple(symbol(f"x{i}") for i in range(self.n_single))
+        rows = tuple(symbol(f"x{i}") for i in range(self.n_moving))
         dim, n_functionals = self.sde.dim, len(self.functionals)
         y = self._named(rows[dim : dim + n_functionals])
 
@@ -276,6 +312,7 @@ class Chain(TracedStepping):
                 refuse_jump(f"expectations[{name!r}]", value)
         values += [e for derived in self._derived(values, rows) for e in derived]
         values += [number(f"controls[{name!r}]", f) for name, f, _ in self.extras.controls]
+        values = [substitute(value, self._own) for value in values]
         if not self.extras.antithetic:
             return values
         return averaged([*values, *rows], self.n_single)

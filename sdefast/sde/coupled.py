@@ -12,7 +12,7 @@ from ..jit.emit import Step
 from ..lazy import cached_property
 from ..run.step import Settings
 from ..trace import Expr, as_expr, make, substitute, symbol
-from .chain import Chain, averaged, mirrored
+from .chain import NO_VALUES, Chain, averaged, mirrored
 from .extras import Extras
 from .functionals import Functional, Move, RunningMax
 from .schemes.equation import Equation, Vector
@@ -46,7 +46,7 @@ class Coupled(Chain):
         fine = run.grid.step_sizes() / self.refinement
         return np.hstack([super().constants(run), np.column_stack([fine, np.sqrt(fine)]), self._constants(fine)])
 
-    def start_rows(self, start: np.ndarray, t0: float) -> np.ndarray:
+    def start_rows(self, start: np.ndarray, t0: float, own: np.ndarray = NO_VALUES) -> np.ndarray:
         return np.concatenate(2 * (1 + self.extras.antithetic) * [self._single_rows(start, t0)])
 
     @cached_property

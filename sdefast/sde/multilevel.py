@@ -304,6 +304,8 @@ def multilevel(
     started = time.perf_counter()
     if not isinstance(model, Model):
         raise TypeError(f"model must be a model such as sdefast.OrnsteinUhlenbeck(), got {checks.shown(model)}")
+    if model.per_path:
+        raise ValueError(f"multilevel takes as many paths as it needs, which cannot have own parameters, got {model!r}")
     if not callable(f):
         raise TypeError(f"f must be a function of (t, x), got {checks.shown(f)}")
     where = Where.of(device, threads, executor)

@@ -3,22 +3,36 @@
 from __future__ import annotations
 
 import math
-from collections import namedtuple
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
+from functools import lru_cache
 from typing import Any, ClassVar
 
 import numpy as np
 
 from .. import _core, checks
 from ..lazy import cached_property
-from ..run import options
-from ..trace import Expr, Replayed, TraceError, argument_order, as_function, call_with, constant, depends_on
+from ..run import parameters
+from ..trace import (
+    Expr,
+    Replayed,
+    TraceError,
+    argument_order,
+    as_function,
+    call_with,
+    constant,
+    depends_on,
+    substitute,
+    symbols_in,
+)
+from ..trace.lookups import array_symbol, noting_tables
+from . import correlations
 from .models.base import Model
 from .schemes.equation import (
     Equation,
     Matrix,
     Vector,
+    named_tuple,
     parameter_symbol,
     replayed_inputs,
     state_symbols,
@@ -41,6 +55,8 @@ class SDE(Model):
         ``dim`` numbers (a single number will do where ``dim`` is 1). Plain scalar Python: operators, branches, loops
         of known length, helper functions, closures over numbers, functions of `math`, `numpy` or `sdefast.math`.
         ``p`` may be left out. In ``drift(x, t)`` the names say that the state comes first.
+        Tables are read by ``numpy.interp(t, knots, values)``, at the place ``numpy.searchsorted(knots, t)``, or with an
+        index of an array that is made outside, ``values[int(t)]``, of which those out of range count as the ends.
     diffusion : callable
         ``diffusion(t, x, p)``: with diagonal noise the ``dim`` entries of the diagonal; with scalar noise the ``dim``
         factors of the one Brownian motion; with general noise ``dim`` rows of ``noise_dim`` numbers; with additive
@@ -52,8 +68,10 @@ class SDE(Model):
     noise_dim : int, optional
         Number of independent Brownian motions, needed for general noise. Afterwards the number of those that are drawn:
         with diagonal noise a component whose entry is always zero has none.
-    params : mapping of str to float
-        Parameters. Other values run the same compiled code; numbers that a function closes over are compiled in.
+    params : mapping of str to float or array_like
+        Parameters. Other values run the same compiled code; numbers that a function closes over are compiled in. An
+        array of shape (n_paths,) is a parameter of which every path has its own value; one that the functions index,
+        or look up in by `numpy.interp` or `numpy.searchsorted`, is a table, of any length.
     calculus : {"ito", "stratonovich"}
         How the equation is to be read; schemes that read it otherwise convert the drift.
     diffusion_derivative : callable, optional
@@ -62,6 +80,10 @@ class SDE(Model):
     linear : array_like of shape (dim,) or (dim, dim), optional
         Linear part of the drift (rates, or a matrix), which ``method="exponential-euler"`` treats exactly. ``drift``
         is the whole drift all the same. Of a drift that is linear in the state with constant coefficients it is known.
+    correlation : array_like of shape (dim, dim), optional
+        Correlations of the Brownian motions of diagonal noise, positive semidefinite with ones on its diagonal. The
+        noise is then general, with the matrix diag(b) L, L L' = correlation (Glasserman, Monte Carlo Methods in
+        Financial Engineering, 2004, section 3.2.3); other correlations run the same compiled code.
 
     Raises
     ------
@@ -85,10 +107,11 @@ class SDE(Model):
     dim: int = 1
     noise: str = "diagonal"
     noise_dim: int | None = None  # type: ignore[assignment]
-    params: Mapping[str, float] | None = None
+    params: Mapping[str, Any] | None = None
     calculus: str = "ito"
     diffusion_derivative: Callable[..., Any] | None = None
     linear: Any = None
+    correlation: Any = None
 
     schemes: ClassVar[Mapping[str, str]] = {}
 
@@ -100,17 +123,38 @@ class SDE(Model):
         put("dim", checks.count("dim", self.dim, most=_MOST_COMPONENTS))
         put("noise", checks.choice("noise", self.noise, NOISES))
         put("calculus", checks.choice("calculus", self.calculus, CALCULI))
-        put("params", options.parameters(self.params))
+        put("params", parameters.parameters(self.params))
         _check_function("drift", self.drift)
         _check_function("diffusion", self.diffusion)
         put("noise_dim", self._count_noises())
+        if self.correlation is not None:
+            put("correlation", self._checked_correlation())
+            put("noise", "general")
         if self.linear is not None:
             put("linear", _checked_linear(self.linear, self.dim))
         if self.diffusion_derivative is not None:
             _check_function("diffusion_derivative", self.diffusion_derivative)
             if self.noise != "diagonal" and not (self.noise == "scalar" and self.dim == 1):
                 raise ValueError("diffusion_derivative is for diagonal noise, or for scalar noise in one dimension")
-        put("noise_dim", self.equation.noise_dim)  # errors in the functions are raised here and now
+        with noting_tables() as tables:
+            put("noise_dim", self.equation.noise_dim)  # errors in the functions are raised here and now
+        put("params", {name: self._as_used(name, value, tables) for name, value in self.parameters().items()})
+
+    def _as_used(self, name: str, value: Any, tables: set[str]) -> Any:
+        """A parameter as a table if a coefficient reads it as one."""
+        symbol, e = parameter_symbol(name), self.equation
+        if symbol.value not in tables:
+            return value
+        if symbol.value in symbols_in((*e.drift(e.t, e.x), *(b for row in e.diffusion(e.t, e.x) for b in row))):
+            raise TypeError(f"params[{name!r}] is used as a table and as a number of the path: give it two names")
+        return replace(value, is_table=True)
+
+    def _checked_correlation(self) -> np.ndarray:
+        if self.noise != "diagonal":
+            raise ValueError(f"correlation is for noise='diagonal', got noise={self.noise!r}")
+        if self.diffusion_derivative is not None:
+            raise ValueError("diffusion_derivative is for noise without correlation")
+        return correlations.checked("correlation", self.correlation, self.dim)
 
     def _count_noises(self) -> int:
         if self.noise_dim is not None:
@@ -139,7 +183,7 @@ class SDE(Model):
         """Equal for SDEs that compute the same, whichever functions say so."""
         e = self.equation
         linear = None if self.linear is None else (self.linear.shape, self.linear.tobytes())
-        values = tuple((self.params or {}).items())
+        values = tuple(self.parameters().items())
         return (e.identity, self.noise, self.calculus, values, linear)
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -152,7 +196,7 @@ class SDE(Model):
         """The arguments of which it was made."""
         given = {field.name: getattr(self, field.name) for field in fields(self)}
         given["noise_dim"] = self.noise_dim if self.noise in ("general", "additive") else None
-        return given
+        return given if self.correlation is None else {**given, "noise": "diagonal", "noise_dim": None}
 
     def _to_record(self) -> dict[str, Any]:
         """Functions travel as what they compute, which no version of Python need understand."""
@@ -163,7 +207,9 @@ class SDE(Model):
             entries = tuple(row[0] for row in b)
         elif self.noise == "diagonal":
             entries = tuple(_entry(i, row) for i, row in enumerate(b))
-        given = self._given()
+        given = {**self._given(), "noise": self.noise, "correlation": None}
+        if self.correlation is not None:
+            given["noise_dim"] = self.noise_dim
         given["drift"] = self._replayed(self.drift, e.drift(e.t, e.x))
         given["diffusion"] = self._replayed(self.diffusion, entries)
         if e.known_slope is not None:
@@ -181,7 +227,7 @@ class SDE(Model):
 
     def rates(self, t: float, x: Sequence[float]) -> tuple[Sequence[float], Sequence[float]]:
         """Drift and strength of the noise of every component at a point."""
-        found = self._rates(t, *x, *(self.params or {}).values())
+        found = self._rates(t, *x, *self.numbers().values())
         return found[: self.dim], [math.sqrt(square) for square in found[self.dim :]]
 
     @cached_property
@@ -190,7 +236,7 @@ class SDE(Model):
         equation = self.equation.read_as("ito")
         here = equation.t, equation.x
         squares = [sum((e * e for e in row), constant(0)) for row in equation.diffusion(*here)]
-        inputs = (equation.t, *equation.x, *map(parameter_symbol, self.params or ()))
+        inputs = (equation.t, *equation.x, *map(parameter_symbol, self.numbers()))
         return as_function((*equation.drift(*here), *squares), inputs)
 
     @property
@@ -203,11 +249,11 @@ class SDE(Model):
         """The coefficients as expressions."""
         t, x = time_symbol(), state_symbols(self.dim)
         p = self.parameter_tuple()
-        a = _vector("drift", call_with(self.drift, "drift", t, x, p, spare=3), self.dim)
-        b = self._matrix(call_with(self.diffusion, "diffusion", t, x, p, spare=3))
+        a = _vector("drift", self._traced("drift", t, x, p), self.dim)
+        b = self._matrix(self._traced("diffusion", t, x, p))
         slope = None
         if self.diffusion_derivative is not None:
-            traced = call_with(self.diffusion_derivative, "diffusion_derivative", t, x, p, spare=3)
+            traced = self._traced("diffusion_derivative", t, x, p)
             slope = _diagonal(_vector("diffusion_derivative", traced, self.dim))
         if self.noise == "additive":
             moving = [i for i, row in enumerate(b) if any(depends_on(entry, x) for entry in row)]
@@ -219,11 +265,47 @@ class SDE(Model):
             b = _without_idle_noises(b)
         return Equation(t, x, a, b, self.noise, self.calculus, slope)
 
+    def _traced(self, what: str, t: Expr, x: Vector, p: Any) -> Any:
+        """What a function computes; parameters that differ between paths are symbols like others, whatever values."""
+        plain = {s: parameter_symbol(name) for name, s in zip(p._fields, p, strict=True)}
+        return named(call_with(getattr(self, what), what, t, x, p, spare=3), plain)
+
     def parameter_tuple(self) -> tuple[Any, ...]:
-        names = tuple(self.params or ())
-        return namedtuple("Parameters", names)(*map(parameter_symbol, names))
+        """The parameters as functions see them."""
+        given = self.parameters()
+        symbols = [_parameter(name, value) for name, value in given.items()]
+        found: tuple[Any, ...] = named_tuple("Parameters", tuple(given))(*symbols)
+        return found
+
+    @property
+    def of_any_numbers(self) -> SDE:
+        """Itself with other numbers: equal for equations that differ in them alone."""
+        numbers = [name for name, value in self.parameters().items() if not isinstance(value, parameters.Array)]
+        return self._with_parameters(dict.fromkeys(numbers, 0.0))
+
+    @cached_property
+    def of_any_path(self) -> SDE:
+        """Itself without the values of the paths' own parameters."""
+        if not self.per_path:
+            return self
+        return self._with_parameters({name: value.of_any_path for name, value in self.per_path.items()})
+
+    def _changed(self, values: Mapping[str, Any]) -> SDE:
+        given = parameters.parameters(values)
+        if any(isinstance(value, parameters.Array) for value in (*given.values(), *map(self.parameters().get, given))):
+            return SDE(**{**self._given(), "params": {**self.parameters(), **given}})
+        return self._with_parameters(given)
+
+    def _with_parameters(self, changed: Mapping[str, Any]) -> SDE:
+        """The same equation, which need not be traced again, with other values."""
+        own = object.__new__(type(self))
+        own.__dict__.update({k: v for k, v in self.__dict__.items() if k not in ("of_any_path", "per_path")})
+        own.__dict__["params"] = {**self.parameters(), **changed}
+        return own
 
     def _matrix(self, b: Any) -> Matrix:
+        if self.correlation is not None:
+            return correlations.mixed(_vector("diffusion", b, self.dim), self.correlation)
         shaped = isinstance(b, tuple) and any(isinstance(row, tuple) for row in b)
         if self.noise == "diagonal":
             return _diagonal(_vector("diffusion", b, self.dim))
@@ -238,9 +320,35 @@ class SDE(Model):
         return tuple(tuple(row) for row in rows)
 
 
+def _parameter(name: str, value: Any) -> Expr:
+    symbol = parameter_symbol(name)
+    has_values = isinstance(value, parameters.Array) and value.values is not None
+    return array_symbol(str(symbol.value), value.values) if has_values else symbol
+
+
+def named(traced: Any, names: Mapping[Expr, Expr]) -> Any:
+    """Nested tuples of expressions with other symbols."""
+    return tuple(named(part, names) for part in traced) if isinstance(traced, tuple) else substitute(traced, names)
+
+
 def sde_of(model: Model) -> SDE:
     """A model's equation in scalar Python code: the form that schemes in Python run."""
-    return model if isinstance(model, SDE) else SDE(**model.in_python())
+    if isinstance(model, SDE):
+        return model
+    given = model.in_python()
+    if given["drift"] is not type(model).a:
+        return SDE(**given)
+    params = given.pop("params")
+    numbers = {name: value for name, value in params.items() if not isinstance(value, parameters.Array)}
+    arrays = {name: value for name, value in params.items() if name not in numbers}
+    alike = _traced_once(tuple(given.items()), tuple(params))
+    return alike._with_parameters({**params, **parameters.parameters(numbers), **arrays})
+
+
+@lru_cache(maxsize=256)
+def _traced_once(given: tuple[tuple[str, Any], ...], names: tuple[str, ...]) -> SDE:
+    """The equation of models that differ in their parameters' values alone."""
+    return SDE(**dict(given), params=dict.fromkeys(names, 0.0))
 
 
 def _unpickle(data: bytes) -> SDE:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import Any
@@ -20,7 +21,7 @@ from .extras import Extras
 from .models.base import Model
 from .models.linear import LinearSDE
 from .replayed import as_traced, replayed
-from .schemes import SCHEMES, scheme_name
+from .schemes import SCHEMES, Scheme, scheme_name
 from .sde import SDE, sde_of
 
 
@@ -49,7 +50,8 @@ class Settings(step.Settings):
         n_carried = e.n_carried(at.dim)
         pairs = at.dim + n_carried if e.antithetic else 0
         asked = e.n_asked, len(e.controls)
-        return gathering_of(at.dim, at.moments, at.extremes, at.covariance, n_carried, *asked, pairs)
+        n_own = len(self.model.per_path)
+        return gathering_of(at.dim, at.moments, at.extremes, at.covariance, n_carried, *asked, pairs, n_own)
 
     @cached_property
     def stepping(self) -> Stepping:
@@ -72,7 +74,12 @@ class Settings(step.Settings):
             list(map(_Same, expressions)),
         )
         start = None if self.x0 is None else self.x0.tobytes()
-        return (*super().identity(), self.model, self.method, start, *asked)
+        return (*super().identity(), self.model.of_any_path, self.method, start, *asked)
+
+    def merged(self, shards: Sequence[Any]) -> Settings:
+        """Those of shards put together, of which these are the first."""
+        model = self.model.joined([shard.model for shard in shards[1:]])
+        return replace(self, n_chains=super().merged(shards).n_chains, model=model)
 
     def _to_record(self) -> dict[str, Any]:
         """Functions travel as what they compute; ValueError if that is not what it was when the run was made."""
@@ -152,7 +159,12 @@ def _built_in_kernel(step: BuiltIn, h: float) -> Kernel:
 # Which chain ---------------------------------------------------------------------------------------------------------
 
 
-_sde = lru_cache(maxsize=256)(sde_of)
+def _sde(model: Model) -> SDE:
+    """The equation of a model, whatever the values of the paths' own parameters."""
+    return _sde_of(model.of_any_path)
+
+
+_sde_of = lru_cache(maxsize=256)(sde_of)
 
 
 # Functions are traced once while what they depend on stays as it is: ``captured`` is a part of the caches' keys.
@@ -163,20 +175,26 @@ def _chain(sde: SDE, method: str, extras: Extras, captured: Any) -> Chain:
     scheme = SCHEMES[method]
     if scheme.step is None:
         raise ValueError(
-            f"the {method} transition of {sde!r} cannot be combined with functionals, boundaries, stop_when or "
-            "antithetic"
+            f"the {method} transition of {sde!r} cannot be combined with functionals, boundaries, stop_when, "
+            "antithetic or parameters that differ between paths"
         )
     if sde.noise not in scheme.noises:
         raise ValueError(
             f"method={method!r} is for noise that is {' or '.join(sorted(scheme.noises))}, not {sde.noise}; methods "
             f"that fit: {', '.join(name for name in SCHEMES if _fits(sde, name))}"
         )
-    chain = Chain(sde, scheme, extras)
+    chain = _form(sde.of_any_numbers, scheme, extras, captured).with_numbers_of(sde)
     if scheme.check is not None:
         scheme.check(sde, chain.equation)
     if chain.flaw is not None and chain.flaw.is_fatal:
         raise ValueError(f"method={method!r} is not for this equation: {chain.flaw.why}; {_that_work(sde)}")
     return chain
+
+
+@lru_cache(maxsize=256)
+def _form(sde: SDE, scheme: Scheme, extras: Extras, captured: Any) -> Chain:
+    """The chain of an equation, whatever numbers its parameters are."""
+    return Chain(sde, scheme, extras)
 
 
 def _that_work(sde: SDE) -> str:
@@ -251,7 +269,7 @@ def warn_of_flaw(chain: Chain, step_size: float) -> None:
 
 def kept(model: Model, extras: Extras) -> Extras:
     """Extras that a run keeps: functions that decide its steps stay what they are when it is made."""
-    return _kept(_sde(model), extras, extras.captured) if extras.has_functions_in_step else extras
+    return _kept(_sde(model).of_any_numbers, extras, extras.captured) if extras.has_functions_in_step else extras
 
 
 @lru_cache(maxsize=256)
@@ -261,7 +279,7 @@ def _kept(sde: SDE, extras: Extras, captured: Any) -> Extras:
 
 def chain_of(s: Settings) -> Chain | None:
     """The chain to compile, or None where the model's own compiled step does."""
-    if s.method in s.model.schemes and not s.extras.change_step:
+    if s.method in s.model.schemes and not s.extras.change_step and not s.model.per_path:
         return None
     return compiled_chain(s.model, s.method, s.extras)
 
@@ -272,7 +290,7 @@ def compiled_chain(model: Model, method: str, extras: Extras) -> Chain:
     if own:
         extras = replace(extras, boundaries=(*own, *extras.boundaries))
     if method in model.own_steps:
-        return _own_chain(model, method, extras, captured)
+        return _own_chain(model.of_any_path, method, extras, captured)
     return _chain(_sde(model), method, extras, captured)
 
 
@@ -293,12 +311,15 @@ def start_rows(s: Settings, start: np.ndarray) -> np.ndarray:
         warn_of_flaw(chain, float(s.grid.step_sizes().max()))
     for boundary in s.extras.boundaries:
         boundary.check_start(start)
-    return start if chain is None else chain.start_rows(start, s.grid.t0)
+    if chain is None:
+        return start
+    own = [value.values for value in s.model.per_path.values() if value.values is not None]
+    return chain.start_rows(start, s.grid.t0, np.array(own)) if own else chain.start_rows(start, s.grid.t0)
 
 
 def replayed_states(s: Settings, n: int) -> np.ndarray | None:
-    """Saved states of the first n paths, (n_times, n, dim), run once more; None without a common start."""
-    if s.x0 is None or s.given_normals or s.extras.antithetic:
+    """Saved states of the first n paths, (n_times, n, dim), run once more; None if they have their own start or so."""
+    if s.x0 is None or s.given_normals or s.extras.antithetic or s.model.per_path:
         return None
     few = replace(s, n_chains=min(n, s.n_chains), keeps_states=True, histogram=None)
     start = s.x0[:, None]
@@ -322,7 +343,7 @@ def _observing(s: Settings) -> Chain:
 
 @lru_cache(maxsize=256)
 def _observing_chain(sde: SDE, extras: Extras, captured: Any) -> Chain:
-    return Chain(sde, SCHEMES["euler-maruyama"], extras)
+    return _form(sde.of_any_numbers, SCHEMES["euler-maruyama"], extras, captured).with_numbers_of(sde)
 
 
 def known_values(s: Settings) -> np.ndarray:

@@ -22,6 +22,7 @@ from ..run.boundaries import Boundary
 from ..run.checkpoint import Checkpoint
 from ..run.keywords import known_keywords
 from ..run.overflow import warn_of_overflow
+from ..run.parameters import refuse_other_lengths
 from ..run.where import Where, progress_bar
 from ..words import counted, gone
 from .extras import checked_controls, checked_extras, with_expectations
@@ -43,6 +44,7 @@ def simulate(
     t1: float | None = None,
     n_steps: int | None = None,
     n_paths: int | None = None,
+    dt: float | None = None,
     t0: float | None = None,
     times: ArrayLike | None = None,
     method: str | None = None,
@@ -92,6 +94,8 @@ def simulate(
 
     Other Parameters
     ----------------
+    dt : float
+        Step size, instead of ``n_steps``: the interval must be a whole number of such steps.
     t0 : float, default 0
         Start of the time interval.
     times : array_like of shape (n,)
@@ -220,6 +224,8 @@ def simulate(
     with Checkpoint.of(checkpoint, "simulate", where.gpu is not None) as keeping:
         if seed is None and resume is None:
             numbers["seed"] = keeping.seed
+        if dt is not None:
+            n_steps = _steps_of(dt, t0, t1, n_steps, times, resume)
         if resume is None:
             settings, start = _fresh(model, plan.time_grid(t0, t1, n_steps, times), numbers, chain, wanted)
         else:
@@ -234,6 +240,28 @@ def simulate(
         if settings.extras.expectations:
             _warn_of_expectations(result)
         return result
+
+
+#: how far, relative to it, an interval may be from a whole number of steps: rounding of decimal fractions
+_WHOLE = 1e-9
+
+
+def _steps_of(dt: Any, t0: Any, t1: Any, n_steps: Any, times: Any, resume: Any) -> int:
+    """How many steps of size ``dt`` make up the time interval."""
+    given = {"n_steps": n_steps, "times": times, "resume": resume}
+    extra = [name for name, value in given.items() if value is not None]
+    if extra or t1 is None:
+        what = f"leave out {', '.join(extra)}" if extra else "pass t1"
+        raise TypeError(f"dt is the step size on the way to t1: {what}")
+    dt = checks.real("dt", dt, positive=True)
+    length = checks.real("t1", t1) - (0.0 if t0 is None else checks.real("t0", t0))
+    n = round(length / dt)
+    if n < 1 or abs(n * dt - length) > _WHOLE * length:
+        near = (
+            f"the nearest are {length / max(n, 1):.6g} and {length / (n + 1):.6g}" if length > 0 else "t1 is not later"
+        )
+        raise ValueError(f"dt must divide the time interval of {length:g} into whole steps, got {dt:g}; {near}")
+    return n
 
 
 class _Wanted(NamedTuple):
@@ -276,13 +304,15 @@ def _fresh(
     scheme = method_of(model, chain["method"])
     state_type, noise_type = checks.types(dtype, noise_dtype)
     n = options.many("n_paths", n_paths)
+    refuse_other_lengths(model.parameters(), n)
     extras = kept(model, checked_extras(model, chain, wanted.expectations, wanted.controls))
     if extras.antithetic and n % 2:
         raise ValueError(f"n_paths must be even for antithetic pairs, got {n}")
     exact = plan.given_states(x0, model.dim, n)
     start = plan.in_type(exact, x0, state_type)
     model.check_start(start.T if start.shape[1] > 1 else start[:, 0])
-    saves, layout = _saves(wanted, grid, n, model.dim + extras.n_carried(model.dim), model.dim, state_type)
+    n_rows = model.dim + extras.n_carried(model.dim) + len(model.per_path)
+    saves, layout = _saves(wanted, grid, n, n_rows, model.dim, state_type)
     settings = Settings(
         model=model, method=scheme, x0=start[:, 0].copy() if start.shape[1] == 1 else None, extras=extras,
         seed=options.seed(numbers["seed"]), dtype=state_type, noise_dtype=noise_type,
@@ -328,7 +358,7 @@ def _continued(
     start = before._final_rows()
     grid = plan.continued_grid(old.grid, n_steps, times)
     extras = with_expectations(old.extras, wanted.expectations, wanted.controls)
-    n_rows = model.dim + extras.n_carried(model.dim)
+    n_rows = model.dim + extras.n_carried(model.dim) + len(model.per_path)
     saves, layout = _saves(wanted, grid, old.n_paths, n_rows, model.dim, old.dtype)
     settings = replace(
         old, x0=None, grid=grid, saves=saves, layout=layout, keeps_states=wanted.paths, extras=extras,

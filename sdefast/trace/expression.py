@@ -31,12 +31,13 @@ _UFUNCS = {
     "logical_or": "or", "logical_not": "not", "bitwise_and": "and", "bitwise_or": "or", "invert": "not", "exp": "exp",
     "log": "log", "sqrt": "sqrt", "sin": "sin", "cos": "cos", "tan": "tan", "tanh": "tanh", "erf": "erf",
     "floor": "floor", "expm1": "expm1", "log1p": "log1p", "sinh": "sinh", "cosh": "cosh", "arctan": "atan",
+    "arcsin": "asin", "arccos": "acos", "arctan2": "atan2", "hypot": "hypot", "log2": "log2", "log10": "log10",
 }  # fmt: skip
 
 #: what may be called on an expression, as users know it
 FUNCTIONS = (
     "exp", "log", "sqrt", "sin", "cos", "tan", "tanh", "pow", "abs", "min", "max", "erf", "floor", "expm1", "log1p",
-    "sinh", "cosh", "atan",
+    "sinh", "cosh", "atan", "asin", "acos", "atan2", "hypot", "log2", "log10",
 )  # fmt: skip
 
 #: operations and functions on Python's numbers
@@ -46,7 +47,8 @@ ON_NUMBERS: dict[str, Callable[..., Any]] = {
     "floor": lambda x: float(math.floor(x)), "and": lambda a, b: a and b, "or": lambda a, b: a or b,
     "not": operator.not_, "exp": math.exp, "log": math.log, "sqrt": math.sqrt, "sin": math.sin, "cos": math.cos,
     "tan": math.tan, "tanh": math.tanh, "erf": math.erf, "expm1": math.expm1, "log1p": math.log1p, "sinh": math.sinh,
-    "cosh": math.cosh, "atan": math.atan,
+    "cosh": math.cosh, "atan": math.atan, "asin": math.asin, "acos": math.acos, "atan2": math.atan2,
+    "hypot": math.hypot, "log2": math.log2, "log10": math.log10,
 }  # fmt: skip
 
 _nodes: WeakValueDictionary[tuple[Any, ...], Expr] = WeakValueDictionary()
@@ -184,13 +186,27 @@ class Expr:
             return float(self.value)
         raise TypeError(
             "a value that is known only when paths are simulated was passed to something that needs a number now; "
-            f"functions that work on it are those of sdefast.math: {', '.join(FUNCTIONS)}"
+            f"functions that work on it are those of sdefast.math: {', '.join(CALLED)}. An array of numbers cannot "
+            "hold it: return a tuple or a list, or fill np.zeros(n, dtype=object)"
         )
+
+    def __round__(self, digits: Any = None) -> Expr:
+        return rounded(self, digits or 0)
+
+    def __floor__(self) -> Expr:
+        return make("floor", self)
+
+    def __ceil__(self) -> Expr:
+        return ceil(self)
+
+    def __trunc__(self) -> Expr:
+        return trunc(self)
 
     def __index__(self) -> int:
         raise TypeError(
-            "a value that is known only when paths are simulated cannot be an index or the length of a range; close "
-            "over an integer instead"
+            "a value that is known only when paths are simulated cannot be an index of a list or the length of a "
+            "range; close over an integer instead. It can be the index of an array of numpy's that is made outside of "
+            "the function"
         )
 
     __int__ = __index__
@@ -202,7 +218,7 @@ class Expr:
 
     def __sdefast_trace__(self, name: str, *args: Any) -> Expr:
         """What `sdefast.math` calls."""
-        return make(name, *(as_expr(a) for a in args))
+        return COMPOSED[name](*args) if name in COMPOSED else make(name, *(as_expr(a) for a in args))
 
     def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **options: Any) -> Any:
         if any(map(_is_array, inputs)):
@@ -215,16 +231,15 @@ class Expr:
         if name in _OTHER_UFUNCS:
             return _OTHER_UFUNCS[name](*map(as_expr, inputs))
         if name not in _UFUNCS:
-            raise TypeError(f"numpy.{name} cannot be compiled; the functions that can are {', '.join(FUNCTIONS)}")
+            raise TypeError(f"numpy.{name} cannot be compiled; the functions that can are {', '.join(CALLED)}")
         return make(_UFUNCS[name], *(as_expr(i) for i in inputs))
 
     def __array_function__(self, function: Any, types: Any, args: Any, kwargs: Any) -> Any:
         name = function.__name__
-        if name == "where" and len(args) == 3:
-            return _over_arrays(select, args) if any(map(_is_array, args)) else select(*args)
-        if name == "clip":
-            return _clip(*args, **kwargs)
-        raise TypeError(f"numpy.{name} cannot be compiled; the functions that can are {', '.join(FUNCTIONS)}")
+        if name not in NUMPY_FUNCTIONS:
+            those = ", ".join(dict.fromkeys((*CALLED, *NUMPY_FUNCTIONS)))
+            raise TypeError(f"numpy.{name} cannot be compiled; the functions that can are {those}")
+        return NUMPY_FUNCTIONS[name](*args, **kwargs)
 
     def __repr__(self) -> str:
         if self.op in ("constant", "symbol"):
@@ -248,6 +263,13 @@ def symbol(name: str) -> Expr:
 
 def _is_array(value: Any) -> bool:
     return isinstance(value, (list, tuple)) or (isinstance(value, np.ndarray) and value.ndim > 0)
+
+
+def _where(condition: Any, *values: Any) -> Any:
+    if len(values) != 2:
+        raise TypeError("numpy.where can be compiled with a condition and two values")
+    arrays = any(map(_is_array, (condition, *values)))
+    return _over_arrays(select, (condition, *values)) if arrays else select(condition, *values)
 
 
 def _clip(x: Any, a_min: Any = None, a_max: Any = None, /, *, min: Any = None, max: Any = None, **names: Any) -> Any:
@@ -356,13 +378,53 @@ def flip(value: Expr, sign: Expr) -> Expr:
     return node("flip", (value, sign))
 
 
-def sign(x: Expr) -> Expr:
-    """-1, 0 or 1."""
-    return as_expr(select(x < 0, -1.0, select(x > 0, 1.0, 0.0)))
+def sign(x: Any) -> Expr:
+    """-1, 0 or 1; NaN of NaN."""
+    x = as_expr(x)
+    return as_expr(select(x < 0, -1.0, select(x > 0, 1.0, x)))
 
 
-def node(op: str, args: tuple[Expr, ...], value: Any = None) -> Expr:
-    """The expression of an operation as it is; equal ones are one object."""
+def ceil(x: Any) -> Expr:
+    """The smallest integer that is not smaller."""
+    return -make("floor", -as_expr(x))
+
+
+def trunc(x: Any) -> Expr:
+    """The integer next to a number on the side of 0."""
+    x = as_expr(x)
+    return as_expr(select(x < 0, ceil(x), make("floor", x)))
+
+
+def rounded(x: Any, decimals: Any = 0) -> Expr:
+    """The nearest integer, of two the even one."""
+    if decimals != 0:
+        raise TypeError(
+            f"rounding to {decimals} decimals cannot be compiled: scale before and after, round(100 * x) / 100"
+        )
+    x = as_expr(x)
+    low = make("floor", x)
+    rest, is_even = x - low, make("floor", low * 0.5) * 2 == low
+    up = as_expr(select(rest > 0.5, True, ~(rest < 0.5) & ~is_even))
+    return as_expr(select(up, low + 1, low))
+
+
+#: functions that are more than one operation, as `sdefast.math` calls them
+COMPOSED: dict[str, Callable[..., Any]] = {
+    "ceil": ceil, "round": rounded, "sign": sign, "where": select,
+    "clip": lambda x, low, high: minimum(maximum(x, low), high),
+}  # fmt: skip
+
+#: all that may be called on an expression, as users know it
+CALLED = (*FUNCTIONS, *COMPOSED)
+
+#: numpy's functions that are no universal ones
+NUMPY_FUNCTIONS: dict[str, Callable[..., Any]] = {
+    "where": _where, "clip": _clip, "round": rounded, "around": rounded,
+}  # fmt: skip
+
+
+def node(op: str, args: tuple[Expr, ...], value: Any = None, kind: type[Expr] | None = None) -> Expr:
+    """The expression of an operation as it is, of a ``kind`` that can more; equal ones are one object."""
     # repr tells -0.0 from 0.0 and True from 1.0
     key = (op, *map(id, args), repr(value))
     node = _nodes.get(key)
@@ -370,7 +432,7 @@ def node(op: str, args: tuple[Expr, ...], value: Any = None) -> Expr:
         with _adding:  # two threads must not make two objects of one expression
             node = _nodes.get(key)
             if node is None:
-                node = _nodes[key] = Expr(op, args, value)
+                node = _nodes[key] = (kind or Expr)(op, args, value)
     return node
 
 
@@ -409,7 +471,8 @@ def _over_arrays(function: Callable[..., Any], inputs: Sequence[Any]) -> Any:
 _OTHER_UFUNCS: dict[str, Callable[..., Any]] = {
     "square": lambda x: x * x, "positive": lambda x: x, "reciprocal": lambda x: 1 / x, "sign": sign,
     "greater": operator.gt, "greater_equal": operator.ge, "not_equal": operator.ne,
-    "floor_divide": operator.floordiv, "remainder": operator.mod, "divmod": divmod,
+    "floor_divide": operator.floordiv, "remainder": operator.mod, "divmod": divmod, "ceil": ceil, "trunc": trunc,
+    "rint": rounded,
 }  # fmt: skip
 
 
@@ -418,9 +481,26 @@ def _method(name: str) -> Callable[[Expr], Expr]:
 
 
 # What numpy calls on the elements of an array of objects.
-for _numpy_name in ("exp", "log", "sqrt", "sin", "cos", "tan", "tanh", "expm1", "log1p", "sinh", "cosh"):
+for _numpy_name in (
+    "exp",
+    "log",
+    "sqrt",
+    "sin",
+    "cos",
+    "tan",
+    "tanh",
+    "expm1",
+    "log1p",
+    "sinh",
+    "cosh",
+    "log2",
+    "log10",
+):
     setattr(Expr, _numpy_name, _method(_numpy_name))
-Expr.arctan, Expr.fabs, Expr.__floor__ = _method("atan"), _method("abs"), _method("floor")  # type: ignore[attr-defined]
+for _numpy_name, _own_name in (("arctan", "atan"), ("arcsin", "asin"), ("arccos", "acos"), ("fabs", "abs")):
+    setattr(Expr, _numpy_name, _method(_own_name))
+for _numpy_name, _composed in (("rint", rounded), ("ceil", ceil), ("trunc", trunc)):
+    setattr(Expr, _numpy_name, _composed)
 
 
 # Simplification ------------------------------------------------------------------------------------------------------
@@ -594,6 +674,20 @@ def _d_sqrt(of: Expr, a: Expr, da: Expr) -> Any:
     return select(a > 0, 0.5 / of, 0) * da
 
 
+def _d_atan2(of: Expr, y: Expr, x: Expr, dy: Expr, dx: Expr) -> Any:
+    square = x * x + y * y
+    return select(square > 0, (x * dy - y * dx) / square, 0)
+
+
+def _d_hypot(of: Expr, a: Expr, b: Expr, da: Expr, db: Expr) -> Any:
+    return select(of > 0, (a * da + b * db) / of, 0)
+
+
+def _d_arc(of: Expr, a: Expr, da: Expr) -> Any:
+    """That of the arc sine."""
+    return da / make("sqrt", (1 - a) * (1 + a))
+
+
 #: operation -> its derivative, of the expression, its parts and their derivatives
 RULES: dict[str, Callable[..., Any]] = {
     "add": lambda of, a, b, da, db: da + db,
@@ -623,6 +717,12 @@ RULES: dict[str, Callable[..., Any]] = {
     "sinh": lambda of, a, da: make("cosh", a) * da,
     "cosh": lambda of, a, da: make("sinh", a) * da,
     "atan": lambda of, a, da: da / (1 + a * a),
+    "asin": _d_arc,
+    "acos": lambda of, a, da: -_d_arc(of, a, da),
+    "atan2": _d_atan2,
+    "hypot": _d_hypot,
+    "log2": lambda of, a, da: da / (math.log(2) * a),
+    "log10": lambda of, a, da: da / (math.log(10) * a),
 }
 RULES |= {op: lambda of, *rest: constant(0) for op in BOOLEAN}  # conditions have no slope
 

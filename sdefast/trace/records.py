@@ -3,7 +3,7 @@
 In a list of operations every one comes after what it works on: ``["symbol", "x0"]``, ``["constant", 0.5]``,
 ``["mul", 0, 1]``. A sum over rows, ``["sum", 1, body, 0]``, comes after its table, ``["table", array]``, which may be
 long and is no list, and what its terms take from outside; the body is a list like this one and the place of the term in
-it.
+it. What is looked up, ``["element", 1, 0]``, comes after its table and its place there.
 """
 
 from __future__ import annotations
@@ -18,10 +18,12 @@ import numpy as np
 
 from .evaluate import evaluate, substitute
 from .expression import FUNCTIONS, Expr, all_parts, as_expr, constant, node, remade, symbol
-from .sums import Table, sum_again
+from .lookups import LOOKUPS
+from .sums import sum_again
+from .table import Table
 
 #: operations of two numbers, of three, and all that users' functions are made of
-_TWO = ("add", "sub", "mul", "div", "pow", "min", "max", "lt", "le", "eq", "and", "or")
+_TWO = ("add", "sub", "mul", "div", "pow", "min", "max", "lt", "le", "eq", "and", "or", "atan2", "hypot")
 _ARITY = dict.fromkeys((*FUNCTIONS, "neg", "not", "held"), 1) | dict.fromkeys((*_TWO, "raised"), 2) | {"select": 3}
 
 #: a symbol's name, or names of what a tuple holds
@@ -103,12 +105,14 @@ def listed(outputs: Any) -> dict[str, Any]:
     tables: dict[str, int] = {}
     operations: list[list[Any]] = []
     for part in all_parts(_flat(outputs)):
-        table = part.value.table if part.op == "sum" else None
+        table = part.value.table if part.op == "sum" else part.value if part.op in LOOKUPS else None
         if table is not None and table.digest not in tables:
             tables[table.digest] = len(operations)
             operations.append(["table", table.values])
         places[part] = len(operations)
-        if table is not None:
+        if table is not None and part.op in LOOKUPS:
+            operations.append([part.op, tables[table.digest], places[part.args[0]]])
+        elif table is not None:
             body = listed(part.value.body)
             at = [body["operations"], body["outputs"]]
             operations.append(["sum", tables[table.digest], at, *(places[a] for a in part.args)])
@@ -124,12 +128,14 @@ def rebuilt(operations: Sequence[Sequence[Any]], outputs: Any) -> Any:
     """The expressions of which `listed` made the lists; ValueError for what it cannot have made."""
     parts: list[Any] = []
     for op, *of in operations:
-        places = of[2:] if op == "sum" else of
+        places = of[2:] if op == "sum" else of[1:] if op in LOOKUPS else of
         known = all(type(i) is int and 0 <= i < len(parts) and isinstance(parts[i], Expr) for i in places)
         if op == "table" and len(of) == 1:
             parts.append(_table(of[0], len(parts)))
         elif op == "sum" and known and places and _is_sum(of, parts):
             parts.append(sum_again(parts[of[0]], rebuilt(*of[1]), [parts[i] for i in places]))
+        elif op in LOOKUPS and known and len(places) == 1 and _is_table(of[0], parts):
+            parts.append(remade(op, [parts[places[0]]], parts[of[0]]))
         elif op == "dot" and known and len(of) % 2 == 0 and of:
             parts.append(node("dot", tuple(parts[i] for i in of)))
         elif op == "symbol" and len(of) == 1 and isinstance(of[0], str):
@@ -156,9 +162,13 @@ def _table(values: Any, place: int) -> Table:
 def _is_sum(of: Sequence[Any], parts: Sequence[Any]) -> bool:
     """Whether a table and a body come first."""
     place, body = of[0], of[1]
-    has_table = type(place) is int and 0 <= place < len(parts) and isinstance(parts[place], Table)
+    has_table = _is_table(place, parts)
     has_body = isinstance(body, (list, tuple)) and len(body) == 2 and type(body[1]) is int
     return has_table and has_body and 0 <= body[1] < len(body[0])
+
+
+def _is_table(place: Any, parts: Sequence[Any]) -> bool:
+    return type(place) is int and 0 <= place < len(parts) and isinstance(parts[place], Table)
 
 
 def _flat(outputs: Any) -> list[Expr]:

@@ -15,7 +15,6 @@ from collections import namedtuple
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
-from weakref import WeakValueDictionary
 
 import numpy as np
 
@@ -36,6 +35,7 @@ from .expression import (
     select,
     symbol,
 )
+from .table import Table
 from .tracing import trace
 
 #: Products of columns and parts from which on their sum is an inner product.
@@ -45,35 +45,6 @@ _depth = threading.local()
 
 
 # Tables --------------------------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, eq=False)
-class Table:
-    """Numbers in rows; tables with equal numbers are one object."""
-
-    values: np.ndarray
-    digest: str
-
-    @classmethod
-    def of(cls, values: np.ndarray) -> Table:
-        """A table that keeps a copy of the numbers."""
-        import hashlib
-
-        values = np.array(values, float, order="C")
-        values.setflags(write=False)
-        digest = hashlib.blake2b(values.tobytes(), digest_size=16, person=b"table").hexdigest() + str(values.shape)
-        return _tables.setdefault(digest, cls(values, digest))
-
-    @property
-    def n_rows(self) -> int:
-        return len(self.values)
-
-    @property
-    def n_columns(self) -> int:
-        return int(self.values.shape[1])
-
-
-_tables: WeakValueDictionary[str, Table] = WeakValueDictionary()
 
 
 def _columns(name: str, data: Any) -> tuple[np.ndarray, Callable[[Sequence[Expr]], Any]]:

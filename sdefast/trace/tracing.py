@@ -22,7 +22,8 @@ from typing import Any
 
 import numpy as np
 
-from .expression import FUNCTIONS, Expr, as_expr, constant, make, select
+from .expression import CALLED, COMPOSED, FUNCTIONS, Expr, as_expr, constant, make, select, trunc
+from .lookups import Indexed
 
 _MOST_WAYS = 512
 
@@ -156,7 +157,8 @@ def _explain(error: Exception, function: Any, what: str) -> str:
     last = own[-1]
     line = (last.line or linecache.getline(last.filename, last.lineno or 0)).strip()
     shown = f"\n    {line}" if line else ""
-    return f"the {what} cannot be compiled, at {last.filename}, line {last.lineno}:{shown}\n{error}"
+    hint = "; the function returns new numbers, as a tuple" if "item assignment" in str(error) else ""
+    return f"the {what} cannot be compiled, at {last.filename}, line {last.lineno}:{shown}\n{error}{hint}"
 
 
 # Rebinding -----------------------------------------------------------------------------------------------------------
@@ -170,6 +172,17 @@ def _traced(name: str, original: Callable[..., Any]) -> Callable[..., Any]:
         if any(isinstance(a, Expr) for a in args) and not options:
             return make(name, *(as_expr(a) for a in args))
         return original(*args, **options)
+
+    return call
+
+
+def _composed(function: Callable[..., Any], original: Callable[..., Any]) -> Callable[..., Any]:
+    """A function that is more than one operation, if its first argument is an expression."""
+
+    @functools.wraps(original)
+    def call(*args: Any, **options: Any) -> Any:
+        traced = args and isinstance(args[0], Expr)
+        return (function if traced else original)(*args, **options)
 
     return call
 
@@ -196,6 +209,8 @@ def _logarithm(*args: Any) -> Any:
 
 _MATH: dict[str, Callable[..., Any]] = {
     **{name: _traced(name, getattr(math, name)) for name in FUNCTIONS if hasattr(math, name)},
+    **{name: _composed(COMPOSED[name], getattr(math, name)) for name in COMPOSED if hasattr(math, name)},
+    "trunc": _composed(trunc, math.trunc),
     "fabs": _traced("abs", math.fabs),
     "log": _logarithm,
 }
@@ -203,9 +218,25 @@ _MATH: dict[str, Callable[..., Any]] = {
 #: id of a function of `math` -> what takes its place, for ``from math import exp``
 _REPLACED = {id(getattr(math, name)): function for name, function in _MATH.items()}
 
+
+class _IntType(type):
+    """What `int` is, of an expression the whole part."""
+
+    def __call__(cls, *args: Any, **options: Any) -> Any:
+        return _composed(trunc, int)(*args, **options)
+
+    def __instancecheck__(cls, value: Any) -> bool:
+        return isinstance(value, int)
+
+
+class _Int(int, metaclass=_IntType):
+    """Stands in for `int`."""
+
+
 _BUILTINS: dict[str, Callable[..., Any]] = {
     "min": _extreme("min", min),
     "max": _extreme("max", max),
+    "int": _Int,
 }
 
 
@@ -222,7 +253,7 @@ class _Math:
 def _only_numbers(name: str, original: Callable[..., Any]) -> Callable[..., Any]:
     def call(*args: Any, **options: Any) -> Any:
         if any(isinstance(a, Expr) and a.op != "constant" for a in args):
-            raise TypeError(f"math.{name} cannot be compiled; the functions that can are {', '.join(FUNCTIONS)}")
+            raise TypeError(f"math.{name} cannot be compiled; the functions that can are {', '.join(CALLED)}")
         return original(*args, **options)
 
     return call
@@ -262,6 +293,8 @@ def _rebind(value: Any, seen: _Seen) -> Any:
         return value if value.__name__.split(".")[0] in _AS_THEY_ARE else _Module(value, seen)
     if isinstance(value, (list, tuple, dict)):
         return _rebound_container(value, seen)
+    if type(value) is np.ndarray and value.ndim and value.dtype.kind in "iuf":
+        return value.view(Indexed)
     if isinstance(value, functools.partial):
         args, options = _rebind(value.args, seen), _rebind(value.keywords, seen)
         return functools.partial(_rebind(value.func, seen), *args, **options)

@@ -20,10 +20,11 @@ from hypothesis import strategies as st
 from sdefast import _core
 from sdefast import math as sdefast_math
 from sdefast.jit.vector_math import FUNCTIONS, library
+from sdefast.trace.expression import COMPOSED
 
 N = 40_000
 DTYPES = ("float32", "float64")
-BINARY = ("pow", "min", "max")
+BINARY = ("pow", "min", "max", "atan2", "hypot")
 ARITIES = {name: 2 if name in BINARY else 1 for name in FUNCTIONS} | {"fma": 3, "select": 3}
 
 #: name -> largest errors in float32 and float64, those that the documentation of sdefast.math promises
@@ -40,16 +41,37 @@ ULPS = {
     "cosh": (1.5, 1.5),
     "tanh": (2.5, 2.6),
     "atan": (2.6, 2.5),
+    "asin": (3.8, 3.4),
+    "acos": (3.8, 3.4),
+    "log2": (0.6, 0.6),
+    "log10": (0.6, 0.6),
     "erf": (1.8, 1.9),
 }
-NUMPY = {name: getattr(np, {"atan": "arctan"}.get(name, name)) for name in ULPS if name != "erf"}
+NUMPY = {name: getattr(np, re.sub("^a(?!bs)", "arc", name)) for name in ULPS if name != "erf"}
 NUMPY["erf"] = lambda x: np.array([math.erf(v) for v in x.tolist()])
 
 #: the largest argument of trigonometric functions
 TRIGONOMETRIC = {"float32": 1e5, "float64": 1e12}
 
 #: those in which a compiler finds sums and products
-WITH_SUMS = ("exp", "log_positive", "log1p", "pow", "cos", "tan", "sinh", "cosh", "atan", "erf")
+WITH_SUMS = (
+    "exp",
+    "log_positive",
+    "log1p",
+    "pow",
+    "cos",
+    "tan",
+    "sinh",
+    "cosh",
+    "atan",
+    "asin",
+    "acos",
+    "atan2",
+    "hypot",
+    "log2",
+    "log10",
+    "erf",
+)
 
 both = pytest.mark.parametrize("dtype", DTYPES)
 unary = pytest.mark.parametrize("name", ULPS)
@@ -110,8 +132,10 @@ def arguments(name, dtype):
     else:
         parts += [both_signs(rng, -1, largest), 1 + both_signs(rng, -16, -1), both_signs(rng, -16, -1) - 1]
     x = np.concatenate(parts).astype(dtype)
-    if name in ("log", "sqrt"):
+    if name in ("log", "log2", "log10", "sqrt"):
         return np.abs(x)
+    if name in ("asin", "acos"):
+        return x[np.abs(x) <= 1]
     return x[x > -1] if name == "log1p" else x
 
 
@@ -183,7 +207,7 @@ def test_largest_errors_of_pow(dtype):
 
 def exactly(name, x):
     """The exact result as an mpmath number."""
-    return getattr(mpmath, name)(mpmath.mpf(x))
+    return mpmath.log(x, 2) if name == "log2" else getattr(mpmath, name)(mpmath.mpf(x))
 
 
 @unary
@@ -197,8 +221,11 @@ def test_against_mpmath(name, dtype):
         top = TRIGONOMETRIC[dtype]
     elif name in ("exp", "expm1", "sinh", "cosh"):
         top = math.log(info.max)
+    elif name in ("asin", "acos"):
+        top = 1.0
     top = float(np.nextafter(info.dtype.type(top), info.dtype.type(0)))
-    low = {"log": float(info.smallest_subnormal), "sqrt": 0.0, "log1p": -0.75}.get(name, -top)
+    low = {"sqrt": 0.0, "log1p": -0.75} | dict.fromkeys(("log", "log2", "log10"), float(info.smallest_subnormal))
+    low = low.get(name, -top)
 
     @settings(max_examples=25, deadline=None, database=None, derandomize=True)
     @given(st.floats(low, top, width=32 if dtype == "float32" else 64))
@@ -244,6 +271,10 @@ EDGES = {
     "atan": [(0.0, 0.0), (-0.0, -0.0), (INF, math.pi / 2), (-INF, -math.pi / 2), (1e30, math.pi / 2)],
     "erf": [(0.0, 0.0), (-0.0, -0.0), (INF, 1.0), (-INF, -1.0), (7.0, 1.0), (-1e30, -1.0)],
     "abs": [(-0.0, 0.0), (-2.5, 2.5), (-INF, INF), (3.0, 3.0)],
+    "asin": [(0.0, 0.0), (-0.0, -0.0), (1.0, math.pi / 2), (-1.0, -math.pi / 2), (1.5, NAN), (-INF, NAN)],
+    "acos": [(1.0, 0.0), (0.0, math.pi / 2), (-1.0, math.pi), (1.5, NAN), (INF, NAN)],
+    "log2": [(0.0, -INF), (1.0, 0.0), (8.0, 3.0), (0.0625, -4.0), (INF, INF), (-1.0, NAN)],
+    "log10": [(-0.0, -INF), (1.0, 0.0), (1e3, 3.0), (1e10, 10.0), (INF, INF), (-INF, NAN)],
     "floor": [(2.5, 2.0), (-2.5, -3.0), (-0.0, -0.0), (INF, INF), (3.0, 3.0)],
 }
 
@@ -302,6 +333,27 @@ def test_min_and_max(dtype):
     a, b = (v.ravel() for v in np.meshgrid(values, values))
     np.testing.assert_array_equal(call("min", a, b), np.minimum(a, b))
     np.testing.assert_array_equal(call("max", a, b), np.maximum(a, b))
+
+
+@both
+def test_largest_errors_of_angles_and_lengths(dtype):
+    rng = np.random.default_rng(7)
+    a, b = (both_signs(rng, -3, 3).astype(dtype) for _ in range(2))
+    wider = a.astype(wide(dtype)), b.astype(wide(dtype))
+    assert ulps(call("atan2", a, b), np.arctan2(*wider)).max() < (3.0 if dtype == "float32" else 2.9)
+    assert ulps(call("hypot", a, b), np.hypot(*wider)).max() < 1.3
+
+
+@both
+def test_angles_and_lengths_of_anything(dtype):
+    """Zeros of both signs, infinities, NaN, numbers whose square is none."""
+    info = np.finfo(dtype)
+    values = np.array([0, 1, 2.5, INF, info.max / 2, info.tiny, 4 * info.smallest_subnormal, NAN], dtype)
+    a, b = (v.ravel() for v in np.meshgrid([*values, *-values], [*values, *-values]))
+    assert_equal_with_signs(np.sign(call("atan2", a, b)), np.sign(np.arctan2(a, b)))
+    for name, exact in (("atan2", np.arctan2), ("hypot", np.hypot)):
+        small = 4 * info.smallest_subnormal
+        np.testing.assert_allclose(call(name, a, b), exact(a, b), rtol=4 * info.eps, atol=small)
 
 
 @both
@@ -419,6 +471,18 @@ def test_what_is_no_real_number_is_refused(x):
         sdefast_math.exp(x)
 
 
+@both
+def test_functions_in_which_nothing_is_rounded(dtype):
+    x = np.array([-2.5, -1.5, -0.3, 0.0, 0.5, 1.5, 2.5, 1e30, INF, -INF, NAN], dtype)
+    for name, of_numpy in (("ceil", np.ceil), ("round", np.rint), ("sign", np.sign)):
+        have = getattr(sdefast_math, name)(x)
+        assert have.dtype == dtype
+        np.testing.assert_array_equal(have, of_numpy(x))
+        assert type(getattr(sdefast_math, name)(1.5)) is float
+    np.testing.assert_array_equal(sdefast_math.clip(x, -1, 2), np.clip(x, -1, 2))
+    np.testing.assert_array_equal(sdefast_math.where(x > 0, x, -1), np.where(x > 0, x, -1))
+
+
 def test_traced_arguments():
     class Traced:
         def __sdefast_trace__(self, name, *args):
@@ -434,5 +498,5 @@ OVER_MANY = {"sum", "dot", "logsumexp", "softmax"}
 
 
 def test_public_names():
-    names = {*FUNCTIONS, *OVER_MANY, "pi", "e", "inf", "nan"} - {"fma", "select", "log_positive"}
+    names = {*FUNCTIONS, *COMPOSED, *OVER_MANY, "pi", "e", "inf", "nan"} - {"fma", "select", "log_positive"}
     assert set(sdefast_math.__all__) == names

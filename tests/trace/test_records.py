@@ -39,12 +39,13 @@ def again(outputs):
 
 def every_operation():
     """An expression of each operation that users' functions can have."""
-    two = ("add", "sub", "mul", "div", "pow", "min", "max")
+    two = ("add", "sub", "mul", "div", "pow", "min", "max", "atan2", "hypot")
     yield from (make(name, x) for name in FUNCTIONS if name not in (*two, "abs"))
     yield from (make(name, x, y) for name in two)
     yield from (abs(x), -x, select(x < y, x, y), select(~((x <= y) & (y == 2.0)) | (x < 0), 1.0, x))
     yield math_of.sum(lambda row: math_of.logsumexp((0.0, math_of.dot(row, (x, y, x + y, x * y)))), np.eye(4))
     yield from math_of.softmax((x, y))
+    yield from (np.interp(x, [0.0, 1.0, 3.0], [1.0, 2.0, 0.5]), np.searchsorted([0.5, 2.0], y))
 
 
 def test_every_operation_comes_back_as_the_same_expression():

@@ -21,7 +21,7 @@ from sdefast.trace import (
     trace,
     work,
 )
-from sdefast.trace.sums import Table
+from sdefast.trace.table import Table
 
 m = sf.math
 RANDOM = np.random.default_rng(3)

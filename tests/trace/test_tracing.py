@@ -78,6 +78,7 @@ def assert_traced(function, points=POINTS, rtol=1e-13, atol=1e-15):
 
 # Random functions ----------------------------------------------------------------------------------------------------
 
+UNEVEN, SQUARE = np.array([-0.5, 0.25, 0.375]), np.arange(9.0).reshape(3, 3) ** 2
 NUMBER, ARRAY, LIST = -0.625, np.array([0.5, 1.75, -1.0]), [2.0, 0.25, 3]
 #: exact under // and %, so that no rounding decides where they jump
 ATOMS = ["t", "x[0]", "x[1]", "a", "b", "0.5", "2", "-1.25", "NUMBER", "ARRAY[1]", "LIST[0]", "p.k", "ARRAY[2]"]
@@ -310,6 +311,24 @@ FUNCTIONS = {
         2.0 * np.not_equal(x[0], 0.7) + 4.0 * np.greater(x[0], x[1]) + 8.0 * np.greater_equal(x[0], x[1]),
         np.clip(x[0], 0, None) + np.clip(x[0], a_min=-1, a_max=0.5) + np.clip(x[0], min=0.1),
     ),
+    "angles and logarithms": lambda t, x, p: (
+        math.atan2(x[0], x[1]), math.asin(x[0] / 9), math.acos(x[1] / 9), math.hypot(x[0], 2), math.log2(9 + x[0]),
+        np.arctan2(1.0, x[1]), np.arcsin(x[0] / 9), np.arccos(x[1] / 9), np.hypot(x[0], x[1]), np.log10(9 + x[0]),
+        np.log2(np.array(x) + 9), np.arccos(np.array(x) / 9), np.arcsin(np.array(x) / 9),
+    ),
+    "whole numbers": lambda t, x, p: (
+        math.ceil(x[0]), math.trunc(x[1]), int(x[0] * 3), round(x[0] * 5), np.ceil(x[1]), np.trunc(x[0]), np.rint(x[1]),
+        np.round(7 * x[0]), np.around(np.array(x) * 3), np.sign(x[1]), isinstance(3, int), int("3"),
+    ),
+    "tables": lambda t, x, p: (
+        np.interp(x[0], UNEVEN, ARRAY), np.interp(x[1], [-1, 0.5, 2.0], UNEVEN),
+        np.interp(t, UNEVEN, ARRAY, left=-1, right=9),
+        np.interp(10 * x[0], UNEVEN, ARRAY, left=-1, right=9), np.interp(x[0], [0.5], [2.0]),
+        np.interp(x[0], [0, 1], [1, 3]), np.searchsorted(UNEVEN, x[0]), np.searchsorted(UNEVEN, x[0], side="right"),
+        np.digitize(x[1], UNEVEN), np.digitize(UNEVEN[1] + 0 * x[1], UNEVEN, right=True),
+        *(a for i in (min(int(abs(x[0])), 2),) for a in (ARRAY[i], SQUARE[i, 1], SQUARE[0, i], *SQUARE[i])),
+    ),
+    "an array of objects": lambda t, x, p: np.array([v + 1 for v in x], dtype=object) + np.zeros(2, dtype=object),
     "logic of numpy": lambda t, x, p: np.logical_and(x[0], x[1] > 0) * 2 + np.logical_or(x[0] < 0, t) * 1.0,
     "truth of numbers": lambda t, x, p: (x[0] or x[1]) + (x[0] and x[1]) + (1.0 if not x[0] else 2.0),
     "a condition or a number": lambda t, x, p: (x[0] < 0 or x[1]) + 0.5,
@@ -472,6 +491,13 @@ SMOOTH_OPERATIONS = {
     "base and exponent": (lambda x: x ** (x + 1), lambda x: x ** (x + 1), (0.2, 1.5)),
     "floor": (lambda x: x - math.floor(x), lambda x: x - mpmath.floor(x), (-1.3, 0.7)),
     "remainder": (lambda x: x**2 % 0.4, lambda x: x**2 - 0.4 * mpmath.floor(x**2 / 0.4), (-1.3, 0.7)),
+    "asin": (lambda x: math.asin(x / 2), lambda x: mpmath.asin(x / 2), (-1.3, 0.7)),
+    "acos": (lambda x: math.acos(x / 2), lambda x: mpmath.acos(x / 2), (-1.3, 0.7)),
+    "atan2": (lambda x: math.atan2(x, 1 - x), lambda x: mpmath.atan2(x, 1 - x), (-1.3, 0.7, 3.0)),
+    "hypot": (lambda x: math.hypot(x, 2 * x + 1), lambda x: mpmath.hypot(x, 2 * x + 1), (-1.3, 0.7)),
+    "log2": (lambda x: math.log2(x), lambda x: mpmath.log(x, 2), (0.2, 1.5)),
+    "log10": (lambda x: math.log10(x), lambda x: mpmath.log10(x), (0.2, 1.5)),
+    "table": (lambda x: np.interp(x, [-1, 0, 2], [3, 1, 5]) * x, lambda x: x + 2 * x * abs(x), (-0.5, 0.7)),
     "exp": (lambda x: math.exp(2 * x), lambda x: mpmath.exp(2 * x), (-1.3, 0.7)),
     "log": (lambda x: math.log(x), lambda x: mpmath.log(x), (0.2, 1.5)),
     "log_positive": (lambda x: make("log_positive", x), lambda x: mpmath.log(x), (0.2, 1.5)),
@@ -496,7 +522,7 @@ def test_every_operation_has_a_derivative():
     from sdefast.trace.evaluate import _NUMPY
     from sdefast.trace.expression import ON_NUMBERS, RULES
 
-    assert RULES.keys() - {"sum"} | {"select"} == _NUMPY.keys()
+    assert RULES.keys() - {"sum", "element", "place"} | {"select"} == _NUMPY.keys()
     assert ON_NUMBERS.keys() <= _NUMPY.keys()
 
 
@@ -575,13 +601,33 @@ def helped(v):
     return math.lgamma(v)  # the line to show
 
 
+def filled(t, x, p):
+    out = np.zeros(2)
+    out[0] = x[1]
+    return out
+
+
+def assigned(t, x, p):
+    x[0] = 1.0
+    return x
+
+
 BAD = [
     (lambda t, x, p: math.gamma(x[0]), "math.gamma cannot be compiled; the functions that can are exp", "math.gamma"),
     (in_a_helper, "math.lgamma cannot be compiled", "return math.lgamma(v)  # the line to show"),
     (lambda t, x, p: float(x[0]), "was passed to something that needs a number now", "float(x[0])"),
-    (lambda t, x, p: int(x[0]), "cannot be an index or the length", "int(x[0])"),
+    (lambda t, x, p: operator.index(x[0]), "cannot be an index of a list or the length", "operator.index(x[0])"),
     (lambda t, x, p: [1.0, 2.0][x[0]], "cannot be an index", "[1.0, 2.0][x[0]]"),
-    (lambda t, x, p: ARRAY[x[0]], "indices", "ARRAY[x[0]]"),
+    (lambda t, x, p: np.array(ARRAY)[x[0]], "indices", "np.array(ARRAY)[x[0]]"),
+    (lambda t, x, p: SQUARE[x[0], x[1]], "indexed by one value", "SQUARE[x[0], x[1]]"),
+    (filled, "return a tuple or a list, or fill np.zeros(n, dtype=object)", "out[0] = x[1]"),
+    (assigned, "does not support item assignment; the function returns new numbers", "x[0] = 1.0"),
+    (lambda t, x, p: np.interp(t, [0, 2, 1], [0, 1, 2]), "must increase, got 2 and then 1 at 2", "np.interp"),
+    (lambda t, x, p: np.interp(t, [0, math.nan], [0, 1]), "xp, the knots of numpy.interp, must be finite", "np.interp"),
+    (lambda t, x, p: np.interp(t, [0, 1], [0, 1, 2]), "a value for every knot, got 2 knots and 3", "np.interp"),
+    (lambda t, x, p: np.interp(t, [[0, 1]], [0, 1]), "must be of one dimension", "np.interp"),
+    (lambda t, x, p: np.interp(t, [0, 1], [0, 1], period=1.0), "without a period", "np.interp"),
+    (lambda t, x, p: round(x[0], 2), "rounding to 2 decimals cannot be compiled", "round(x[0], 2)"),
     (lambda t, x, p: sum(range(x[0])), "the length of a range; close over an integer", "range(x[0])"),
     (lambda t, x, p: x[0][0], "subscriptable", "x[0][0]"),
     (lambda t, x, p: [*x[0]], "a number cannot be unpacked", "[*x[0]]"),

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
+from functools import wraps
+from types import SimpleNamespace
 from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
+from ...lazy import cached_property
 from ...run.boundaries import Boundary
 from ...run.keywords import refuse_unknown
+from ...run.parameters import Array, first_numbers, is_array, per_path
 from ...run.records import Recorded
 
 
@@ -145,7 +149,8 @@ class Model(Recorded):
 
     def rates(self, t: float, x: Sequence[float]) -> tuple[Sequence[float], Sequence[float]]:
         """Drift and strength of the noise (the root of its variance per unit of time) of every component at a point."""
-        a, b = self.a(t, x, self), self.b(t, x, self)
+        p = SimpleNamespace(**self.numbers()) if self.per_path else self
+        a, b = self.a(t, x, p), self.b(t, x, p)
         if self.dim == 1:
             return (a,), (abs(b),)
         return a, [math.hypot(*row) for row in b]
@@ -154,10 +159,86 @@ class Model(Recorded):
         """The parameters by name."""
         return {field.name: getattr(self, field.name) for field in fields(self)}
 
+    # Parameters of which every path has its own ------------------------------------------------------------------
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        own = cls.__dict__.get("__post_init__")
+        if own is not None and not hasattr(cls, "drift"):
+            cls.__post_init__ = _checking_each_path(own)  # type: ignore[attr-defined]
+
+    @cached_property
+    def per_path(self) -> dict[str, Array]:
+        """The parameters that differ between paths."""
+        return per_path(self.parameters())
+
+    def numbers(self) -> dict[str, Any]:
+        """The parameters as numbers: of those that differ between paths the first path's."""
+        return first_numbers(self.parameters())
+
+    @property
+    def of_any_path(self) -> Model:
+        """Itself without the values of the paths' own parameters."""
+        changed = {name: value.of_any_path for name, value in self.per_path.items()}
+        return self._with_parameters(changed) if changed else self
+
+    def with_parameters(self, values: Mapping[str, Any]) -> Model:
+        """The same model with other values of some parameters.
+
+        >>> import sdefast as sf
+        >>> sf.BlackScholes(mu=0.05, sigma=0.2).with_parameters({"mu": 0.1})
+        BlackScholes(mu=0.1, sigma=0.2)
+        """
+        unknown = [name for name in values if name not in self.parameters()]
+        if unknown:
+            raise ValueError(f"{type(self).__name__} has parameters {', '.join(self.parameters())}, not {unknown[0]!r}")
+        return self._changed(values)
+
+    def _changed(self, values: Mapping[str, Any]) -> Model:
+        return replace(self, **values)
+
+    def _with_parameters(self, changed: Mapping[str, Any]) -> Model:
+        """The same with other values, which are not checked."""
+        own = object.__new__(type(self))
+        own.__dict__.update({**self.__dict__, **changed})
+        own.__dict__.pop("per_path", None)
+        return own
+
+    def joined(self, others: Sequence[Model]) -> Model:
+        """That of all paths of neighbouring ranges of them, of which this is the first's."""
+        changed = {
+            name: value.joined([other.per_path[name] for other in others]) for name, value in self.per_path.items()
+        }
+        return self._with_parameters(changed) if changed else self
+
+
+def _checking_each_path(check: Callable[[Any], None]) -> Callable[[Any], None]:
+    """A model's checks, also of arrays with a number for every path: those of their ends are those of all."""
+
+    @wraps(check)
+    def post_init(self: Any) -> None:
+        floats = [field.name for field in fields(self) if field.type in (float, "float")]
+        arrays = {
+            name: value if isinstance(value, Array) else Array.of(name, value)
+            for name in floats
+            if isinstance(value := getattr(self, name), Array) or is_array(value)
+        }
+        for ends in (np.min, np.max) if arrays else ():
+            for name, value in arrays.items():
+                end = value.first if value.values is None else float(ends(value.values))
+                object.__setattr__(self, name, end)
+            check(self)
+        if not arrays:
+            check(self)
+        for name, value in arrays.items():
+            object.__setattr__(self, name, value)
+
+    return post_init
+
 
 def exact_moments(model: Model, elapsed: np.ndarray, x0: Any) -> tuple[np.ndarray, np.ndarray] | None:
-    """Exact mean and variance, each (n_times, dim), or None for a model without closed forms."""
-    if not (hasattr(model, "mean") and hasattr(model, "variance")):
+    """Exact mean and variance, each (n_times, dim), or None for a model without closed forms, or of many parameters."""
+    if model.per_path or not (hasattr(model, "mean") and hasattr(model, "variance")):
         return None
     start = np.asarray(x0, np.float64).reshape(model.dim)
     shape = (len(elapsed), model.dim)

@@ -80,6 +80,10 @@ class CIR(Model):
         return Step("cir", rows(self.kappa * h, self.theta, self.sigma * np.sqrt(h)))
 
     def _exact(self) -> OwnStep:
+        if self.per_path:
+            raise ValueError(
+                f"method='exact' chooses how to draw by the parameters, which must be the same for all paths, got {self!r}"
+            )
         if self.sigma == 0:
             raise ValueError("method='exact' needs sigma to be positive: without noise X(t) is its mean")
         return transition_step(4 * self.kappa * self.theta / self.sigma**2)

@@ -58,7 +58,7 @@ def flaw(sde: Any, scheme: Scheme) -> Flaw | None:
     if not converts and scheme.name != "milstein":
         return None
     equation: Equation = sde.equation
-    parameters = {parameter_symbol(name): value for name, value in sde.parameters().items()}
+    parameters = {parameter_symbol(name): value for name, value in sde.numbers().items()}
     look = _of_conversion if converts else _of_milstein
     found = [look(equation, border, parameters) for border in dict.fromkeys(_borders(equation, parameters))]
     flaws = sorted((f for f in found if f is not None), key=lambda f: not f.is_fatal)

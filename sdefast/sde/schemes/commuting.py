@@ -39,7 +39,7 @@ def refuse_non_commuting(name: str, sde: Any, equation: Equation) -> None:
 
 
 def _values(sde: Any) -> dict[Any, float]:
-    return {parameter_symbol(name): value for name, value in sde.parameters().items()}
+    return {parameter_symbol(name): value for name, value in sde.numbers().items()}
 
 
 def _states(dim: int) -> np.ndarray:

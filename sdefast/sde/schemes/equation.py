@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections import namedtuple
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -136,6 +138,12 @@ def state_symbols(dim: int) -> Vector:
 def parameter_symbol(name: str) -> Expr:
     """A parameter."""
     return symbol(f"p_{name}")
+
+
+@lru_cache(maxsize=256)
+def named_tuple(kind: str, names: tuple[str, ...]) -> Any:
+    """The class of named tuples, which takes a while to make."""
+    return namedtuple(kind, names)
 
 
 def replayed_inputs(dim: int, parameters: Any, *more: tuple[str, Any]) -> tuple[tuple[str, Names], ...]:

@@ -1,0 +1,84 @@
+"""How kernels look up numbers in tables, see ``trace/lookups.py``: where the tables lie, and the statements that read.
+
+A table of n numbers is four runs of n in the kernel's: the numbers, for what is computed in the state's type, and three
+that add up to them in float64 where the kernel's table is of float32 too, for what depends on time alone. Where places
+are looked for, infinities follow until there are 2^k - 1: a search by halves needs no bounds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..trace import Expr, all_parts, node, substitute
+from ..trace.lookups import LOOKUPS
+from ..trace.table import Table
+
+
+@dataclass(frozen=True)
+class Run:
+    """Where ``n`` numbers begin in the kernel's table."""
+
+    first: int
+    n: int
+
+
+class Lookups:
+    """The tables that expressions look up numbers in, from ``first`` to ``end`` in the kernel's table.
+
+    ``outputs`` are the expressions with what is looked up there: the node's value is a `Run`.
+    """
+
+    def __init__(self, outputs: Sequence[Expr], first: int) -> None:
+        self.end = first
+        self._runs: dict[tuple[str, Table], Run] = {}
+        known: dict[Expr, Expr] = {}
+        for e in all_parts(outputs):
+            if e.op in LOOKUPS and isinstance(e.value, Table):
+                known[e] = node(e.op, (substitute(e.args[0], {}, known),), self._run(e.op, e.value))
+        self.outputs = [substitute(e, {}, known) for e in outputs] if known else list(outputs)
+
+    def _run(self, op: str, table: Table) -> Run:
+        if (op, table) not in self._runs:
+            n = table.n_rows if op == "element" else (1 << table.n_rows.bit_length()) - 1
+            self._runs[op, table] = Run(self.end, n)
+            self.end += 4 * n
+        return self._runs[op, table]
+
+    def values(self) -> np.ndarray:
+        """What belongs into the kernel's table, in float64."""
+        parts = [_in_parts(table.values[:, 0], run.n) for (_, table), run in self._runs.items()]
+        return np.concatenate(parts) if parts else np.zeros(0)
+
+
+def _in_parts(numbers: np.ndarray, n: int) -> np.ndarray:
+    """``n`` numbers, infinite from the given ones on, and three times as many of float32 that add up to them."""
+    whole = np.concatenate([numbers, np.full(n - len(numbers), np.inf)])
+    parts, rest = [whole], whole
+    for _ in range(3):
+        with np.errstate(over="ignore", invalid="ignore"):
+            parts.append(rest.astype(np.float32).astype(float))
+            rest = np.where(np.isfinite(parts[-1]), rest - parts[-1], 0.0)
+    return np.concatenate(parts)
+
+
+def statements(e: Expr, name: str, arg: str, width: str = "") -> Iterable[str]:
+    """What looks up ``e`` at ``arg`` and leaves it in ``name``, in float64 for a ``width`` of "64"."""
+    run, kind = e.value, "D" if width else "T"
+    if e.op == "element":
+        return [f"{name}_i = I({arg})", f"{name} = {_number(run, f'{name}_i', width)}"]
+    lines, step = [f"{name}_i = I(0)"], (run.n + 1) // 2
+    while step:
+        found = f"{_number(run, f'{name}_i', width, step - 1)} <= {arg}"
+        lines.append(f"{name}_i = I({name}_i + {step} * ({found}))")
+        step //= 2
+    return [*lines, f"{name} = {kind}({name}_i)"]
+
+
+def _number(run: Run, index: str, width: str, more: int = 0) -> str:
+    """The number at an index, and ``more``, of a run."""
+    if not width:
+        return f"table[U({index}) + U({run.first + more})]"
+    return "(" + " + ".join(f"D(table[U({index}) + U({run.first + more + k * run.n})])" for k in (1, 2, 3)) + ")"
