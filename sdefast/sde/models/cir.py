@@ -82,7 +82,7 @@ class CIR(Model):
     def _exact(self) -> OwnStep:
         if self.per_path:
             raise ValueError(
-                f"method='exact' chooses how to draw by the parameters, which must be the same for all paths, got {self!r}"
+                f"method='exact' draws by the parameters' numbers, which must be the same for all paths, got {self!r}"
             )
         if self.sigma == 0:
             raise ValueError("method='exact' needs sigma to be positive: without noise X(t) is its mean")
