@@ -18,8 +18,13 @@ _POWERS = ("mean", "variance")
 
 
 def warn_of_overflow(result: Result) -> None:
-    """RuntimeWarning where statistics over finite numbers are not finite themselves."""
+    """RuntimeWarning where statistics over finite numbers are not finite themselves.
+
+    Where some are lost altogether, of which there is another warning, it says nothing.
+    """
     if all(np.abs(node).max(initial=0.0) < _SMALL for nodes in result._nodes for node in nodes.values()):
+        return
+    if result.n_nonfinite[-1]:
         return
     lost: dict[str, np.ndarray] = {}
     for gathered, total in zip(result.settings.gathering.all, result._totals, strict=True):
