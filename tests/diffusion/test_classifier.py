@@ -12,7 +12,7 @@ torch = pytest.importorskip("torch")
 def trained():
     state, threads = torch.get_rng_state(), torch.get_num_threads()
     torch.set_num_threads(1)
-    made = quality.train_classifier(*data.digits(), steps=250)
+    made = quality.train_classifier(*data.digits())
     torch.set_num_threads(threads)
     assert torch.equal(torch.get_rng_state(), state)
     return made
