@@ -842,8 +842,8 @@ def sum(function: Callable[..., Any], *tables: Any) -> Any:
     >>> def log_density(theta):
     ...     prior = -0.5 * sf.math.dot(theta, theta)
     ...     return prior - sf.math.sum(lambda x, y: sf.math.logsumexp((0.0, -y * sf.math.dot(x, theta))), X, y)
-    >>> round(log_density((0.0, 0.0)) / log(2.0), 12)
-    -3.0
+    >>> abs(log_density((0.0, 0.0)) + 3 * log(2.0)) < 1e-12
+    True
     """
     from .trace import sum_over
 
@@ -907,15 +907,15 @@ def logsumexp(values: Any) -> Any:
 
     Examples
     --------
-    >>> round(logsumexp((1000.0, 1000.0)) - 1000.0, 12) == round(log(2.0), 12)
+    >>> abs(logsumexp((1000.0, 1000.0)) - 1000.0 - log(2.0)) < 1e-12
     True
 
     A mixture of two normal densities, up to a constant:
 
     >>> import sdefast as sf
     >>> log_density = lambda x: sf.math.logsumexp((-0.5 * (x[0] + 3) ** 2, -0.5 * (x[0] - 3) ** 2))
-    >>> round(log_density((3.0,)), 6)
-    0.0
+    >>> abs(log_density((3.0,))) < 1e-6
+    True
     """
     shift, _, total = _weights("logsumexp", values)
     result = shift + log(total)

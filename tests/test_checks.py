@@ -51,6 +51,8 @@ FLAGS = [
     (sf.simulate, "antithetic", lambda v: simulate(antithetic=v)),
     (sf.simulate, "progress", lambda v: simulate(progress=v)),
     (multilevel, "progress", lambda v: multilevel(OU, lambda t, x: x[0], x0=1.0, t1=1.0, accuracy=1.0, progress=v)),
+    (sf.sweep, "paths", lambda v: sf.sweep(OU, {"kappa": [1.0]}, paths=v, **SMALL)),
+    (sf.sweep, "common_noise", lambda v: sf.sweep(OU, {"kappa": [1.0]}, common_noise=v, **SMALL)),
     (quasi.quasi_monte_carlo, "bridge", lambda v: quasi.quasi_monte_carlo(
         OU, expectations={"x": lambda t, x: x[0]}, bridge=v, **SMALL)),
     (quasi.sobol_normals, "bridge", lambda v: quasi.sobol_normals(2, 4, seed=1, bridge=v)),

@@ -2,7 +2,8 @@
 
 A table of n numbers is four runs of n in the kernel's: the numbers, for what is computed in the state's type, and three
 that add up to them in float64 where the kernel's table is of float32 too, for what depends on time alone. Where places
-are looked for, infinities follow until there are 2^k - 1: a search by halves needs no bounds.
+are looked for, NaNs follow until there are 2^k - 1, which are not less than anything: a search by halves needs no
+bounds. For a number in float64 it is done in the state's type, and goes back over the knots that only rounding took in.
 """
 
 from __future__ import annotations
@@ -54,8 +55,8 @@ class Lookups:
 
 
 def _in_parts(numbers: np.ndarray, n: int) -> np.ndarray:
-    """``n`` numbers, infinite from the given ones on, and three times as many of float32 that add up to them."""
-    whole = np.concatenate([numbers, np.full(n - len(numbers), np.inf)])
+    """``n`` numbers, NaN from the given ones on, and three times as many of float32 that add up to them."""
+    whole = np.concatenate([numbers, np.full(n - len(numbers), np.nan)])
     parts, rest = [whole], whole
     for _ in range(3):
         with np.errstate(over="ignore", invalid="ignore"):
@@ -66,15 +67,16 @@ def _in_parts(numbers: np.ndarray, n: int) -> np.ndarray:
 
 def statements(e: Expr, name: str, arg: str, width: str = "") -> Iterable[str]:
     """What looks up ``e`` at ``arg`` and leaves it in ``name``, in float64 for a ``width`` of "64"."""
-    run, kind = e.value, "D" if width else "T"
+    run, i = e.value, f"{name}_i"
     if e.op == "element":
-        return [f"{name}_i = I({arg})", f"{name} = {_number(run, f'{name}_i', width)}"]
-    lines, step = [f"{name}_i = I(0)"], (run.n + 1) // 2
+        return [f"{i} = I({arg})", f"{name} = {_number(run, i, width)}"]
+    lines, step = [f"{i} = I(0)", f"{name}_x = T({arg})"], (run.n + 1) // 2
     while step:
-        found = f"{_number(run, f'{name}_i', width, step - 1)} <= {arg}"
-        lines.append(f"{name}_i = I({name}_i + {step} * ({found}))")
+        lines.append(f"{i} = I({i} + {step} * ({_number(run, i, '', step - 1)} <= {name}_x))")
         step //= 2
-    return [*lines, f"{name} = {kind}({name}_i)"]
+    if width:
+        lines += [f"while {i} > 0 and {_number(run, i, width, -1)} > {arg}:", f"    {i} = I({i} - 1)"]
+    return [*lines, f"{name} = {'D' if width else 'T'}({i})"]
 
 
 def _number(run: Run, index: str, width: str, more: int = 0) -> str:

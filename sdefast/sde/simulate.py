@@ -255,7 +255,7 @@ def _steps_of(dt: Any, t0: Any, t1: Any, n_steps: Any, times: Any, resume: Any) 
         raise TypeError(f"dt is the step size on the way to t1: {what}")
     dt = checks.real("dt", dt, positive=True)
     length = checks.real("t1", t1) - (0.0 if t0 is None else checks.real("t0", t0))
-    n = round(length / dt)
+    n: int = round(length / dt)
     if n < 1 or abs(n * dt - length) > _WHOLE * length:
         near = (
             f"the nearest are {length / max(n, 1):.6g} and {length / (n + 1):.6g}" if length > 0 else "t1 is not later"

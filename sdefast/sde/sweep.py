@@ -38,6 +38,14 @@ class Sweep:
         The values of every parameter, in the order of the grid's axes.
     runs : ndarray of Simulation
         What `simulate` gives in every cell, an array of the grid's shape.
+
+    Examples
+    --------
+    >>> import sdefast as sf
+    >>> found = sf.sweep(sf.OrnsteinUhlenbeck(), {"kappa": [1.0, 2.0], "sigma": [0.1, 0.2, 0.3]}, x0=1.0, t1=1.0,
+    ...                  n_steps=10, n_paths=100, seed=1)
+    >>> found.shape, found.mean.shape, found[1, 2].model
+    ((2, 3), (2, 3, 1, 1), OrnsteinUhlenbeck(kappa=2.0, theta=0.0, sigma=0.3))
     """
 
     over: dict[str, np.ndarray]
