@@ -96,7 +96,7 @@ def simulate(
         Strictly increasing times to step through, instead of ``t0``, ``t1`` and ``n_steps``.
     method : str
         Scheme, one of `sdefast.SCHEMES`; by default ``"euler-maruyama"``. ``"exact"`` is for the models that have an
-        exact transition.
+        exact transition, ``"qe"`` for `Heston` and `CIR`; ``model.methods`` lists a model's.
     seed : int
         In [0, 2**64); a random one by default, recorded in the result.
     dtype : {"float64", "float32"}

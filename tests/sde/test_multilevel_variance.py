@@ -84,6 +84,7 @@ def test_pairs_of_a_level_are_mirror_images():
     assert pair.start_rows(np.full((1, 1), 3.0), 0.0).tolist() == [[3.0]] * 4
 
 
+@pytest.mark.thorough
 def test_extremes_between_the_steps_stay_random():
     """An up-and-out payoff: uniforms beside the points; against plain multilevel."""
     how = {"x0": 100.0, "t1": 1.0, "accuracy": 0.1, "functionals": {"high": sf.functionals.running_max()}}
