@@ -612,9 +612,9 @@ def _estimate_on_points(problem: _Problem, target: _Target, how: _How, replicate
     def levels() -> list[Level]:
         return [_on_points(number, problem.steps(number), s) for number, s in enumerate(sampled)]
 
-    def check() -> None:
+    def check(more: int) -> None:
         _refuse_nonfinite(levels())
-        spent = sum(s.n_paths * s.path_steps for s in sampled)
+        spent = more + sum(s.n_paths * s.path_steps for s in sampled)
         if spent > target.max_cost:
             raise ValueError(f"accuracy={target.accuracy:g} takes more than max_cost={target.max_cost:g} path-steps")
 

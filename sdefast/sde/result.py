@@ -151,6 +151,8 @@ class Simulation(Result):
     def control_slopes(self) -> np.ndarray:
         """Regression coefficients of the expectations on the controls, of shape (n_times, n_controls, n_asked)."""
         e = self.settings.extras
+        if not e.controls:
+            raise AttributeError("control_slopes are those of runs with controls")
         n, size = e.n_asked, e.n_asked + len(e.controls)
         total = self._totals[self.settings.gathering.expectations[0]]
         products = Layout(size, 2, False, True).covariances(total)

@@ -102,7 +102,8 @@ def simulate(
         Strictly increasing times to step through, instead of ``t0``, ``t1`` and ``n_steps``.
     method : str
         Scheme, one of `sdefast.SCHEMES`, of which ``model.methods`` fit; by default ``"euler-maruyama"`` (also
-        ``"euler"`` or ``"em"``). ``"exact"`` is for the models that have an exact transition.
+        ``"euler"`` or ``"em"``). ``"exact"`` is for the models that have an exact transition, ``"qe"`` for `Heston` and
+        `CIR`.
     seed : int
         In [0, 2**64); a random one by default, recorded in the result.
     dtype : {"float64", "float32"}

@@ -10,6 +10,7 @@ Computational and Applied Mathematics 8, 2009, algorithm in section 4.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
@@ -76,12 +77,18 @@ class SobolLevel:
     @property
     def mean(self) -> float:
         """Of the difference."""
-        return float(self._totals[:, 0, 1].mean())
+        return float(self._means.mean()) if len(self._means) else math.nan
 
     @property
     def variance_of_mean(self) -> float:
         """Of `mean`, from the spread of the scramblings."""
-        return float(self._totals[:, 0, 1].var(ddof=1) / len(self._totals))
+        return float(self._means.var(ddof=1) / len(self._means)) if len(self._means) > 1 else math.inf
+
+    @property
+    def _means(self) -> np.ndarray:
+        """Of the scramblings that have a path on which f is finite."""
+        count, mean, _ = self._totals[:, 0].T
+        return np.asarray(mean[count > 0])
 
     @property
     def fine_variance(self) -> float:
@@ -111,10 +118,14 @@ def most_levels(n_steps: int, refinement: int, draws: int, most: int) -> int:
     return fit[-1] if fit else -1
 
 
-def draw_enough(levels: Sequence[SobolLevel], variance: float, run: Run, check: Callable[[], None]) -> None:
-    """Double the points of one level after the other until the mean's variance is small enough."""
+def draw_enough(levels: Sequence[SobolLevel], variance: float, run: Run, check: Callable[[int], None]) -> None:
+    """Double the points of one level after the other until the mean's variance is small enough.
+
+    ``check`` is asked before every doubling, with the path-steps that it takes, and once before all.
+    """
+    check(0)
     while sum(level.variance_of_mean for level in levels) > variance:
-        check()
         gain = [level.variance_of_mean / (level.n_points * level.cost) for level in levels]
         level = levels[int(np.argmax(gain))]
+        check(level.n_paths * level.path_steps)
         level.draw(level.n_points, run)

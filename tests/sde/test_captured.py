@@ -133,7 +133,7 @@ def test_a_run_goes_on_with_what_its_functions_were(place, asked, way, tmp_path)
     first = sf.simulate(BM, n_paths=100, **options, **(LINE | {"t1": 0.5, "n_steps": 10}))
     level = 0.25
     settings._chain.cache_clear()
-    settings._exact_chain.cache_clear()
+    settings._own_chain.cache_clear()
     rest = sf.simulate(BM, resume=WAYS[way](first, tmp_path), n_steps=10, **asked)
     assert rest.x.tobytes() == whole.x.tobytes()
     for name, functional in whole.functionals.items():

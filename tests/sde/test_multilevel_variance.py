@@ -84,6 +84,7 @@ def test_pairs_of_a_level_are_mirror_images():
     assert pair.start_rows(np.full((1, 1), 3.0), 0.0).tolist() == [[3.0]] * 4
 
 
+@pytest.mark.thorough
 def test_extremes_between_the_steps_stay_random():
     """An up-and-out payoff: uniforms beside the points; against plain multilevel."""
     how = {"x0": 100.0, "t1": 1.0, "accuracy": 0.1, "functionals": {"high": sf.functionals.running_max()}}
@@ -102,6 +103,15 @@ def test_the_same_bits_for_threads_and_a_gpu():
     gpu = price(**how, device="cuda")
     assert [r.n_paths for r in gpu.levels] == [r.n_paths for r in one.levels]
     assert gpu.value == pytest.approx(one.value, rel=1e-12)
+
+
+def test_functions_that_are_not_finite():
+    with pytest.raises(ValueError, match="f is finite on 0 of 512 paths of level 0"):
+        sf.multilevel(STOCK, lambda t, x: math.log(-x[0]), x0=100.0, t1=1.0, accuracy=0.1, seed=1, sobol=True)
+    with pytest.warns(RuntimeWarning, match="f is not finite on"):
+        run = sf.multilevel(STOCK, lambda t, x: math.log(x[0] - 60), x0=100.0, t1=1.0, accuracy=0.1, seed=1, sobol=True)
+    assert math.isfinite(run.value)
+    assert sum(r.n_nonfinite for r in run.levels) > 0
 
 
 @pytest.mark.parametrize(

@@ -45,7 +45,7 @@ def oscillator(k, s):
     )
 
 
-@pytest.mark.parametrize("method", ["euler-maruyama", "heun"])
+@pytest.mark.parametrize("method", ["heun", pytest.param("euler-maruyama", marks=pytest.mark.thorough)])
 def test_derivatives_are_those_of_paths_with_the_same_noise(method):
     """Central differences of paths, of a functional and of an expectation, common random numbers."""
     how = {"x0": (0.5, 0.1), "t1": 1.0, "n_steps": 20, "n_paths": 50, "seed": 3, "method": method, "save_at": 10}

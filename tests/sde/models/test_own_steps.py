@@ -81,7 +81,7 @@ def test_exact_square_root_process_has_its_law(model, x0):
         assert other.variance[-1] == pytest.approx(model.variance(1.0, x0), rel=0.08)
 
 
-@pytest.mark.parametrize("model", [sf.CIR(0.5, 0.04, 1.0), sf.CIR()])
+@pytest.mark.parametrize("model", [sf.CIR(), pytest.param(sf.CIR(0.5, 0.04, 1.0), marks=pytest.mark.thorough)])
 def test_exact_steps_have_the_same_bits_in_parts(model):
     """Normals and uniforms are those of path and step, whatever runs them; those of functionals come first."""
     how = {"x0": 0.3, "t1": 1.0, "n_steps": 4, "method": "exact", "seed": 7, "extremes": True}
