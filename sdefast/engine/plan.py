@@ -32,6 +32,28 @@ def time_grid(t0: Any, t1: Any, n_steps: Any, times: Any) -> TimeGrid:
     return TimeGrid(start, 0, n, h=h)
 
 
+#: how far, relative to it, an interval may be from a whole number of steps: rounding of decimal fractions
+_WHOLE = 1e-9
+
+
+def steps_of_size(dt: Any, t0: Any, t1: Any, n_steps: Any, times: Any, resume: Any) -> int:
+    """How many steps of size ``dt`` make up the time interval."""
+    given = {"n_steps": n_steps, "times": times, "resume": resume}
+    extra = [name for name, value in given.items() if value is not None]
+    if extra or t1 is None:
+        what = f"leave out {', '.join(extra)}" if extra else "pass t1"
+        raise TypeError(f"dt is the step size on the way to t1: {what}")
+    dt = checks.real("dt", dt, positive=True)
+    length = checks.real("t1", t1) - (0.0 if t0 is None else checks.real("t0", t0))
+    n: int = round(length / dt)
+    if n < 1 or abs(n * dt - length) > _WHOLE * length:
+        near = (
+            f"the nearest are {length / max(n, 1):.6g} and {length / (n + 1):.6g}" if length > 0 else "t1 is not later"
+        )
+        raise ValueError(f"dt must divide the time interval of {length:g} into whole steps, got {dt:g}; {near}")
+    return n
+
+
 def continued_grid(before: TimeGrid, n_steps: Any, times: Any) -> TimeGrid:
     """The grid that goes on where ``before`` ends."""
     if before.is_uniform:

@@ -22,19 +22,20 @@ from ..trace import (
     call_with,
     constant,
     depends_on,
-    substitute,
     symbols_in,
 )
-from ..trace.lookups import array_symbol, noting_tables
+from ..trace.lookups import noting_tables
 from . import correlations
 from .models.base import Model
 from .schemes.equation import (
     Equation,
     Matrix,
     Vector,
+    named,
     named_tuple,
     parameter_symbol,
     replayed_inputs,
+    seen_parameter,
     state_symbols,
     time_symbol,
 )
@@ -273,7 +274,7 @@ class SDE(Model):
     def parameter_tuple(self) -> tuple[Any, ...]:
         """The parameters as functions see them."""
         given = self.parameters()
-        symbols = [_parameter(name, value) for name, value in given.items()]
+        symbols = [seen_parameter(name, value) for name, value in given.items()]
         found: tuple[Any, ...] = named_tuple("Parameters", tuple(given))(*symbols)
         return found
 
@@ -318,17 +319,6 @@ class SDE(Model):
         if not good or any(isinstance(entry, tuple) for row in rows for entry in row):
             raise ValueError(f"diffusion must return {self.dim} rows of {self.noise_dim} numbers each, got {_shape(b)}")
         return tuple(tuple(row) for row in rows)
-
-
-def _parameter(name: str, value: Any) -> Expr:
-    symbol = parameter_symbol(name)
-    has_values = isinstance(value, parameters.Array) and value.values is not None
-    return array_symbol(str(symbol.value), value.values) if has_values else symbol
-
-
-def named(traced: Any, names: Mapping[Expr, Expr]) -> Any:
-    """Nested tuples of expressions with other symbols."""
-    return tuple(named(part, names) for part in traced) if isinstance(traced, tuple) else substitute(traced, names)
 
 
 def sde_of(model: Model) -> SDE:

@@ -226,7 +226,7 @@ def simulate(
         if seed is None and resume is None:
             numbers["seed"] = keeping.seed
         if dt is not None:
-            n_steps = _steps_of(dt, t0, t1, n_steps, times, resume)
+            n_steps = plan.steps_of_size(dt, t0, t1, n_steps, times, resume)
         if resume is None:
             settings, start = _fresh(model, plan.time_grid(t0, t1, n_steps, times), numbers, chain, wanted)
         else:
@@ -241,28 +241,6 @@ def simulate(
         if settings.extras.expectations:
             _warn_of_expectations(result)
         return result
-
-
-#: how far, relative to it, an interval may be from a whole number of steps: rounding of decimal fractions
-_WHOLE = 1e-9
-
-
-def _steps_of(dt: Any, t0: Any, t1: Any, n_steps: Any, times: Any, resume: Any) -> int:
-    """How many steps of size ``dt`` make up the time interval."""
-    given = {"n_steps": n_steps, "times": times, "resume": resume}
-    extra = [name for name, value in given.items() if value is not None]
-    if extra or t1 is None:
-        what = f"leave out {', '.join(extra)}" if extra else "pass t1"
-        raise TypeError(f"dt is the step size on the way to t1: {what}")
-    dt = checks.real("dt", dt, positive=True)
-    length = checks.real("t1", t1) - (0.0 if t0 is None else checks.real("t0", t0))
-    n: int = round(length / dt)
-    if n < 1 or abs(n * dt - length) > _WHOLE * length:
-        near = (
-            f"the nearest are {length / max(n, 1):.6g} and {length / (n + 1):.6g}" if length > 0 else "t1 is not later"
-        )
-        raise ValueError(f"dt must divide the time interval of {length:g} into whole steps, got {dt:g}; {near}")
-    return n
 
 
 class _Wanted(NamedTuple):

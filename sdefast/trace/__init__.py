@@ -1,6 +1,7 @@
 """Scalar Python code turned into expressions: what it computes, its derivatives, and its source for a compiler."""
 
 from .arguments import argument_order, call_with
+from .captures import captured
 from .evaluate import as_function, evaluate, substitute
 from .expression import (
     Expr,
@@ -24,7 +25,7 @@ from .expression import (
 )
 from .records import Names, Replayed
 from .sums import Rows, rows_in, sum_over, work
-from .tracing import TraceError, captured, trace
+from .tracing import TraceError, trace
 
 __all__ = [
     "Expr",

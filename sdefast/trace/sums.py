@@ -35,6 +35,7 @@ from .expression import (
     select,
     symbol,
 )
+from .lookups import LOOKUPS
 from .table import Table
 from .tracing import trace
 
@@ -145,7 +146,11 @@ def sum_of(table: Table, term: Expr) -> Expr:
     kinds = dependence(term)
     if not kinds[term] & COLUMN:
         return as_expr(constant(table.n_rows) * term)
-    outside = tuple(outermost(term, lambda e: kinds[e] == OUTSIDE))
+    if any(kinds[e] == BOTH and e.op in LOOKUPS for e in kinds):
+        raise TypeError("what a sum over rows looks up in a table must depend on the row alone, or not at all")
+    # (what is looked up at a fixed place is so outside of the loop, or where the table's columns are computed)
+    held = tuple(outermost(term, lambda e: kinds[e] in (OUTSIDE, COLUMN) or (e.op in LOOKUPS and not kinds[e])))
+    outside = tuple(e for e in held if kinds[e] != COLUMN)
     if any(part.op == "symbol" and part.value[0] == "#" for part in all_parts(outside)):
         raise TypeError("a sum over rows within another one cannot depend on the outer row")
     parts = {e: symbol(f"@{i}") for i, e in enumerate(outside)}

@@ -277,8 +277,8 @@ class _Module:
 
 
 #: modules whose functions are taken as they are, and modules of which functions that are found elsewhere are
-_AS_THEY_ARE = ("sdefast", "numpy", "numba", "scipy")
-_AS_THEY_ARE_INSIDE = ("sdefast.math", "sdefast.trace.records", "numpy")
+AS_THEY_ARE = ("sdefast", "numpy", "numba", "scipy")
+AS_THEY_ARE_INSIDE = ("sdefast.math", "sdefast.trace.records", "numpy")
 
 
 def _rebind(value: Any, seen: _Seen) -> Any:
@@ -290,7 +290,7 @@ def _rebind(value: Any, seen: _Seen) -> Any:
     if id(value) in seen:
         return seen[id(value)][1]
     if isinstance(value, types.ModuleType):
-        return value if value.__name__.split(".")[0] in _AS_THEY_ARE else _Module(value, seen)
+        return value if value.__name__.split(".")[0] in AS_THEY_ARE else _Module(value, seen)
     if isinstance(value, (list, tuple, dict)):
         return _rebound_container(value, seen)
     if type(value) is np.ndarray and value.ndim and value.dtype.kind in "iuf":
@@ -303,7 +303,7 @@ def _rebind(value: Any, seen: _Seen) -> Any:
     if isinstance(value, functools._lru_cache_wrapper):
         return _rebind(value.__wrapped__, seen)
     value = getattr(value, "py_func", value)  # a numba function
-    if not isinstance(value, types.FunctionType) or value.__module__ in _AS_THEY_ARE_INSIDE:
+    if not isinstance(value, types.FunctionType) or value.__module__ in AS_THEY_ARE_INSIDE:
         return value
     return seen[id(value)][1] if id(value) in seen else _rebound_function(value, seen)
 
@@ -319,7 +319,7 @@ def _rebound_container(value: Any, seen: _Seen) -> Any:
 
 
 def _rebound_function(function: types.FunctionType, seen: _Seen) -> types.FunctionType:
-    names: set[str] = _names(function.__code__)
+    names: set[str] = names_in(function.__code__)
     space = dict(function.__globals__)
     cells = tuple(types.CellType() for _ in function.__closure__ or ())
     result = types.FunctionType(function.__code__, space, function.__name__, None, cells)
@@ -339,76 +339,13 @@ def _rebound_function(function: types.FunctionType, seen: _Seen) -> types.Functi
     return result
 
 
-def _names(code: types.CodeType) -> set[str]:
+def names_in(code: types.CodeType) -> set[str]:
     """Global names that a function or a function inside it may use."""
     names = set(code.co_names)
     for part in code.co_consts:
         if isinstance(part, types.CodeType):
-            names |= _names(part)
+            names |= names_in(part)
     return names
 
 
-# Captured values -----------------------------------------------------------------------------------------------------
-
-
-#: objects that `captured` looks into; others count by identity
-_MOST_CAPTURED = 200
-
-#: bytes of an array from which on it counts by a digest
-_MOST_BYTES = 2**16
-
-
-def captured(value: Any, seen: dict[int, tuple[int, Any]] | None = None) -> Any:
-    """What a traced function depends on besides its arguments, as something that can be compared and hashed.
-
-    Numbers, arrays and tables count by value (long ones by a digest of it), also those in the functions and objects
-    that it refers to: when one of them has changed, the function has to be traced again.
-    """
-    seen = {} if seen is None else seen
-    if value is None or isinstance(value, (int, float, str, np.generic)):
-        return type(value).__name__, repr(value)
-    if id(value) in seen:
-        return "seen", seen[id(value)][0]
-    if len(seen) > _MOST_CAPTURED:
-        return "object", id(value)
-    seen[id(value)] = len(seen), value
-    if isinstance(value, np.ndarray) and value.dtype != object:
-        import hashlib
-
-        data = value.tobytes()
-        short = data if len(data) <= _MOST_BYTES else hashlib.blake2b(data, digest_size=16).digest()
-        return value.shape, value.dtype.str, short
-    if hasattr(value, "to_numpy") and hasattr(value, "columns"):
-        return "table", tuple(map(str, value.columns)), captured(value.to_numpy(), seen)
-    if isinstance(value, (list, tuple, set, frozenset)):
-        return type(value).__name__, tuple(captured(v, seen) for v in value)
-    if isinstance(value, dict):
-        return "dict", tuple((captured(k, seen), captured(v, seen)) for k, v in value.items())
-    if isinstance(value, functools.partial):
-        return "partial", *(captured(part, seen) for part in (value.func, value.args, value.keywords))
-    if isinstance(value, types.MethodType):
-        return "method", captured(value.__func__, seen), captured(value.__self__, seen)
-    value = getattr(value, "__wrapped__", value) if isinstance(value, functools._lru_cache_wrapper) else value
-    function = getattr(value, "py_func", value)
-    if isinstance(function, types.FunctionType):
-        return _captured_by(function, seen)
-    if isinstance(value, (type, types.ModuleType)) or not hasattr(value, "__dict__"):
-        return "object", id(value)
-    return type(value), captured(vars(value), seen)
-
-
-def _captured_by(function: types.FunctionType, seen: dict[int, tuple[int, Any]]) -> Any:
-    names = sorted(_names(function.__code__))
-    space = function.__globals__
-    parts = [function.__defaults__, function.__kwdefaults__, *(space[name] for name in names if name in space)]
-    for cell in function.__closure__ or ():
-        try:
-            parts.append(cell.cell_contents)
-        except ValueError:  # an empty cell: a name that is not bound yet
-            parts.append("empty")
-    modules = [part for part in parts if isinstance(part, types.ModuleType) and part.__name__ not in _AS_THEY_ARE]
-    parts += [vars(module)[name] for module in modules for name in names if name in vars(module)]
-    return "function", function.__code__, tuple(captured(part, seen) for part in parts)
-
-
-__all__ = ["TraceError", "captured", "constant", "trace"]
+__all__ = ["TraceError", "constant", "trace"]

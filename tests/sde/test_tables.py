@@ -106,3 +106,26 @@ def test_bad_tables():
         seasonal([1.0, 0.0], [1.0, 2.0])
     with pytest.raises(TraceError, match="must be finite"):
         seasonal([0.0, 1.0], [1.0, np.inf])
+
+
+def test_beside_sums_over_rows():
+    """Lookups outside of a sum, and of a row alone; not of both."""
+    rows, h, x = RNG.normal(size=(9, 2)), 0.25, 0.3
+
+    def term(r, y, p):
+        return r[0] * sf.math.tanh(y * r[1]) + p.k[1] * y * np.interp(r[1], LEVELS, VALUES)
+
+    def drift(t, x, p):
+        return np.interp(x[0], LEVELS, VALUES) - sf.math.sum(lambda r: term(r, x[0], p), rows)
+
+    model = sf.SDE(drift=drift, diffusion=lambda t, x, p: 0.0, params={"k": [1.0, 0.5]})
+    run = sf.simulate(model, x0=x, t1=0.5, n_steps=2, n_paths=3, seed=1)
+    for _ in range(2):
+        of_rows = rows[:, 0] * np.tanh(x * rows[:, 1]) + 0.5 * x * np.interp(rows[:, 1], LEVELS, VALUES)
+        x = x + h * (np.interp(x, LEVELS, VALUES) - of_rows.sum())
+    np.testing.assert_allclose(run.x[0, :, 0], x, rtol=1e-13)
+    with pytest.raises(TraceError, match="must depend on the row alone, or not at all"):
+        sf.SDE(
+            drift=lambda t, x, p: sf.math.sum(lambda r: np.interp(r[0] * x[0], LEVELS, VALUES), rows),
+            diffusion=lambda t, x, p: 0.0,
+        )

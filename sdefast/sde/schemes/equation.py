@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections import namedtuple
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 
 import numpy as np
 
 from ...lazy import cached_property
+from ...run.parameters import Array
 from ...trace import Expr, Names, constant, depends_on, derivative, evaluate, substitute, symbol
+from ...trace.lookups import array_symbol
 
 Vector = tuple[Expr, ...]
 #: rows of a matrix: entry [i][j] is component i under noise j
@@ -138,6 +140,18 @@ def state_symbols(dim: int) -> Vector:
 def parameter_symbol(name: str) -> Expr:
     """A parameter."""
     return symbol(f"p_{name}")
+
+
+def seen_parameter(name: str, value: Any) -> Expr:
+    """A parameter as functions see it: it may be one that is an array."""
+    plain = parameter_symbol(name)
+    has_values = isinstance(value, Array) and value.values is not None
+    return array_symbol(str(plain.value), value.values) if has_values else plain
+
+
+def named(traced: Any, names: Mapping[Expr, Expr]) -> Any:
+    """Nested tuples of expressions with other symbols."""
+    return tuple(named(part, names) for part in traced) if isinstance(traced, tuple) else substitute(traced, names)
 
 
 @lru_cache(maxsize=256)
