@@ -213,11 +213,18 @@ def choice(name: str, value: Any, allowed: Iterable[str], written: str | None = 
     names = sorted(allowed)
     if isinstance(value, str) and value in names:
         return value
-    import difflib
-
-    near = difflib.get_close_matches(value, names, n=1, cutoff=_MISSPELT) if isinstance(value, str) else []
+    near = _near(value, names) if isinstance(value, str) else []
     hint = f"; did you mean {near[0]!r}?" if near else ""
     raise ValueError(f"{name} must be one of {', '.join(map(repr, names))}, got {written or shown(value)}{hint}")
+
+
+def _near(value: str, names: list[str]) -> list[str]:
+    """The name that a word is but a misspelling of, or the only one of which it is the beginning or that begins it."""
+    import difflib
+
+    near = difflib.get_close_matches(value, names, n=1, cutoff=_MISSPELT)
+    begun = [name for name in names if len(value) > 2 and (name.startswith(value) or value.startswith(name))]
+    return near or (begun if len(begun) == 1 else [])
 
 
 def averaging(value: Any) -> bool:

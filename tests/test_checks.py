@@ -83,6 +83,9 @@ FLAGS = [
         NORMAL, step_size=0.1, n_steps=2, **{name: v})) for name in (
         "paths", "covariance", "final_states", "progress")),
     (sf.Chains.plot, "pooled", lambda v: langevin(save_at="all").plot(pooled=v)),
+    *((sf.multilevel, name, lambda v, name=name: sf.multilevel(
+        sf.BrownianMotion(), lambda t, x: x[0], x0=0.0, t1=1.0, accuracy=0.1, **{name: v})) for name in (
+        "antithetic", "sobol")),
     (sf.Comparison.weak_errors, "variance_reduction", lambda v: weak_errors(variance_reduction=v)),
 ]  # fmt: skip
 
@@ -214,7 +217,6 @@ def test_tensors_that_are_followed_by_a_gradient_are_refused():
         (lambda: sf.noisy_gd(PROBLEM, lr=0.1, n_steps=2), "'lr'; it is called step_size here"),
         (lambda: sf.gd(PROBLEM, lr=0.1, n_steps=2), "gd has no argument 'lr'; it is called step_size here"),
         (lambda: sf.compare(PROBLEM, **FIT, rng=1), "'rng'; it is called seed here: an integer"),
-        (lambda: simulate(dt=0.1), r"simulate has no argument 'dt'; .* n_steps here: steps have the length \(t1"),
         (lambda: simulate(scheme="heun"), "'scheme'; it is called method here"),
         (lambda: simulate(n_runs=3), "'n_runs'; it is called n_paths here"),
         (lambda: sf.OrnsteinUhlenbeck(kapa=1.0), "OrnsteinUhlenbeck has no argument 'kapa'; did you mean 'kappa'"),
@@ -246,7 +248,7 @@ LONG = list(range(10**5))
         (lambda: sf.LeastSquares([1.0] * 10**5 + [np.nan], 1.0), "theta_star must be finite"),
         (lambda: sf.LeastSquares([1.0], 10**5000), "noise_std must be finite"),
         (
-            lambda: sf.SDE(lambda t, x, p: x[0], lambda t, x, p: 1.0, params={"k": np.zeros(1000)}),
+            lambda: sf.SDE(lambda t, x, p: x[0], lambda t, x, p: 1.0, params={"k": np.zeros((1000, 2))}),
             "params..k.. must be",
         ),
         (lambda: langevin(x0="x" * 10**5), "x0 must be an array or 'sample'"),

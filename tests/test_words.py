@@ -3,7 +3,6 @@
 import logging
 import re
 
-import numpy as np
 import pytest
 
 import sdefast as sf
@@ -47,14 +46,6 @@ def test_a_long_compilation_is_announced(monkeypatch, caplog):
     with caplog.at_level(logging.WARNING, "sdefast"), announce.announced("\n" * 20):
         announce.threading.Event().wait(0.2)
     assert not caplog.text
-
-
-def test_arrays_of_parameters():
-    with pytest.raises(TypeError) as caught:
-        sf.SDE(lambda t, x, p: -p.k * x[0], lambda t, x: 1.0, params={"k": np.zeros(1000)})
-    assert str(caught.value).startswith(
-        "params['k'] must be a number, got an array of shape (1000,): give each number a"
-    )
 
 
 def test_public_names():

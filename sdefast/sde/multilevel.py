@@ -485,7 +485,9 @@ class _Sampler:
 
     def __init__(self, problem: _Problem, level: int, is_first: bool = False) -> None:
         self.number, self.n_steps = level, problem.steps(level)
-        self.path_steps = self.n_steps if is_first or level == 0 else problem.cost(level)
+        is_first = is_first or level == 0
+        self.path_steps = self.n_steps if is_first else problem.cost(level)
+        self._fine = 0 if is_first else 1  # which of what is gathered is f on the fine paths
         self.n_paths = 0
         self._tile, self._next_chain = problem.tile(level, is_first), 0
         self._nodes: tuple[Nodes, ...] = tuple({} for _ in self._tile.gathered)
@@ -509,7 +511,7 @@ class _Sampler:
     def level(self) -> Level:
         """What is known so far."""
         totals = [_ONE.total(nodes)[0] for nodes in self._nodes]
-        (count, mean, squares), fine = totals[0], totals[min(self.number, 1)]
+        (count, mean, squares), fine = totals[0], totals[self._fine]
         return Level(
             self.number, self.n_steps, self.n_paths, float(mean) if count else math.nan,
             float(squares / max(count - 1, 1)), float(fine[2] / max(fine[0] - 1, 1)), self.n_paths * self.path_steps,

@@ -149,6 +149,6 @@ def test_more_rows_than_there_may_be():
 
 
 def test_steps_that_would_take_too_long_to_compile(monkeypatch):
-    monkeypatch.setattr(run_step, "_MOST_OPERATIONS", 500)
-    with pytest.raises(ValueError, match=r"[5-9]\d\d operations would take too long to compile; there may be 500"):
+    monkeypatch.setattr(run_step, "_MOST_OPERATIONS", 5)
+    with pytest.raises(ValueError, match=r"\d+ operations would take too long to compile; there may be 5"):
         simulate(RING)

@@ -31,7 +31,10 @@ def test_expectations():
 
 def test_runs_of_sgd_and_chains():
     problem = sf.LeastSquares(theta_star=[0.1] * 5, noise_std=0.1)
-    with pytest.warns(RuntimeWarning, match="overflow from iteration .* on, though the runs are finite: variance"):
+    with (
+        pytest.warns(RuntimeWarning, match="overflow from iteration .* on, though the runs are finite: variance"),
+        pytest.warns(RuntimeWarning, match="beyond the mean-square threshold"),
+    ):
         fit = sf.sgd(problem, step_size=lambda k: 1e3, n_steps=45, n_runs=50, seed=1)
     assert fit.n_nonfinite[-1] == 0
     target = sf.targets.Gaussian([0.0], [[1.0]])

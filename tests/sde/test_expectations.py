@@ -65,7 +65,7 @@ def test_the_price_of_a_call(method):
 
 
 def test_expectations_over_what_is_finite():
-    with pytest.warns(RuntimeWarning, match=r"expectations\['log'\] is not finite on \d+ of 1000 paths"):
+    with pytest.warns(RuntimeWarning, match=r"expectations\['log'\] is not finite on \d+ of 1,000 paths"):
         run = sf.simulate(BM, n_paths=1000, expectations={"log": lambda t, x: math.log(x[0])}, **LINE)
     x = run.x[-1, :, 0]
     log = run.expectations["log"]

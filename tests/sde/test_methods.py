@@ -34,7 +34,9 @@ def test_methods_are_those_that_run(name):
 def test_what_some_models_have():
     assert "exponential-euler" in sf.OrnsteinUhlenbeck().methods
     assert not {"exact", "milstein", "srk1", "sriw1", "sra1"} & set(sf.Heston().methods)
-    assert not {"exact", "sra1", "exponential-euler"} & set(sf.CIR().methods)
+    assert "sra1" not in sf.CIR().methods
+    assert {"exact", "qe"} <= set(sf.CIR().methods)
+    assert "exact" not in sf.CIR(sigma=0.0).methods
 
 
 def test_names_of_euler_maruyama():

@@ -38,9 +38,9 @@ def test_on_the_same_noise(dtype):
 
 
 def test_antithetic_pairs_stops_and_functionals():
-    """Path i + n / 2 has parameters of its own and the opposite noise."""
+    """Path i + n / 2 has parameters of its own and the opposite noise; two conditions are looked at after the steps."""
     run = sf.simulate(
-        MODEL, antithetic=True, stop_when=lambda t, x, p: x[0] > 1.2 + 0.1 * p.level,
+        MODEL, antithetic=True, stop_when=lambda t, x, p: (x[0] > 1.2 + 0.1 * p.level) & (x[0] < 1e9),
         functionals={"average": sf.functionals.time_average(lambda t, x, p: p.rate * x[0])}, **SHORT,
     )  # fmt: skip
     half = sf.noise.normals(3, 8, N // 2)

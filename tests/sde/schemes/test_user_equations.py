@@ -29,7 +29,7 @@ def compare(name, model, sde, x0, dtype):
 
 
 #: run whenever tests are: every scheme, every model
-SOME_BUILT_IN = some(BUILT_IN, 3)
+SOME_BUILT_IN = [*some(BUILT_IN, 3), ("euler-maruyama", "linear")]
 
 
 def test_no_scheme_is_left_out():
