@@ -116,7 +116,7 @@ class _Steps:
             self.step = step = step.folded()
         self._first: Code | SummingCode
         self._first, self._results = self._summing() if self._sums.turns else self._code(0)
-        self._first_found = None if self._sums.turns else self._found(self._first, 0)
+        self._first_found = self._found(self._first, 0)
         used, doubles = self._first.used, self._first.doubles
         if self._first_found is not None:
             used, doubles = used | self._first_found.used, doubles | self._first_found.doubles
@@ -171,13 +171,15 @@ class _Steps:
     def _assigned(self, results: Sequence[str]) -> str:
         return f"{', '.join(self.rows)} = {', '.join(f'T({result})' for result in results)}"
 
-    def _found(self, code: Code, index: int) -> Found | None:
-        return found_in(self.step, code, self._names(index), self.constants)
+    def _found(self, code: Code | SummingCode, index: int) -> Found | None:
+        if isinstance(code, SummingCode):  # whose step is a whole
+            return None
+        return found_in(self.step, code, self._names(index), self.constants, self._first_found if index else None)
 
     def _after(self, found: Found) -> list[str]:
         """What happens rarely, after a step."""
-        then = [*found.then, self._assigned(found.results)]
-        return [*found.once, *found.search, f"if {found.condition}:", *indent(then)]
+        then = [*found.then.per_lane, self._assigned(found.results)]
+        return [*found.once, *found.search.per_lane, f"if {found.condition}:", *indent(then)]
 
     def _code(self, index: int) -> tuple[Code, list[str]]:
         step = self.step

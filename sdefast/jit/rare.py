@@ -18,38 +18,52 @@ _AT_ONCE = 32
 
 
 class Found(NamedTuple):
-    """Statements of what is rare: ``fixed`` in time, ``once`` for all lanes, and per lane.
+    """Statements of what is rare: ``search`` computes the ``condition``, ``then`` the ``results`` where it holds."""
 
-    ``search`` computes the ``condition``, ``then`` the ``results`` where it holds. ``used`` and ``doubles`` are names
-    of symbols as in `Code`.
-    """
-
-    fixed: list[str]
-    once: list[str]
-    search: list[str]
+    search: Code
     condition: str
-    then: list[str]
+    then: Code
     results: list[str]
-    used: frozenset[str]
-    doubles: frozenset[str]
+
+    @property
+    def fixed(self) -> list[str]:
+        """What does not depend on the time."""
+        return self.search.fixed + self.then.fixed
+
+    @property
+    def once(self) -> list[str]:
+        """What is equal in all lanes."""
+        return self.search.once + self.then.once
+
+    @property
+    def used(self) -> frozenset[str]:
+        """Names of the symbols that occur in the state's type."""
+        return self.search.used | self.then.used
+
+    @property
+    def doubles(self) -> frozenset[str]:
+        """Names of the symbols that occur in float64."""
+        return self.search.doubles | self.then.doubles
 
 
-def found_in(step: Step, main: Code, names: dict[str, str], constants: dict[str, str]) -> Found | None:
-    """What is rare after a step, whose statements are ``main`` and call the same in all lanes by ``names``."""
+def found_in(
+    step: Step, main: Code, names: dict[str, str], constants: dict[str, str], first: Found | None = None
+) -> Found | None:
+    """What is rare after a step, whose statements are ``main`` and call what is equal in all lanes by ``names``.
+
+    ``first`` is the same after an earlier step.
+    """
     if step.rare is None:
         return None
 
-    def code(letter: str) -> Code:
+    def code(letter: str, before: Code) -> Code:
         new = Code(step.lane_inputs, main.signs, main.prefix + letter, names, constants, main.written)
-        new.follow(main)
+        new.follow(before)
         return new
 
-    search, then = code("q"), code("r")
+    search, then = code("q", first.search if first else main), code("r", first.then if first else main)
     (condition,), results = search.add((step.rare.condition,)), then.add(step.rare.outputs)
-    return Found(
-        search.fixed + then.fixed, search.once + then.once, search.per_lane, condition, then.per_lane, results,
-        search.used | then.used, search.doubles | then.doubles,
-    )  # fmt: skip
+    return Found(search, condition, then, results)
 
 
 def searching_loop(step: Step, found: Found, lane: list[str]) -> list[str]:
@@ -63,18 +77,20 @@ def searching_loop(step: Step, found: Found, lane: list[str]) -> list[str]:
     return [
         f"for group in range(0, lanes, {_AT_ONCE}):",
         *indent(["hits = W(0)", f"for j in range({_AT_ONCE}):"]),
-        *indent(["l = group + j", *lane, *found.search, f"hits = both_(hits, mark_({found.condition}, j))"], 2),
+        *indent(
+            ["l = group + j", *lane, *found.search.per_lane, f"hits = both_(hits, mark_({found.condition}, j))"], 2
+        ),
         *indent(["while hits != 0:"]),
         *indent(["l = group + lowest_(hits)", "hits = rest_(hits)"], 2),
-        *indent([*loads, *found.then, *new], 2),
+        *indent([*loads, *found.then.per_lane, *new], 2),
     ]
 
 
 def mask_functions(intrinsic: Any) -> dict[str, Any]:
     """What the search is written with: words of 32 bits, by a decorator for functions that emit LLVM instructions.
 
-    ``mark_(holds, n)`` is bit n or nothing, ``both_`` has the bits of two words, ``lowest_`` is the number of the lowest
-    bit and ``rest_`` the word without it.
+    ``mark_(holds, n)`` is bit n or nothing, ``both_`` has the bits of two words, ``lowest_`` is the number of the
+    lowest bit and ``rest_`` the word without it.
     """
     from llvmlite import ir
     from numba import types
