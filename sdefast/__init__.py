@@ -8,16 +8,19 @@ from . import math, noise
 from .config import show_config
 from .run import boundaries
 from .run.result import merge
-from .sde import functionals
+from .sde import events, functionals, jumps
 from .sde.models import (
     CEV,
     CIR,
+    Bates,
     BlackScholes,
     BrownianMotion,
     DoubleWell,
     GeometricBrownianMotion,
     Heston,
+    Kou,
     LinearSDE,
+    Merton,
     Model,
     OrnsteinUhlenbeck,
 )
@@ -96,6 +99,7 @@ __all__ = [
     "SCHEMES",
     "SDE",
     "AnnealedChains",
+    "Bates",
     "BlackScholes",
     "BrownianMotion",
     "Chains",
@@ -105,8 +109,10 @@ __all__ = [
     "GeometricBrownianMotion",
     "GradientDescent",
     "Heston",
+    "Kou",
     "LeastSquares",
     "LinearSDE",
+    "Merton",
     "Model",
     "Multilevel",
     "OrnsteinUhlenbeck",
@@ -116,12 +122,14 @@ __all__ = [
     "boundaries",
     "compare",
     "diffusion",
+    "events",
     "functionals",
     "gd",
     "geometric_sigmas",
     "gibbs",
     "gradient_descent",
     "inputs",
+    "jumps",
     "langevin",
     "load",
     "math",

@@ -30,7 +30,7 @@ def register(commands: Any) -> None:
         for parameter in fields(model):
             parser.add_argument(f"--{parameter.name}", type=float, default=parameter.default, help="model parameter")
         parser.add_argument("--x0", type=float, nargs="+", default=list(model.example_start), help="start")
-        _add_run_options(parser, sorted({*model.schemes, *(name for name, s in SCHEMES.items() if s.step)}))
+        _add_run_options(parser, sorted(model().methods))
         parser.set_defaults(run=run)
 
 

@@ -3,25 +3,31 @@
 from __future__ import annotations
 
 from collections import namedtuple
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
+from ..engine.grid import TimeGrid
 from ..jit.emit import Step
+from ..jit.step import Rare
+from ..jit.sums import sums_in
 from ..lazy import cached_property
 from ..run.expectations import as_number
-from ..run.step import Settings, TracedStepping, short_steps_at_once
+from ..run.step import Settings, TracedStepping, short_steps_at_once, side_by_side
 from ..trace import Expr, as_expr, constant, evaluate, select, substitute, symbol
 from .extras import Extras
-from .functionals import Functional, Move, call_with
+from .functionals import Functional, Leap, Move, call_with
+from .jumps import parameter_values
 from .schemes.base import Interval, Scheme
 from .schemes.clipping import Flaw, flaw
 from .schemes.equation import Equation, Vector, parameter_symbol
 
 if TYPE_CHECKING:
     from .sde import SDE
+
+#: Rows from which on those that are alike are looked for.
+_MANY_ROWS = 6
 
 
 @dataclass(frozen=True)
@@ -54,7 +60,7 @@ class Chain(TracedStepping):
     @property
     def n_single(self) -> int:
         """Rows of one path."""
-        return self.sde.dim + len(self.functionals) + (self.extras.stop_when is not None)
+        return self.sde.dim + self.extras.n_carried + (self.extras.stop_when is not None)
 
     @property
     def n_rows(self) -> int:
@@ -66,8 +72,8 @@ class Chain(TracedStepping):
         """The step of a path, or of a pair of which one sees -z and 1 - u where the other sees z and u."""
         single = self._single_step
         if not self.extras.antithetic:
-            return single
-        n = self.n_single
+            return single.folded() if _is_long(single) else single
+        single, n = single.folded(), self.n_single
         mirror = {symbol(f"x{i}"): symbol(f"x{i + n}") for i in range(n)}
         mirror |= {symbol(f"z{i}"): -symbol(f"z{i}") for i in range(single.n_draws)}
         mirror |= {symbol(f"u{i}"): as_expr(1 - symbol(f"u{i}")) for i in range(single.n_uniforms)}
@@ -91,12 +97,53 @@ class Chain(TracedStepping):
         move = Move(
             self.equation, self._parameters, elapsed, t, h, x, free, new, self.extras.boundaries, self.logarithmic
         )
-        values, n_uniforms = self._follow(carried, move)
-        outputs = (*new, *values)
+        move, counted, n_uniforms = self._happen(rows, move)
+        outputs = (*move.new, *self._follow(carried, move), *counted)
         if self.extras.stop_when is not None:
-            outputs = self._stop(rows, outputs, move)
-        names = self.parameter_names
-        return Step(outputs, names, constants, n_draws, n_uniforms, self.scheme.draws == "signs")
+            outputs = self._stop(rows, outputs, as_expr(t + h))
+        names = self.parameter_names, (*constants, *self._jump_constants)
+        uniforms, signs = n_uniforms + self._n_jump_uniforms, self.scheme.draws == "signs"
+        return Step(outputs, *names, n_draws, uniforms, signs, rare=self._jumps(n_uniforms))
+
+    # Jumps -------------------------------------------------------------------------------------------------------
+
+    @property
+    def _n_jump_uniforms(self) -> int:
+        jumps, written = self.sde.jumps, self.extras.jumps
+        if jumps is None:
+            return 0
+        if written is None:
+            raise ValueError("an SDE with jumps runs under sdefast.simulate alone")
+        return jumps.n_uniforms(written)
+
+    @property
+    def _jump_constants(self) -> tuple[str, ...]:
+        jumps, written = self.sde.jumps, self.extras.jumps
+        n = 0 if jumps is None or written is None else jumps.n_coefficients(written)
+        return tuple(f"jump{i}" for i in range(n))
+
+    def _jumps(self, first_uniform: int) -> Rare | None:
+        """What jumps do to the rows to which the rest of the step has led."""
+        jumps, written = self.sde.jumps, self.extras.jumps
+        if jumps is None or written is None:
+            return None
+        t, h = as_expr(symbol("t") + symbol("h")), symbol("h")
+        rows = tuple(symbol(f"x{i}") for i in range(self.n_single))
+        x, c = rows[: self.sde.dim], tuple(map(symbol, self._jump_constants))
+        u = tuple(symbol(f"u{first_uniform + i}") for i in range(self._n_jump_uniforms))
+        new = jumps.after(t, h, self._parameters, x, u, c, written)
+        return Rare(u[0] < c[0], self._landed(rows, new, t, h))
+
+    def _landed(self, rows: Vector, new: Vector, t: Expr, h: Expr) -> Vector:
+        """All rows of a path that has gone from ``rows`` to the state ``new`` in no time at the end of a step."""
+        dim = self.sde.dim
+        for boundary in self.extras.boundaries:
+            new = boundary.apply(rows[:dim], new)
+        leap = Leap(self._parameters, as_expr(symbol("elapsed") + h), t, h, rows[:dim], new)
+        carried = zip(self.functionals, rows[dim:], strict=False)
+        values = tuple(as_expr(functional.leap(value, leap)) for functional, value in carried)
+        outputs = (*new, *values, *(row for own in self._event_rows(rows) for row in own))
+        return outputs if self.extras.stop_when is None else self._stop(rows, outputs, t)
 
     @property
     def _parameters(self) -> tuple[Any, ...]:
@@ -107,12 +154,30 @@ class Chain(TracedStepping):
             return np.empty((len(h), 0))
         return np.asarray(self.scheme.constants(self.sde, h), float)
 
-    def _follow(self, carried: Vector, move: Move) -> tuple[Vector, int]:
+    def _happen(self, rows: Vector, move: Move) -> tuple[Move, Vector, int]:
+        """Where events lead, what becomes of the rows that they carry, and uniforms of functionals and events."""
+        n_uniforms, counted = len(self.uniform_slots), list[Expr]()
+        for (_, event), own in zip(self.extras.events, self._event_rows(rows), strict=True):
+            u = (symbol(f"u{n_uniforms}"),) if event.bridged(self.equation, self._parameters) else ()
+            move, after = event.apply(move, own, u)
+            n_uniforms += len(u)
+            counted += after
+        return move, tuple(counted), n_uniforms
+
+    def _event_rows(self, rows: Vector) -> list[Vector]:
+        """The rows of every event."""
+        first, found = self.sde.dim + len(self.functionals), []
+        for _, event in self.extras.events:
+            found.append(rows[first : first + event.n_rows])
+            first += event.n_rows
+        return found
+
+    def _follow(self, carried: Vector, move: Move) -> Vector:
         values, slots = [], self.uniform_slots
         for functional, value in zip(self.functionals, carried, strict=True):
             u = tuple(symbol(f"u{slots[key]}") for key in functional.uniforms)
             values.append(as_expr(functional.follow(value, move, u)))
-        return tuple(values), len(slots)
+        return tuple(values)
 
     @cached_property
     def uniform_slots(self) -> dict[tuple[int, int], int]:
@@ -120,18 +185,17 @@ class Chain(TracedStepping):
         keys = dict.fromkeys(key for functional in self.functionals for key in functional.uniforms)
         return {key: i for i, key in enumerate(keys)}
 
-    def _stop(self, rows: Vector, outputs: Vector, move: Move) -> Vector:
+    def _stop(self, rows: Vector, outputs: Vector, time: Expr) -> Vector:
         """Everything stays as it is once the condition has held; the last row is the time from which on it did."""
         stopped = rows[-1]
         running = stopped == np.inf
-        time = as_expr(move.t + move.h)
         outputs = tuple(as_expr(select(running, new, old)) for new, old in zip(outputs, rows[:-1], strict=True))
         holds = self._condition(time, outputs)
         return (*outputs, as_expr(select(running & holds, time, stopped)))
 
     def _condition(self, t: Expr, rows: Vector) -> Expr:
         assert self.extras.stop_when is not None
-        x, y = rows[: self.sde.dim], self._named(rows[self.sde.dim :])
+        x, y = rows[: self.sde.dim], self._named(rows)
         result = call_with(self.extras.stop_when, "stop_when", t, x, self._parameters, y)
         if isinstance(result, tuple):
             raise ValueError(f"stop_when must return one condition, got {len(result)} values")
@@ -139,9 +203,12 @@ class Chain(TracedStepping):
             raise TypeError("stop_when must return a condition, such as x[0] > 1, not a number")
         return as_expr(result)
 
-    def _named(self, values: Sequence[Expr]) -> Any:
-        names = tuple(name for name, _ in self.extras.functionals)
-        return namedtuple("Functionals", names)(*values)
+    def _named(self, rows: Vector) -> Any:
+        """What users' functions see as y: functionals, and how many events there were."""
+        values = rows[self.sde.dim : self.sde.dim + len(self.functionals)]
+        counts = (own[0] for own in self._event_rows(rows))
+        names = tuple(name for name, _ in (*self.extras.functionals, *self.extras.events))
+        return namedtuple("Functionals", names)(*values, *counts)
 
     # What the engine runs ----------------------------------------------------------------------------------------
 
@@ -155,8 +222,15 @@ class Chain(TracedStepping):
         return short_steps_at_once(self.n_operations)
 
     def constants(self, run: Settings) -> np.ndarray:
-        """The scheme's constants, for every step size."""
-        return self._constants(run.grid.step_sizes())
+        """The scheme's constants, for every step size, and those of jumps."""
+        own = self._constants(run.grid.step_sizes())
+        return own if self.sde.jumps is None else side_by_side(own, self._jump_coefficients(run.grid))
+
+    def _jump_coefficients(self, grid: TimeGrid) -> np.ndarray:
+        jumps, written = self.sde.jumps, self.extras.jumps
+        assert jumps is not None
+        assert written is not None
+        return jumps.coefficients(grid, parameter_values(self.sde.params or {}), written.most)
 
     @property
     def parameter_names(self) -> tuple[str, ...]:
@@ -183,6 +257,7 @@ class Chain(TracedStepping):
             return start
         t, x = constant(t0), tuple(symbol(f"x{i}") for i in range(len(start)))
         begun = [as_expr(f.begin(t, x, self._parameters)) for f in self.functionals]
+        begun += [row for _, event in self.extras.events for row in event.begin()]
         if self.extras.stop_when is not None:
             holds = self._condition(t, (*x, *begun))
             begun.append(as_expr(select(holds, t, np.inf)))
@@ -199,8 +274,7 @@ class Chain(TracedStepping):
         Of antithetic pairs the averages: of these too, then of all rows.
         """
         rows = tuple(symbol(f"x{i}") for i in range(self.n_single))
-        dim, n_functionals = self.sde.dim, len(self.functionals)
-        y = self._named(rows[dim : dim + n_functionals])
+        dim, y = self.sde.dim, self._named(rows)
         asked = [(f"expectations[{name!r}]", f) for name, f in self.extras.expectations]
         asked += [(f"controls[{name!r}]", f) for name, f, _ in self.extras.controls]
         values = [
@@ -212,3 +286,8 @@ class Chain(TracedStepping):
         known: dict[Expr, Expr] = {}
         values += rows
         return [as_expr(0.5 * (value + substitute(value, mirror, known))) for value in values]
+
+
+def _is_long(step: Step) -> bool:
+    """Whether a step is better computed as a whole for all chains: loops over rows know nothing that is rare."""
+    return len(step.outputs) >= _MANY_ROWS or bool(sums_in(step.whole).turns)

@@ -13,7 +13,9 @@ from ..run import options
 from ..run.boundaries import Boundary, boundaries_of
 from ..run.records import Recorded
 from ..trace import captured
+from .events import Reset, checked_events
 from .functionals import Functional
+from .jumps import Written
 from .models.base import Model
 
 
@@ -21,7 +23,8 @@ from .models.base import Model
 class Extras(Recorded):
     """What else happens to a chain.
 
-    ``functionals`` and ``expectations`` are pairs of a name and what it stands for.
+    ``functionals`` and ``expectations`` are pairs of a name and what it stands for; ``jumps`` is what a
+    step of a model with jumps is written for.
     """
 
     boundaries: tuple[Boundary, ...] = ()
@@ -30,6 +33,8 @@ class Extras(Recorded):
     antithetic: bool = False
     expectations: tuple[tuple[str, Callable[..., Any]], ...] = ()
     controls: tuple[tuple[str, Callable[..., Any], Any], ...] = ()
+    jumps: Written | None = None
+    events: tuple[tuple[str, Reset], ...] = ()
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Functions travel by value: lambdas too reach a file or another process."""
@@ -40,18 +45,26 @@ class Extras(Recorded):
     @cached_property
     def captured(self) -> Any:
         """What the functions depend on besides their arguments."""
-        others = [vars(functional) for _, functional in self.functionals]
+        others = [vars(functional) for _, functional in (*self.functionals, *self.events)]
         return captured([self.stop_when, self.expectations, [f for _, f, _ in self.controls], others])
 
     @property
     def has_functions_in_step(self) -> bool:
         """Whether functions of the user decide what a step does."""
-        return self.stop_when is not None or any(callable(getattr(f, "of", None)) for _, f in self.functionals)
+        own = any(callable(getattr(f, "of", None)) for _, f in self.functionals)
+        return own or self.stop_when is not None or bool(self.events)
+
+    @property
+    def n_carried(self) -> int:
+        """Rows that a path carries for functionals and events."""
+        return len(self.functionals) + sum(event.n_rows for _, event in self.events)
 
     @property
     def change_step(self) -> bool:
         """Whether a step is more than the scheme's."""
-        return bool(self.boundaries or self.functionals or self.stop_when or self.antithetic)
+        return bool(
+            self.boundaries or self.functionals or self.stop_when or self.antithetic or self.jumps or self.events
+        )
 
 
 def _unpickle(data: bytes) -> Extras:
@@ -89,7 +102,7 @@ def _expected(what: str, known: Any) -> Any:
 
 def checked_extras(model: Model, chain: dict[str, Any], expectations: Any, controls: Any) -> Extras:
     """What else happens to a chain, checked."""
-    if all(chain[name] is None for name in ("boundary", "functionals", "stop_when", "antithetic")):
+    if all(chain.get(name) is None for name in ("boundary", "functionals", "stop_when", "antithetic", "events")):
         return with_expectations(_NOTHING, expectations, controls)
     boundaries = boundaries_of(chain["boundary"], model.dim)
     functionals = chain["functionals"]
@@ -107,7 +120,11 @@ def checked_extras(model: Model, chain: dict[str, Any], expectations: Any, contr
     if stop_when is not None and not callable(stop_when):
         raise TypeError(f"stop_when must be a function of (t, x), got {stop_when!r}")
     antithetic = chain["antithetic"] is not None and checks.flag("antithetic", chain["antithetic"])
-    extras = Extras(boundaries, tuple(functionals.items()), stop_when, antithetic)
+    events = checked_events(chain.get("events"))
+    both = sorted({name for name, _ in events} & set(functionals))
+    if both:
+        raise ValueError(f"events must have other names than functionals, got {both[0]!r} twice")
+    extras = Extras(boundaries, tuple(functionals.items()), stop_when, antithetic, events=events)
     return with_expectations(extras, expectations, controls)
 
 

@@ -77,6 +77,17 @@ class Move(NamedTuple):
         return as_expr(select(is_free, moved, stayed))
 
 
+class Leap(NamedTuple):
+    """A move in no time at the end of a step of length ``h``: from ``x`` to ``new`` at ``t``, ``elapsed`` on."""
+
+    parameters: Any
+    elapsed: Expr
+    t: Expr
+    h: Expr
+    x: Vector
+    new: Vector
+
+
 @dataclass(frozen=True)
 class Functional(Recorded):
     """Base class of functionals: a start value and what becomes of it in a step."""
@@ -101,6 +112,10 @@ class Functional(Recorded):
 
     def follow(self, value: Expr, move: Move, u: Vector) -> Expr:
         """The value after a step."""
+        raise NotImplementedError
+
+    def leap(self, value: Expr, leap: Leap) -> Expr:
+        """The value after a move in no time."""
         raise NotImplementedError
 
 
@@ -154,6 +169,10 @@ class _Extreme(_OfPath):
             farthest = make(name, farthest, new)
         return move.unless_absorbed(make(name, value, farthest), value)
 
+    def leap(self, value: Expr, leap: Leap) -> Expr:
+        name = "max" if self._sign > 0 else "min"
+        return make(name, value, self.at(leap.t, leap.new, leap.parameters))
+
 
 @dataclass(frozen=True)
 class RunningMax(_Extreme):
@@ -175,6 +194,11 @@ class TimeAverage(_OfPath):
         old, new = self.at(move.t, move.x, move.parameters), self.at(move.t + move.h, move.new, move.parameters)
         weight = move.h / (move.elapsed + move.h)
         return as_expr(value + weight * (0.5 * (old + new) - value))
+
+    def leap(self, value: Expr, leap: Leap) -> Expr:
+        """As if it had come in the middle of the step, where it is on average."""
+        moved = self.at(leap.t, leap.new, leap.parameters) - self.at(leap.t, leap.x, leap.parameters)
+        return as_expr(value + (0.5 * leap.h / leap.elapsed) * moved)
 
 
 @dataclass(frozen=True)
@@ -217,6 +241,10 @@ class FirstPassage(_OfPath):
             crossed = crossed | touched
         passed = as_expr(select((value == math.inf) & crossed, move.t + move.h * share, value))
         return move.unless_absorbed(passed, value) if self.n_uniforms else passed
+
+    def leap(self, value: Expr, leap: Leap) -> Expr:
+        old, new = (self.at(leap.t, x, leap.parameters) - self.level for x in (leap.x, leap.new))
+        return as_expr(select((value == math.inf) & (old * new <= 0), leap.t, value))
 
 
 def call_with(function: Callable[..., Any], what: str, *args: Any) -> Any:

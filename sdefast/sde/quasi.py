@@ -326,7 +326,7 @@ def _draws(model: Model, method: Any) -> int:
     scheme = SCHEMES[name]
     if scheme.draws != "normals":
         raise ValueError(f"method={name!r} draws {scheme.draws}, and Sobol' points are for methods that draw normals")
-    if name not in model.schemes and scheme.step is None:
+    if name not in model.methods:
         raise ValueError(f"{type(model).__name__} has no method {name!r}; it has {', '.join(model.methods)}")
     return draws_per_step(model, scheme)
 

@@ -15,6 +15,7 @@ from .. import _core, checks
 from ..lazy import cached_property
 from ..run import options
 from ..trace import Expr, Replayed, TraceError, as_function, constant, depends_on, trace
+from .jumps import Jumps
 from .models.base import Model
 from .schemes.equation import (
     Equation,
@@ -62,6 +63,8 @@ class SDE(Model):
     linear : array_like of shape (dim,) or (dim, dim), optional
         Linear part of the drift (rates, or a matrix), which ``method="exponential-euler"`` treats exactly. ``drift``
         is the whole drift all the same.
+    jumps : Jumps, optional
+        What else moves the state, see `sdefast.jumps`.
 
     Raises
     ------
@@ -89,6 +92,7 @@ class SDE(Model):
     calculus: str = "ito"
     diffusion_derivative: Callable[..., Any] | None = None
     linear: Any = None
+    jumps: Jumps | None = None
 
     schemes: ClassVar[Mapping[str, str]] = {}
 
@@ -111,6 +115,10 @@ class SDE(Model):
             if self.noise != "diagonal" and not (self.noise == "scalar" and self.dim == 1):
                 raise ValueError("diffusion_derivative is for diagonal noise, or for scalar noise in one dimension")
         put("noise_dim", self.equation.noise_dim)  # errors in the functions are raised here and now
+        if self.jumps is not None:
+            if not isinstance(self.jumps, Jumps):
+                raise TypeError(f"jumps must be one of sdefast.jumps, got {self.jumps!r}")
+            put("jumps", self.jumps.of(self.dim, self.parameter_tuple()))
 
     def _count_noises(self) -> int:
         if self.noise_dim is not None:
@@ -127,6 +135,7 @@ class SDE(Model):
 
     def __repr__(self) -> str:
         given = "".join(f", {name}={value:g}" for name, value in (self.params or {}).items())
+        given += "" if self.jumps is None else f", jumps={self.jumps!r}"
         return f"SDE({_name(self.drift)}, {_name(self.diffusion)}, dim={self.dim}, noise={self.noise!r}{given})"
 
     def __eq__(self, other: object) -> bool:
@@ -140,7 +149,7 @@ class SDE(Model):
         e = self.equation
         linear = None if self.linear is None else (self.linear.shape, self.linear.tobytes())
         values = tuple((self.params or {}).items())
-        return (e.identity, self.noise, self.calculus, values, linear)
+        return (e.identity, self.noise, self.calculus, values, linear, self.jumps)
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Functions travel by value: lambdas too reach another process."""

@@ -12,6 +12,7 @@ import numpy as np
 
 from .. import checks
 from ..engine.gathering import Gathering, gathering_of
+from ..engine.grid import TimeGrid
 from ..engine.tiles import Draws
 from ..lazy import cached_property
 from ..run import step
@@ -19,6 +20,7 @@ from ..run.step import Kernel, Observing, Stepping, clock_rows, refuse_rows
 from ..trace import trace
 from .chain import Chain
 from .extras import Extras
+from .jumps import Written, parameter_values
 from .models.base import Model
 from .models.linear import LinearSDE
 from .replayed import as_traced, replayed
@@ -50,7 +52,7 @@ class Settings(step.Settings):
     def gathering(self) -> Gathering:
         """Where in the gathered statistics is what."""
         e, at = self.extras, self.layout
-        n_carried = len(e.functionals) + (e.stop_when is not None)
+        n_carried = e.n_carried + (e.stop_when is not None)
         pairs = at.dim + n_carried if e.antithetic else 0
         asked = len(e.expectations), len(e.controls)
         return gathering_of(at.dim, at.moments, at.extremes, at.covariance, n_carried, *asked, pairs)
@@ -63,11 +65,18 @@ class Settings(step.Settings):
     def identity(self) -> tuple[Any, ...]:
         """Equal for shards of one run, whichever functions say what they compute."""
         e, chain = self.extras, chain_of(self)
-        expressions = [] if chain is None else [*chain.step.outputs]
+        expressions = [] if chain is None else [*chain.step.whole]
         if e.expectations or e.antithetic:
             expressions += _observing(self).observed
-        names = [[name for name, *_ in named] for named in (e.functionals, e.expectations, e.controls)]
-        asked = (names, e.stop_when is None, e.antithetic, known_values(self).tobytes(), list(map(_Same, expressions)))
+        names = [[name for name, *_ in named] for named in (e.functionals, e.events, e.expectations, e.controls)]
+        asked = (
+            names,
+            e.stop_when is None,
+            e.antithetic,
+            e.jumps,
+            known_values(self).tobytes(),
+            list(map(_Same, expressions)),
+        )
         start = None if self.x0 is None else self.x0.tobytes()
         return (*super().identity(), self.model, self.method, start, *asked)
 
@@ -197,6 +206,13 @@ def warn_of_flaw(chain: Chain, step_size: float, stacklevel: int) -> None:
         )
 
 
+def written_for(model: Model, grid: TimeGrid, dtype: np.dtype) -> Written:
+    """What the steps of a model that has jumps are to be written for."""
+    sde = _sde(model)
+    assert sde.jumps is not None
+    return sde.jumps.written(grid, parameter_values(sde.params or {}), dtype)
+
+
 def kept(model: Model, extras: Extras) -> Extras:
     """Extras that a run keeps: functions that decide its steps stay what they are when it is made."""
     return _kept(_sde(model), extras, extras.captured) if extras.has_functions_in_step else extras
@@ -251,6 +267,11 @@ def start_rows(s: Settings, start: np.ndarray) -> np.ndarray:
         warn_of_flaw(chain, float(s.grid.step_sizes().max()), stacklevel=4)
     for boundary in s.extras.boundaries:
         boundary.check_start(start)
+    sde = _sde(s.model)
+    if sde.jumps is not None:
+        sde.jumps.check_start(start, s.grid.t0, parameter_values(sde.params or {}))
+    for name, event in s.extras.events:
+        event.check_start(name, start, s.grid.t0, sde.parameter_tuple(), parameter_values(sde.params or {}))
     return start if chain is None else chain.start_rows(start, s.grid.t0)
 
 

@@ -22,13 +22,14 @@ from ..run import options
 from ..run.boundaries import Boundary
 from ..run.checkpoint import Checkpoint
 from ..run.where import Where, progress_bar
+from .events import Reset
 from .extras import checked_controls, checked_extras, with_expectations
 from .functionals import Functional
 from .models.base import Model
 from .result import Simulation
 from .rounding import warn_of_lost_steps
 from .schemes import SCHEMES
-from .settings import Settings, check_observed, kept, start_rows
+from .settings import Settings, check_observed, kept, start_rows, written_for
 
 #: Standard errors between a control's mean and the stated one that no chance explains.
 _FAR = 7.0
@@ -57,6 +58,7 @@ def simulate(
     controls: Mapping[str, tuple[Callable[..., Any], Any]] | None = None,
     functionals: Mapping[str, Functional] | None = None,
     boundary: Boundary | list[Boundary] | None = None,
+    events: list[Reset] | Mapping[str, Reset] | None = None,
     stop_when: Callable[..., Any] | None = None,
     antithetic: bool | None = None,
     normals: ArrayLike | None = None,
@@ -126,6 +128,9 @@ def simulate(
         Numbers that depend on the whole path, see `sdefast.functionals`.
     boundary : Boundary or list of Boundary
         See `sdefast.boundaries`.
+    events : list or mapping of str to Reset
+        What changes the state where a condition comes true, see `sdefast.events`; ``run.events`` has their numbers and
+        times, by name or as ``event0``, ``event1``, ...; functions of ``y`` see how many there were.
     stop_when : callable
         A condition ``f(t, x)``, ``f(t, x, p)`` or ``f(t, x, p, y)``: a path for which it holds at the start or after a
         step stays as it is; ``run.stop_time`` says when that was, rounded to the state's type (float32 knows times near
@@ -201,7 +206,7 @@ def simulate(
     )  # fmt: skip
     chain = {
         "method": method, "functionals": functionals, "boundary": boundary, "stop_when": stop_when,
-        "antithetic": antithetic,
+        "antithetic": antithetic, "events": events,
     }  # fmt: skip
     numbers = {
         "x0": x0, "n_paths": n_paths, "seed": seed, "dtype": dtype, "noise_dtype": noise_dtype,
@@ -220,6 +225,7 @@ def simulate(
         keeping.belongs_to(settings, n_paths=settings.n_paths)
         result = _run(settings, start, draws, where, checks.flag("progress", progress), started, keeping)
         _warn_of_nonfinite(result)
+        _warn_of_unfinished(result)
         if settings.extras.expectations:
             _warn_of_expectations(result)
         return result
@@ -263,17 +269,19 @@ def _fresh(
     if x0 is None or n_paths is None:
         raise TypeError("simulate needs x0 and n_paths")
     scheme = "euler-maruyama" if chain["method"] is None else checks.choice("method", chain["method"], SCHEMES)
-    if scheme not in model.schemes and SCHEMES[scheme].step is None:
+    if scheme not in model.methods:
         raise ValueError(f"{type(model).__name__} has no method {scheme!r}; it has {', '.join(model.methods)}")
     state_type, noise_type = checks.types(dtype, noise_dtype)
     n = options.many("n_paths", n_paths)
     extras = kept(model, checked_extras(model, chain, wanted.expectations, wanted.controls))
+    if model.jumps is not None:
+        extras = replace(extras, jumps=written_for(model, grid, state_type))
     if extras.antithetic and n % 2:
         raise ValueError(f"n_paths must be even for antithetic pairs, got {n}")
     exact = plan.given_states(x0, model.dim, n)
     start = plan.in_type(exact, x0, state_type)
     model.check_start(start.T if start.shape[1] > 1 else start[:, 0])
-    saves, layout = _saves(wanted, grid, n, model.dim + len(extras.functionals), model.dim, state_type)
+    saves, layout = _saves(wanted, grid, n, model.dim + extras.n_carried, model.dim, state_type)
     settings = Settings(
         model=model, method=scheme, x0=start[:, 0].copy() if start.shape[1] == 1 else None, extras=extras,
         seed=options.seed(numbers["seed"]), dtype=state_type, noise_dtype=noise_type,
@@ -319,7 +327,9 @@ def _continued(
     start = before._final_rows()
     grid = plan.continued_grid(old.grid, n_steps, times)
     extras = with_expectations(old.extras, wanted.expectations, wanted.controls)
-    n_rows = model.dim + len(extras.functionals)
+    if extras.jumps is not None and written_for(model, grid, old.dtype).most > extras.jumps.most:
+        raise ValueError("a resumed run has no longer steps, and no more jumps in them, than the run before it")
+    n_rows = model.dim + extras.n_carried
     saves, layout = _saves(wanted, grid, old.n_paths, n_rows, model.dim, old.dtype)
     settings = replace(
         old, x0=None, grid=grid, saves=saves, layout=layout, keeps_states=wanted.paths, extras=extras,
@@ -371,6 +381,18 @@ def _warn_of_nonfinite(result: Simulation) -> None:
             RuntimeWarning,
             stacklevel=3,
         )
+
+
+def _warn_of_unfinished(result: Simulation) -> None:
+    for name, event in result.events.items():
+        n = int(event.n_unfinished[-1])
+        if n:
+            warnings.warn(
+                f"events[{name!r}] came more than most={event.event.most} times in a step {n} times, of which those "
+                "beyond were left out: take shorter steps, or see whether to= leads where when= does not hold",
+                RuntimeWarning,
+                stacklevel=3,
+            )
 
 
 def _warn_of_expectations(result: Simulation) -> None:

@@ -86,13 +86,22 @@ class Model(Recorded):
         """The equation in scalar Python code, as the arguments of `SDE`; `sde.sde_of` makes one."""
         return {
             "drift": self.a, "diffusion": self.b, "dim": self.dim, "noise": self.noise_kind,
-            "noise_dim": self.noise_dim, "params": self.parameters(),
+            "noise_dim": self.noise_dim, "params": self.parameters(), "jumps": self.jumps,
         }  # fmt: skip
+
+    @property
+    def jumps(self) -> Any:
+        """What else moves the state, `sdefast.jumps`; None for a diffusion."""
+        return None
 
     @property
     def methods(self) -> tuple[str, ...]:
         """Names of the schemes that it runs under."""
-        return tuple(name for name, scheme in SCHEMES.items() if scheme.step is not None or name in self.schemes)
+        return tuple(name for name, scheme in SCHEMES.items() if scheme.step is not None or self._brings(name))
+
+    def _brings(self, scheme: str) -> bool:
+        """Whether the model has a step of its own for a scheme."""
+        return scheme in self.schemes or (scheme == "exact" and self.exact_step is not None)
 
     def boundaries(self) -> tuple[Boundary, ...]:
         """What keeps the state in its space where a scheme in Python code would leave it."""
