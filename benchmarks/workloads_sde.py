@@ -96,6 +96,16 @@ SDE_PAIRS: list[tuple[Workload, Workload, float]] = [
     ),
     *(
         (
+            in_sdefast(
+                f"Merton's jumps, one a unit of time, {d}", f"jumps-{d}", sf.Merton(intensity=1.0), 1.0, dtype=d
+            ),
+            in_sdefast("Black-Scholes", f"jumps-{d}", sf.BlackScholes(), 1.0, dtype=d),
+            1 / 2,
+        )
+        for d in TYPES
+    ),
+    *(
+        (
             in_sdefast(f"OU, two-point noise, {d}", f"signs-{d}", USER_OU, 1.0, dtype=d, method="weak-euler"),
             in_sdefast("Gaussian", f"signs-{d}", USER_OU, 1.0, dtype=d),
             6.0,
