@@ -13,9 +13,9 @@ from ..run import options
 from ..run.boundaries import Boundary, boundaries_of
 from ..run.records import Recorded
 from ..trace import captured
+from .arrivals import Written
 from .events import Reset, checked_events
 from .functionals import Functional
-from .jumps import Written
 from .models.base import Model
 
 

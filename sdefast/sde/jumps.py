@@ -17,49 +17,22 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, NamedTuple
+from typing import Any, ClassVar
 
 import numpy as np
 
 from .. import checks
 from ..engine.grid import TimeGrid
 from ..run.expectations import as_number
-from ..run.records import Recorded, register
+from ..run.records import Recorded
 from ..trace import Expr, Replayed, as_expr, constant, depends_on, evaluate, make, select, symbol, trace
+from .arrivals import WRITTEN_FOR, Arrivals, Written, counted, normal, probabilities, probabilities_of
 from .functionals import call_with
 from .schemes.equation import Vector, parameter_symbol, replayed_inputs, state_symbols, time_symbol
 
 __all__ = ["CompoundPoisson", "Jumps", "Kou", "Merton"]
 
 Intensity = float | Callable[..., Any]
-
-#: How many jumps a kernel is written for in one step; means that need more are refused.
-_WRITTEN_FOR = (1, 2, 3, 4, 5, 6, 8, 12, 16, 24, 32, 48, 64)
-
-
-#: From which bit on what a uniform of float64 says is taken for a uniform of its own.
-_BITS = 37
-
-
-@register
-class Written(NamedTuple):
-    """What a step with jumps is written for: how many in one step, and whether uniforms are ``short``, of 23 bits."""
-
-    most: int
-    short: bool
-
-
-class Arrivals(NamedTuple):
-    """Jumps of a step that ends at ``t``: their number ``n`` >= 1, up to ``most``, and a ``pair`` of uniforms.
-
-    Of the first uniform of the pair there may be few values, evenly spaced.
-    """
-
-    t: Expr
-    parameters: Any
-    n: Expr
-    pair: tuple[Expr, Expr]
-    most: int
 
 
 @dataclass(frozen=True)
@@ -74,6 +47,9 @@ class Jumps(Recorded):
             object.__setattr__(self, "intensity", checks.real("intensity", self.intensity, least=0.0))
         if self.bound is not None:
             object.__setattr__(self, "bound", checks.real("bound", self.bound, least=0.0))
+
+    #: whether sizes are made of the pair of uniforms that `Arrivals` has
+    takes_pair: ClassVar[bool] = True
 
     # What laws say ------------------------------------------------------------------------------------------------
 
@@ -151,24 +127,24 @@ class Jumps(Recorded):
                 f"intensity must be such that a step of float32 states has at least 1.5e-5 jumps on average, got "
                 f"{mean:.3g}: take longer steps, or dtype='float64'"
             )
-        for most in _WRITTEN_FOR:
-            if mean <= most and _tails(np.array([mean]), most + 1)[0, -1] < 2.0 ** -(25 if short else 54):
+        for most in WRITTEN_FOR:
+            if mean <= most and probabilities(np.array([mean]), most + 1)[0, -1] < 2.0 ** -(25 if short else 54):
                 return Written(most, short)
         raise ValueError(
-            f"intensity must be such that a step has at most about {_WRITTEN_FOR[-1] // 3} jumps on average, got "
+            f"intensity must be such that a step has at most about {WRITTEN_FOR[-1] // 3} jumps on average, got "
             f"{mean:g}: take shorter steps"
         )
 
     def coefficients(self, grid: TimeGrid, values: dict[Expr, float], most: int) -> np.ndarray:
         """For every step the probabilities of at least 1, 2, ... jumps, then the numbers of the law."""
-        tails = _tails(self.means(grid, values), most)
+        tails = probabilities(self.means(grid, values), most)
         return np.hstack([tails, np.broadcast_to(np.array(self.numbers, float), (len(tails), len(self.numbers)))])
 
     # A step -------------------------------------------------------------------------------------------------------
 
     def n_uniforms(self, written: Written) -> int:
         """Uniforms of a step."""
-        return 1 + written.short + self.n_more(written.most)
+        return 1 + (written.short and self.takes_pair) + self.n_more(written.most)
 
     def n_coefficients(self, written: Written) -> int:
         """How many numbers a step has."""
@@ -179,59 +155,17 @@ class Jumps(Recorded):
 
         ``c`` are the `coefficients`.
         """
-        tails, numbers, more = c[: written.most], c[written.most :], u[1 + written.short :]
+        n = self.n_uniforms(written) - self.n_more(written.most)
+        tails, numbers, u, more = c[: written.most], c[written.most :], u[:n], u[n:]
         if self.bound is None:
-            return self.land(_counted(t, parameters, u, tails, written.short), x, more, numbers)
+            return self.land(counted(t, parameters, u, tails), x, more, numbers)
         assert callable(self.intensity)
         rate = as_number("intensity", call_with(self.intensity, "intensity", t, x, parameters))
-        tails = _tails_of(as_expr(rate * h), written.most)
-        landed = self.land(_counted(t, parameters, u, tails, written.short), x, more, numbers)
+        tails = probabilities_of(as_expr(rate * h), written.most)
+        landed = self.land(counted(t, parameters, u, tails), x, more, numbers)
         wrong = (rate < 0) | (self.bound < rate)
         new = (as_expr(select(u[0] < tails[0], jumped, stayed)) for jumped, stayed in zip(landed, x, strict=True))
         return tuple(as_expr(select(wrong, math.nan, value)) for value in new)
-
-
-def _tails(means: np.ndarray, most: int) -> np.ndarray:
-    """P(N >= 1), ..., P(N >= most) of Poisson laws, of shape (n, most), each with all its digits."""
-    k = np.arange(1, most + 80)
-    log_factorials = np.cumsum(np.log(k))
-    with np.errstate(divide="ignore"):
-        terms = np.exp(k * np.log(means)[:, None] - means[:, None] - log_factorials)
-    return np.ascontiguousarray(np.cumsum(terms[:, ::-1], axis=1)[:, ::-1][:, :most])
-
-
-def _tails_of(mean: Expr, most: int) -> Vector:
-    """The same of a mean that is an expression, smallest first so that they keep their digits."""
-    terms = [as_expr(mean * make("exp", -mean))]
-    for k in range(2, most + 1):
-        terms.append(as_expr(terms[-1] * (mean * (1 / k))))
-    tails = [terms[-1]]
-    for term in reversed(terms[:-1]):
-        tails.append(as_expr(tails[-1] + term))
-    return tuple(reversed(tails))
-
-
-def _counted(t: Expr, parameters: Any, uniforms: Vector, tails: Vector, short: bool) -> Arrivals:
-    """The number of jumps by inversion, and where the uniform lies among those that give this number."""
-    u = uniforms[0]
-    n, upper, lower = constant(1.0), tails[0], tails[1] if len(tails) > 1 else constant(0.0)
-    for k, tail in enumerate(tails[1:], start=2):
-        more, rest = u < tail, tails[k] if k < len(tails) else constant(0.0)
-        n, upper, lower = (as_expr(select(more, *pair)) for pair in ((float(k), n), (tail, upper), (rest, lower)))
-    share = as_expr((u - lower) / (upper - lower))
-    share = make("max", share, constant(2.0**-60))  # a uniform may lie on the border between two numbers
-    return Arrivals(t, parameters, n, (share, uniforms[1]) if short else (_last_bits(u), share), len(tails))
-
-
-def _last_bits(u: Expr) -> Expr:
-    """The last bits of a uniform of 53, as a uniform."""
-    shifted = as_expr(u * 2.0**_BITS)
-    return as_expr(shifted - make("floor", shifted))
-
-
-def _normal(turn: Expr, u: Expr) -> Expr:
-    """A standard normal number of two uniforms, by Box and Muller."""
-    return as_expr(make("sqrt", as_expr(-2.0 * make("log", u))) * make("cos", as_expr(2 * math.pi * turn)))
 
 
 @dataclass(frozen=True)
@@ -305,7 +239,7 @@ class MertonJumps(_LogJumps):
 
     def size(self, arrivals: Arrivals, u: Vector, numbers: Vector) -> Any:
         mean, std = numbers
-        return arrivals.n * mean + make("sqrt", arrivals.n) * (std * _normal(*arrivals.pair))
+        return arrivals.n * mean + make("sqrt", arrivals.n) * (std * normal(*arrivals.pair))
 
 
 @dataclass(frozen=True)
@@ -413,6 +347,8 @@ class CompoundPoisson(Jumps):
     uniforms: int = 0
     normals: int = 0
 
+    takes_pair: ClassVar[bool] = False
+
     def __post_init__(self) -> None:
         super().__post_init__()
         if not callable(self.jump):
@@ -443,7 +379,7 @@ class CompoundPoisson(Jumps):
         for i in range(arrivals.most):
             own = u[i * self._per_jump : (i + 1) * self._per_jump]
             uniforms, rest = own[: self.uniforms], own[self.uniforms :]
-            normals = tuple(_normal(*rest[2 * j : 2 * j + 2]) for j in range(self.normals))
+            normals = tuple(normal(*rest[2 * j : 2 * j + 2]) for j in range(self.normals))
             draws = [values for values in (uniforms, normals) if values]
             moves = self.jump(arrivals.t, x, arrivals.parameters, *draws)
             here = float(i) < arrivals.n

@@ -254,7 +254,7 @@ class Simulation(Result):
         """What else was asked of the chains, where it was."""
         s, e = self.settings, self.settings.extras
         named: dict[str, tuple[Any, ...]] = {
-            "functionals": e.functionals, "expectations": e.expectations, "controls": e.controls
+            "functionals": e.functionals, "events": e.events, "expectations": e.expectations, "controls": e.controls
         }  # fmt: skip
         described: dict[str, Any] = {
             what: ", ".join(item[0] for item in items) for what, items in named.items() if items

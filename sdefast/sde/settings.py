@@ -18,9 +18,10 @@ from ..lazy import cached_property
 from ..run import step
 from ..run.step import Kernel, Observing, Stepping, clock_rows, refuse_rows
 from ..trace import trace
+from .arrivals import Written
 from .chain import Chain
 from .extras import Extras
-from .jumps import Written, parameter_values
+from .jumps import parameter_values
 from .models.base import Model
 from .models.linear import LinearSDE
 from .replayed import as_traced, replayed
