@@ -12,7 +12,8 @@ scheme, of the order of h, and not of :math:`\sqrt h`, as that of a path which i
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+import warnings
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -258,6 +259,19 @@ def checked_events(events: Any) -> tuple[tuple[str, Reset], ...]:
         if not isinstance(event, Reset):
             raise TypeError(f"events[{name!r}] must be one of sdefast.events, got {event!r}")
     return tuple(events.items())
+
+
+def warn_of_unfinished(events: Iterable[Any], stacklevel: int) -> None:
+    """RuntimeWarning of those, `EventResult`, that came more often in a step than they may."""
+    for found in events:
+        n = int(found.n_unfinished[-1])
+        if n:
+            warnings.warn(
+                f"events[{found.name!r}] came more than most={found.event.most} times in a step {n} times, of which "
+                "those beyond were left out: take shorter steps, or see whether to= leads where when= does not hold",
+                RuntimeWarning,
+                stacklevel=stacklevel + 1,
+            )
 
 
 def reset(

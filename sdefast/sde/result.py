@@ -42,6 +42,7 @@ class EventResult:
     few on a path, those that are short are seen more often than those that are long.
     """
 
+    name: str
     event: Reset = field(repr=False)
     n_paths: int
     count: FunctionalResult
@@ -219,7 +220,7 @@ class Simulation(Result):
         """How often and when events came, by the names given to `simulate`."""
         first, found = len(self.settings.extras.functionals), {}
         for name, event in self.settings.extras.events:
-            found[name] = EventResult(event, self.n_paths, *(self._carried(first + i) for i in range(5)))
+            found[name] = EventResult(name, event, self.n_paths, *(self._carried(first + i) for i in range(5)))
             first += event.n_rows
         return found
 

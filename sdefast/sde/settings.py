@@ -268,12 +268,18 @@ def start_rows(s: Settings, start: np.ndarray) -> np.ndarray:
         warn_of_flaw(chain, float(s.grid.step_sizes().max()), stacklevel=4)
     for boundary in s.extras.boundaries:
         boundary.check_start(start)
-    sde = _sde(s.model)
-    if sde.jumps is not None:
-        sde.jumps.check_start(start, s.grid.t0, parameter_values(sde.params or {}))
-    for name, event in s.extras.events:
-        event.check_start(name, start, s.grid.t0, sde.parameter_tuple(), parameter_values(sde.params or {}))
+    if s.extras.jumps is not None or s.extras.events:
+        _check_moved(s, _sde(s.model), start)
     return start if chain is None else chain.start_rows(start, s.grid.t0)
+
+
+def _check_moved(s: Settings, sde: SDE, start: np.ndarray) -> None:
+    """Errors in what jumps and events make of start states."""
+    values = parameter_values(sde.params or {})
+    if sde.jumps is not None:
+        sde.jumps.check_start(start, s.grid.t0, values)
+    for name, event in s.extras.events:
+        event.check_start(name, start, s.grid.t0, sde.parameter_tuple(), values)
 
 
 def check_observed(s: Settings) -> None:

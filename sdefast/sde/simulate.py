@@ -22,7 +22,7 @@ from ..run import options
 from ..run.boundaries import Boundary
 from ..run.checkpoint import Checkpoint
 from ..run.where import Where, progress_bar
-from .events import Reset
+from .events import Reset, warn_of_unfinished
 from .extras import checked_controls, checked_extras, with_expectations
 from .functionals import Functional
 from .models.base import Model
@@ -225,7 +225,7 @@ def simulate(
         keeping.belongs_to(settings, n_paths=settings.n_paths)
         result = _run(settings, start, draws, where, checks.flag("progress", progress), started, keeping)
         _warn_of_nonfinite(result)
-        _warn_of_unfinished(result)
+        warn_of_unfinished(result.events.values(), stacklevel=2)
         if settings.extras.expectations:
             _warn_of_expectations(result)
         return result
@@ -381,18 +381,6 @@ def _warn_of_nonfinite(result: Simulation) -> None:
             RuntimeWarning,
             stacklevel=3,
         )
-
-
-def _warn_of_unfinished(result: Simulation) -> None:
-    for name, event in result.events.items():
-        n = int(event.n_unfinished[-1])
-        if n:
-            warnings.warn(
-                f"events[{name!r}] came more than most={event.event.most} times in a step {n} times, of which those "
-                "beyond were left out: take shorter steps, or see whether to= leads where when= does not hold",
-                RuntimeWarning,
-                stacklevel=3,
-            )
 
 
 def _warn_of_expectations(result: Simulation) -> None:
