@@ -15,16 +15,23 @@ from .schemes.equation import Vector
 WRITTEN_FOR = (1, 2, 3, 4, 5, 6, 8, 12, 16, 24, 32, 48, 64)
 
 
+#: From how many jumps in a step on, on average, it is faster to compute them for all paths than for those that jump.
+OFTEN = 1 / 8
+
 #: From which bit on what a uniform of float64 says is taken for a uniform of its own.
 _BITS = 37
 
 
 @register
 class Written(NamedTuple):
-    """What a step with jumps is written for: how many in one step, and whether uniforms are ``short``, of 23 bits."""
+    """What a step with jumps is written for: how many in one step, and whether uniforms are ``short``, of 23 bits.
+
+    Jumps that come ``often`` are computed for all paths.
+    """
 
     most: int
     short: bool
+    often: bool
 
 
 class Arrivals(NamedTuple):

@@ -72,7 +72,8 @@ class Chain(TracedStepping):
         """The step of a path, or of a pair of which one sees -z and 1 - u where the other sees z and u."""
         single = self._single_step
         if not self.extras.antithetic:
-            return single.folded() if _is_long(single) else single
+            jumps = self.extras.jumps
+            return single.folded() if _is_long(single) or (jumps and jumps.often) else single
         single, n = single.folded(), self.n_single
         mirror = {symbol(f"x{i}"): symbol(f"x{i + n}") for i in range(n)}
         mirror |= {symbol(f"z{i}"): -symbol(f"z{i}") for i in range(single.n_draws)}

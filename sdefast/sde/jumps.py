@@ -26,7 +26,7 @@ from ..engine.grid import TimeGrid
 from ..run.expectations import as_number
 from ..run.records import Recorded
 from ..trace import Expr, Replayed, as_expr, constant, depends_on, evaluate, make, select, symbol, trace
-from .arrivals import WRITTEN_FOR, Arrivals, Written, counted, normal, probabilities, probabilities_of
+from .arrivals import OFTEN, WRITTEN_FOR, Arrivals, Written, counted, normal, probabilities, probabilities_of
 from .functionals import call_with
 from .schemes.equation import Vector, parameter_symbol, replayed_inputs, state_symbols, time_symbol
 
@@ -121,7 +121,8 @@ class Jumps(Recorded):
 
     def written(self, grid: TimeGrid, values: dict[Expr, float], dtype: np.dtype) -> Written:
         """What a kernel is to be written for: more jumps come less often than uniforms can say."""
-        mean, short = float(self.means(grid, values).max()), dtype.itemsize == 4
+        means, short = self.means(grid, values), dtype.itemsize == 4
+        mean, often = float(means.max()), bool(means.mean() > OFTEN)
         if short and 0 < mean < 2.0**-16:
             raise ValueError(
                 f"intensity must be such that a step of float32 states has at least 1.5e-5 jumps on average, got "
@@ -129,7 +130,7 @@ class Jumps(Recorded):
             )
         for most in WRITTEN_FOR:
             if mean <= most and probabilities(np.array([mean]), most + 1)[0, -1] < 2.0 ** -(25 if short else 54):
-                return Written(most, short)
+                return Written(most, short, often)
         raise ValueError(
             f"intensity must be such that a step has at most about {WRITTEN_FOR[-1] // 3} jumps on average, got "
             f"{mean:g}: take shorter steps"

@@ -27,7 +27,7 @@ def asset(jumps, **params):
 
 
 MERTON = asset(sf.jumps.Merton(3.0, -0.1, 0.15))
-RUN = {"x0": 1.0, "t1": 1.0, "n_steps": 20, "seed": 5}
+RUN = {"x0": 1.0, "t1": 1.0, "n_steps": 40, "seed": 5}
 
 
 # The number of jumps -------------------------------------------------------------------------------------------------
@@ -110,7 +110,7 @@ def test_the_same_draws_in_numpy(depends):
     rate = (lambda x: 4.0 / (1.0 + x)) if depends else (lambda x: np.full(len(x), 3.0))
     jumps = sf.jumps.Merton(lambda t, x: 4.0 / (1.0 + x[0]), -0.1, 0.15, bound=4.0) if depends else MERTON.jumps
     run = sf.simulate(asset(jumps), n_paths=3000, save_at="all", **RUN)
-    np.testing.assert_allclose(run.x[:, :, 0], stepped(3000, 20, 0.05, rate), rtol=1e-9)
+    np.testing.assert_allclose(run.x[:, :, 0], stepped(3000, 40, 0.025, rate), rtol=1e-9)
 
 
 def test_without_jumps_a_path_has_the_bits_that_it_has_without():
@@ -193,10 +193,10 @@ def test_the_same_bits_however_a_run_is_cut(tmp_path):
     assert sf.simulate(MERTON, **options, threads=3).x.tobytes() == whole.x.tobytes()
     part = sf.simulate(MERTON, **{**options, "n_paths": 10}, first_chain=5000)
     assert part.x.tobytes() == np.ascontiguousarray(whole.x[:, 5000:5010]).tobytes()
-    half = sf.simulate(MERTON, **{**options, "t1": 0.5, "n_steps": 10})
+    half = sf.simulate(MERTON, **{**options, "t1": 0.5, "n_steps": 20})
     half.save(tmp_path / "half.npz")
     for begun in (half, sf.load(tmp_path / "half.npz")):
-        assert sf.simulate(MERTON, resume=begun, n_steps=10).x.tobytes() == whole.x.tobytes()
+        assert sf.simulate(MERTON, resume=begun, n_steps=20).x.tobytes() == whole.x.tobytes()
     kept = [sf.simulate(MERTON, **options, checkpoint=tmp_path / "kept.npz") for _ in range(2)]
     assert kept[1].cost.found == 1
     assert all(run.x.tobytes() == whole.x.tobytes() for run in kept)
