@@ -81,16 +81,21 @@ class Reset(Recorded):
 
     # What users' functions say ------------------------------------------------------------------------------------
 
-    def height(self, t: Expr, x: Vector, parameters: Any) -> Expr:
-        """How far the path is above the border: the condition holds where it is not negative.
-
-        1 or -1 where the condition is no comparison, but a combination of them.
-        """
-        condition = call_with(self.when, "when", t, x, parameters)
+    def holds(self, t: Expr, x: Vector, parameters: Any) -> Expr:
+        """The condition."""
+        condition: Expr = call_with(self.when, "when", t, x, parameters)
         if isinstance(condition, tuple):
             raise ValueError(f"when must return one condition, got {len(condition)} values")
         if not condition.is_boolean:
             raise TypeError("when must return a condition, such as x[0] >= p.threshold, not a number")
+        return condition
+
+    def height(self, t: Expr, x: Vector, parameters: Any) -> Expr:
+        """How far the path is above the border, beyond which the condition holds.
+
+        1 or -1 where the condition is no comparison, but a combination of them.
+        """
+        condition = self.holds(t, x, parameters)
         sign, compared = 1.0, condition
         while compared.op == "not":
             sign, compared = -sign, compared.args[0]
@@ -123,9 +128,9 @@ class Reset(Recorded):
         """ValueError if an event at start states (dim, n) leads to where another one is due."""
         symbols = state_symbols(len(x))
         target = self.target(time_symbol(), symbols, parameters)
-        after = self.height(time_symbol(), target, parameters)
+        after = self.holds(time_symbol(), target, parameters)
         at = {**values, time_symbol(): t, **dict(zip(symbols, x.astype(float), strict=True))}
-        if np.any(np.asarray(evaluate(after, at)) >= 0):
+        if np.any(evaluate(after, at)):
             raise ValueError(
                 f"events[{name!r}] never ends: where to= leads from x0, when= holds again; it must lead away from there"
             )
@@ -142,7 +147,7 @@ class Reset(Recorded):
             if i:
                 happens, share = self._straight(part, move.parameters)
             part, record = self._reset(move, part, record, happens, share)
-        due = self.height(as_expr(part.t + part.h), part.new, move.parameters) >= 0
+        due = self.holds(as_expr(part.t + part.h), part.new, move.parameters)
         due = due & (part.h > 0) if self.hold else due
         stuck = self.target(as_expr(part.t + part.h), part.new, move.parameters)
         new = tuple(as_expr(select(due, there, here)) for there, here in zip(stuck, part.new, strict=True))
@@ -175,17 +180,19 @@ class Reset(Recorded):
         reach = make("sqrt", reach)
         touched = (abs(old) + abs(end) <= reach) & (part.h > 0)
         on_bridge = select(touched, abs(old) / reach, share)
-        return happens | touched, as_expr(select(old < 0, on_bridge, 0.0))
+        beyond = self.holds(part.t, part.x, move.parameters)
+        return happens | touched, as_expr(select(beyond, 0.0, on_bridge))
 
     def _straight(self, part: Part, parameters: Any) -> tuple[Expr, Expr]:
         """The same for a path that goes straight on."""
-        old = self.height(part.t, part.x, parameters)
-        end = self.height(as_expr(part.t + part.h), part.new, parameters)
-        happens = (end >= 0) | (old >= 0)
+        begin, end = (part.t, part.x), (as_expr(part.t + part.h), part.new)
+        beyond, comes = (self.holds(*at, parameters) for at in (begin, end))
+        old, new = (self.height(*at, parameters) for at in (begin, end))
+        rises = comes & ~as_expr(beyond)
+        happens = beyond | comes
         if self.hold:
             happens = happens & (part.h > 0)
-        rises = (old < 0) & (end >= 0)
-        return happens, as_expr(select(rises, old / (old - select(rises, end, old + 1.0)), 0.0))
+        return happens, as_expr(select(rises, old / select(rises, old - new, 1.0), 0.0))
 
     def _reset(self, move: Move, part: Part, record: Record, happens: Expr, share: Expr) -> tuple[Part, Record]:
         """What is left of a part after an event at a share of it, if there is one."""
@@ -205,8 +212,8 @@ class Reset(Recorded):
         if variance.is_constant(0):
             return straight
         # A path that is beyond the border from the start, where a jump has led it, is reset from there.
-        below = self.height(part.t, part.x, move.parameters) < 0
-        off = as_expr(select(below, self.height(t, straight, move.parameters), 0.0) / variance)
+        beyond = self.holds(part.t, part.x, move.parameters)
+        off = as_expr(select(beyond, 0.0, self.height(t, straight, move.parameters)) / variance)
         rows = move.equation.diffusion(move.t, move.x)
         pulls = (sum((b * slope for b, slope in zip(row, slopes, strict=True)), constant(0)) for row in rows)
         return tuple(as_expr(select(variance > 0, x - pull * off, x)) for x, pull in zip(straight, pulls, strict=True))

@@ -148,7 +148,7 @@ def test_conditions_that_are_no_comparison_and_events_after_jumps():
     assert worst_z(found.value[1:], expected, np.sqrt(expected / 4000)) < MOST_Z
     assert run.events["third"].first.mean[-1] > 0.5
     assert (run.x[102:, :, 0] <= 6).all()
-    simple = sf.events.reset(when=lambda t, x: not x[0] < 3, to=lambda t, x: 0.0)
+    simple = sf.events.reset(when=lambda t, x: x[0] > 2, to=lambda t, x: 0.0)  # of whole numbers
     run = sf.simulate(process, x0=0.0, t1=2.0, n_steps=200, n_paths=4000, seed=1, events=[simple])
     count = run.events["event0"].count
     k = np.arange(1, 10) * 3
