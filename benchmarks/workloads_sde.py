@@ -85,6 +85,36 @@ def naive_pendulum(dtype: str) -> float:
     return float(x.mean(dtype=np.float64))
 
 
+#: a leaky integrate-and-fire neuron, which fires some 35 times
+NEURON = sf.SDE(
+    drift=lambda t, v, p: (p.drive - v[0]) / p.tau,
+    diffusion=lambda t, v, p: p.sigma,
+    params={"drive": 1.2, "tau": 0.02, "sigma": 3.5},
+)
+SPIKE = sf.events.reset(when=lambda t, v: v[0] >= 1.0, to=lambda t, v: 0.0)
+
+
+def numpy_neuron(dtype: str) -> float:
+    """The same in place, in blocks that fit the cache; spikes are looked for at the steps alone."""
+    rng, kind = fastest_rng(), np.dtype(dtype).type
+    rate, pull, scale = kind(1.0 / STEPS / 0.02), kind(1.2 / STEPS / 0.02), kind(3.5 / STEPS**0.5)
+    counts = np.zeros(NUMPY_PATHS, dtype)
+    for block in cache_sized_blocks(NUMPY_PATHS):
+        count = counts[block]
+        v, z, work = (np.zeros_like(count) for _ in range(3))
+        for _ in range(STEPS):
+            rng.standard_normal(out=z, dtype=dtype)
+            z *= scale
+            z += pull
+            np.multiply(v, rate, out=work)
+            v -= work
+            v += z
+            np.greater_equal(v, 1, out=work)
+            count += work
+            v[work > 0] = 0
+    return float(counts.mean(dtype=np.float64))
+
+
 def _pair(name: str, group: str, dtype: str, model: sf.Model, other: sf.Model, x0: object) -> tuple[Workload, ...]:
     user = in_sdefast(f"{name}, {dtype}", f"{group}-{dtype}", model, x0, dtype=dtype)
     return user, in_sdefast("built in", f"{group}-{dtype}", other, x0, dtype=dtype)
@@ -134,6 +164,24 @@ SDE_PAIRS: list[tuple[Workload, Workload, float]] = [
             10.0,
         )
         for call, kind in ((numpy_pendulum, "best"), (naive_pendulum, "naive"))
+        for d in TYPES
+    ),
+    *(
+        (
+            in_sdefast(
+                f"Merton's jumps, one a unit of time, {d}", f"jumps-{d}", sf.Merton(intensity=1.0), 1.0, dtype=d
+            ),
+            in_sdefast("Black-Scholes", f"jumps-{d}", sf.BlackScholes(), 1.0, dtype=d),
+            1 / 2,
+        )
+        for d in TYPES
+    ),
+    *(
+        (
+            in_sdefast(f"neuron, {d}", f"neuron-{d}", NEURON, 0.0, dtype=d, events={"spike": SPIKE}),
+            in_numpy(f"numpy {d}", f"neuron-{d}", lambda d=d: numpy_neuron(d)),
+            1.5,
+        )
         for d in TYPES
     ),
     *(

@@ -17,16 +17,19 @@ from . import math, noise
 from .config import show_config
 from .run import boundaries
 from .run.result import merge
-from .sde import functionals
+from .sde import events, functionals, jumps
 from .sde.models import (
     CEV,
     CIR,
+    Bates,
     BlackScholes,
     BrownianMotion,
     DoubleWell,
     GeometricBrownianMotion,
     Heston,
+    Kou,
     LinearSDE,
+    Merton,
     Model,
     OrnsteinUhlenbeck,
 )
@@ -107,6 +110,7 @@ __all__ = [
     "SCHEMES",
     "SDE",
     "AnnealedChains",
+    "Bates",
     "BlackScholes",
     "BrownianMotion",
     "Chains",
@@ -116,8 +120,10 @@ __all__ = [
     "GeometricBrownianMotion",
     "GradientDescent",
     "Heston",
+    "Kou",
     "LeastSquares",
     "LinearSDE",
+    "Merton",
     "Model",
     "Multilevel",
     "OrnsteinUhlenbeck",
@@ -128,12 +134,14 @@ __all__ = [
     "boundaries",
     "compare",
     "diffusion",
+    "events",
     "functionals",
     "gd",
     "geometric_sigmas",
     "gibbs",
     "gradient_descent",
     "inputs",
+    "jumps",
     "langevin",
     "load",
     "math",

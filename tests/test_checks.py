@@ -56,6 +56,7 @@ FLAGS = [
     (quasi.quasi_monte_carlo, "bridge", lambda v: quasi.quasi_monte_carlo(
         OU, expectations={"x": lambda t, x: x[0]}, bridge=v, **SMALL)),
     (quasi.sobol_normals, "bridge", lambda v: quasi.sobol_normals(2, 4, seed=1, bridge=v)),
+    (sf.events.reset, "bridge", lambda v: sf.events.reset(lambda t, x: x[0] > 1, lambda t, x: 0.0, bridge=v)),
     (functionals.running_max, "bridge", lambda v: functionals.running_max(bridge=v)),
     (functionals.running_min, "bridge", lambda v: functionals.running_min(bridge=v)),
     (functionals.first_passage, "bridge", lambda v: functionals.first_passage(1.0, bridge=v)),
@@ -105,7 +106,7 @@ def test_flags_are_true_or_false_and_nothing_that_is_only_taken_for_it(function,
 
 def test_no_flag_is_missing_above():
     listed = {(function.__qualname__, name) for function, name, _ in FLAGS}
-    modules = (sf, functionals, quasi, wiener, noise, least_squares, sf.boundaries, sf.gibbs)
+    modules = (sf, functionals, sf.events, sf.jumps, quasi, wiener, noise, least_squares, sf.boundaries, sf.gibbs)
     public = [getattr(module, name) for module in modules for name in getattr(module, "__all__", dir(module))]
     kinds = [value for value in public if inspect.isclass(value) and value.__module__.startswith("sdefast")]
     methods = [m for kind in kinds for name, m in inspect.getmembers(kind, inspect.isfunction) if name[0] != "_"]

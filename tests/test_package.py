@@ -109,7 +109,9 @@ def test_every_public_name_has_a_docstring_with_an_example() -> None:
         "quasi",
         "Multilevel",
         "boundaries",
+        "events",
         "functionals",
+        "jumps",
         "gibbs",
         "inputs",
         "Descent",
@@ -121,7 +123,7 @@ def test_every_public_name_has_a_docstring_with_an_example() -> None:
         assert ">>>" in (getattr(sf, name).__doc__ or ""), name
 
 
-@pytest.mark.parametrize("model", ["brownian", "ou", "black-scholes", "cir", "cev", "heston", "double-well"])
+@pytest.mark.parametrize("model", ["brownian", "ou", "black-scholes", "cir", "cev", "heston", "double-well", "merton"])
 def test_command_line_prints_moments_beside_exact_ones(model: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["simulate", model, "--paths", "20000", "--steps", "200", "--dtype", "float64"]) == 0
     out = capsys.readouterr().out

@@ -11,6 +11,7 @@ from functools import lru_cache
 from typing import Protocol
 
 from ..jit.emit import CLOCK, SIGNS, Code, Step, indent
+from ..jit.rare import Found, found_in
 from ..jit.sums import sums_in
 from ..trace import Expr
 from .draws import Draws, Given, NormalsInArray, Others, Signs, Uniforms, drawn_normals
@@ -110,16 +111,23 @@ class _Steps:
         self.step, self.uniform_grid = step, uniform_grid
         self.rows = [f"x{i}" for i in range(len(step.outputs))]
         self.constants: dict[str, str] = {}
-        self._sums = sums_in(step.outputs)
+        self._sums = sums_in(step.whole)
+        if self._sums.turns:
+            self.step = step = step.folded()
         self._first: Code | SummingCode
         self._first, self._results = self._summing() if self._sums.turns else self._code(0)
+        self._first_found = self._found(self._first, 0)
+        used, doubles = self._first.used, self._first.doubles
+        if self._first_found is not None:
+            used, doubles = used | self._first_found.used, doubles | self._first_found.doubles
+        self._doubles = doubles
         first = len(CLOCK) + len(step.parameters)
         where = {name: at for at, name in enumerate(CLOCK)}
         where |= {name: first + j for j, name in enumerate(step.constants)}
-        clock = [f"{name}_v = c[r, {at}]" for name, at in where.items() if name in self._first.used]
-        clock += [f"{name}_v_d = clock[r, {at}]" for name, at in where.items() if name in self._first.doubles]
+        clock = [f"{name}_v = c[r, {at}]" for name, at in where.items() if name in used]
+        clock += [f"{name}_v_d = clock[r, {at}]" for name, at in where.items() if name in doubles]
         #: what does not depend on the time
-        self.fixed = [*clock, *self._first.fixed]
+        self.fixed = [*clock, *self._first.fixed, *(self._first_found.fixed if self._first_found else ())]
 
     @property
     def is_short(self) -> bool:
@@ -127,7 +135,7 @@ class _Steps:
 
     @property
     def needs_k(self) -> bool:
-        return not self.uniform_grid or not self._first.doubles.isdisjoint(_TIMES)
+        return not self.uniform_grid or not self._doubles.isdisjoint(_TIMES)
 
     def load(self) -> list[str]:
         return [f"{name} = state[{j}, i]" for j, name in enumerate(self.rows)]
@@ -143,7 +151,7 @@ class _Steps:
         numbered = list(enumerate(self.step.parameters, start=len(CLOCK)))
         lines = self._first.begin if isinstance(self._first, SummingCode) else []
         lines = [*lines, *(f"{name} = c[0, {j}]" for j, name in numbered)]
-        lines += [f"{name}_d = clock[0, {j}]" for j, name in numbered if name in self._first.doubles]
+        lines += [f"{name}_d = clock[0, {j}]" for j, name in numbered if name in self._doubles]
         return [*lines, "r = 0", *self.fixed] if self.uniform_grid else lines
 
     def lines(self, index: int) -> list[str]:
@@ -151,13 +159,27 @@ class _Steps:
         k = f"k + {index}" if index else "k"
         if self.uniform_grid:
             code, results = (self._first, self._results) if index == 0 else self._code(index)
+            found = self._first_found if index == 0 else self._found(code, index)
             again = []
         else:
-            code, results, index = self._first, self._results, 0
+            code, results, found, index = self._first, self._results, self._first_found, 0
             again = [f"r = {k} - first_step", *self.fixed]
-        times = [f"{name}_{index} = {_TIMES[name].format(k=k)}" for name in _TIMES if name in code.doubles]
-        new = f"{', '.join(self.rows)} = {', '.join(f'T({result})' for result in results)}"
-        return [*again, *times, *code.once, *code.per_lane, new]
+        times = [f"{name}_{index} = {_TIMES[name].format(k=k)}" for name in _TIMES if name in self._doubles]
+        after = [] if found is None else self._after(found)
+        return [*again, *times, *code.once, *code.per_lane, self._assigned(results), *after]
+
+    def _assigned(self, results: Sequence[str]) -> str:
+        return f"{', '.join(self.rows)} = {', '.join(f'T({result})' for result in results)}"
+
+    def _found(self, code: Code | SummingCode, index: int) -> Found | None:
+        if isinstance(code, SummingCode):  # whose step is a whole
+            return None
+        return found_in(self.step, code, self._names(index), self.constants, self._first_found if index else None)
+
+    def _after(self, found: Found) -> list[str]:
+        """What happens rarely, after a step."""
+        then = [*found.then.per_lane, self._assigned(found.results)]
+        return [*found.once, *found.search.per_lane, f"if {found.condition}:", *indent(then)]
 
     def _code(self, index: int) -> tuple[Code, list[str]]:
         step = self.step

@@ -9,6 +9,7 @@ from .. import _core
 from ..trace import Expr, all_parts
 from . import alike
 from .code import SIGNS, TIMES, Code, constant_lines, indent
+from .rare import found_in, searching_loop
 from .step import CLOCK, OBSERVER, ROW, Step, clock_lines, draw_lines, draw_setup, parameter_lines
 from .sums import sums_in
 from .turns import Turns
@@ -18,8 +19,8 @@ __all__ = ["CLOCK", "ROW", "SIGNS", "Code", "Step", "indent", "n_written", "obse
 
 def n_written(step: Step) -> int:
     """Operations that a stepper is written with: those of rows that are alike once."""
-    loops = None if sums_in(step.outputs).turns else alike.loops_of(_placed(step))
-    return loops.n_operations if loops is not None else sum(bool(e.args) for e in all_parts(step.outputs))
+    loops = None if sums_in(step.whole).turns else alike.loops_of(_placed(step.folded()))
+    return loops.n_operations if loops is not None else sum(bool(e.args) for e in all_parts(step.whole))
 
 
 def _placed(step: Step) -> Step:
@@ -29,17 +30,20 @@ def _placed(step: Step) -> Step:
 
 @lru_cache(maxsize=64)
 def stepper_source(step: Step, at_once: int = 1) -> str:
-    """The source of a stepper (see csrc/engine/step.hpp): ``at_once`` steps where there are enough, else one."""
-    if sums_in(step.outputs).turns:
-        return _summing_stepper(step)
+    """The source of a stepper (see csrc/engine/step.hpp): ``at_once`` steps where there are enough, else one.
+
+    It is one where something rare may happen between them.
+    """
+    if sums_in(step.whole).turns:
+        return _summing_stepper(step.folded())
     step = _placed(step)
-    loops = alike.loops_of(step)
+    loops = alike.loops_of(step.folded())
     if loops is not None:
         return loops.source()
     constants: dict[str, str] = {}
     fixed, single, doubles = _steps(step, 1, constants)
     parameters = parameter_lines(step.parameters, doubles, "c", len(CLOCK))
-    if at_once == 1:
+    if at_once == 1 or step.rare is not None:
         body = ["for s in range(n_steps):", *indent(fixed + single)]
     else:
         # On a uniform grid what does not depend on time is the same in all steps.
@@ -94,17 +98,20 @@ def _steps(step: Step, count: int, constants: dict[str, str]) -> tuple[list[str]
         if first is not None:
             code.follow(first)
         results = code.add(step.outputs)
+        used, doubles, rare = code.used, code.doubles, found_in(step, code, names, constants)
+        if rare is not None:
+            used, doubles = used | rare.used, doubles | rare.doubles
         if first is None:
-            fixed = [*clock_lines(step, names, code.used, code.doubles), *code.fixed]
-        for name in (name for name in TIMES if name in code.doubles):
+            fixed = [*clock_lines(step, names, used, doubles), *code.fixed, *(rare.fixed if rare else ())]
+        for name in (name for name in TIMES if name in doubles):
             before.append(f"{name}_{i} = " + TIMES[name].format(k=f"(first_step + s + {i})"))
-        before += code.once
+        before += [*code.once, *(rare.once if rare else ())]
         first = first or code
         lane += draw_lines(step, i, count) + code.per_lane
         lane.append(f"{', '.join(f'x{r}' for r in rows)} = {', '.join(results)}")
     lane += [f"x[{i * row} + l] = x{i}" for i in rows]
-    assert first is not None
-    return fixed, [*before, "for l in range(lanes):", *indent(lane)], first.doubles
+    loop = searching_loop(step, rare, lane) if rare else ["for l in range(lanes):", *indent(lane)]
+    return fixed, [*before, *loop], doubles
 
 
 def _summing_stepper(step: Step) -> str:

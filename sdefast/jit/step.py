@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from .. import _core
-from ..trace import Expr
+from ..lazy import cached_property
+from ..trace import Expr, as_expr, select, substitute, symbol
 
 #: Lanes in a row of wide rows.
 ROW = _core.lanes["wide"]
@@ -21,6 +22,18 @@ OBSERVER = "def kernel(p, time, lanes, x, out, table):"
 
 
 @dataclass(frozen=True)
+class Rare:
+    """What happens to few chains after a step: where ``condition`` holds, their rows become ``outputs``.
+
+    Both are expressions of the rows that the step has led to, of its draws and of its clock. Kernels look for the
+    condition in many lanes at once and compute the outputs where it holds alone.
+    """
+
+    condition: Expr
+    outputs: tuple[Expr, ...]
+
+
+@dataclass(frozen=True)
 class Step:
     """One step of a chain as expressions.
 
@@ -28,7 +41,8 @@ class Step:
     normals (or signs), ``u0``, ... for the uniforms, ``t``, ``elapsed``, ``h``, ``root`` for the clock, ``step`` for
     the number of the step. The clock is followed in a row of coefficients by the values of the symbols ``parameters``,
     which are equal in all rows, and of ``constants``, which depend on the step size. Of the rows of data that it picks,
-    ``d0_0``, ``d0_1``, ... are the first ``columns`` numbers of the first.
+    ``d0_0``, ``d0_1``, ... are the first ``columns`` numbers of the first. ``rare`` is what happens to few chains
+    afterwards.
     """
 
     outputs: tuple[Expr, ...]
@@ -39,6 +53,20 @@ class Step:
     signs: bool = False
     picks: int = 0
     columns: int = 0
+    rare: Rare | None = None
+
+    @cached_property
+    def whole(self) -> tuple[Expr, ...]:
+        """The rows after the step and what is rare, as expressions of the rows before it."""
+        if self.rare is None:
+            return self.outputs
+        after, known = {symbol(f"x{i}"): e for i, e in enumerate(self.outputs)}, dict[Expr, Expr]()
+        happens, *rows = (substitute(e, after, known) for e in (self.rare.condition, *self.rare.outputs))
+        return tuple(as_expr(select(happens, *pair)) for pair in zip(rows, self.outputs, strict=True))
+
+    def folded(self) -> Step:
+        """The same with nothing rare: everything is computed for all chains."""
+        return self if self.rare is None else replace(self, outputs=self.whole, rare=None)
 
     @property
     def layout(self) -> str:
@@ -95,8 +123,8 @@ def draw_setup(step: Step, count: int) -> tuple[list[str], list[str]]:
 
 def draw_lines(step: Step, i: int, count: int) -> list[str]:
     """The draws of step s + i."""
-    m, k, row = step.n_draws, step.n_uniforms, step.lanes
-    lines = [f"u{j} = u[us + {(i * k + j) * row} + l]" for j in range(k)]
+    m, row = step.n_draws, step.lanes
+    lines = uniform_lines(step, i)
     for b in range(step.picks):
         place = f"picks[ps + {(i * step.picks + b) * row} + l] * width"
         lines += [f"d{b}_{j} = T(rows[{place} + {j}])" for j in range(step.columns)]
@@ -105,3 +133,9 @@ def draw_lines(step: Step, i: int, count: int) -> list[str]:
     if count > 1:
         return lines + [f"z{j} = sign_(w, {i * m + j})" for j in range(m)]
     return lines + [f"z{j} = sign_(z[(bit + {j}) // 32 * {row} + l], (bit + {j}) % 32)" for j in range(m)]
+
+
+def uniform_lines(step: Step, i: int) -> list[str]:
+    """The uniforms of step s + i."""
+    k = step.n_uniforms
+    return [f"u{j} = u[us + {(i * k + j) * step.lanes} + l]" for j in range(k)]

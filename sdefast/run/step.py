@@ -203,7 +203,7 @@ class TracedStepping(Stepping):
 
     @cached_property
     def _table(self) -> np.ndarray:
-        step = sums_in(self.step.outputs)
+        step = sums_in(self.step.whole)
         return np.concatenate([step.values(), sums_in(tuple(self.observed), step.end).values()])
 
     def observer(
@@ -216,7 +216,7 @@ class TracedStepping(Stepping):
         pairs = zip(self.step.parameters, self.parameter_values if values is None else values, strict=True)
         chosen = [(name, value) for name, value in pairs if name in used]
         names, taken = tuple(name for name, _ in chosen), np.array([value for _, value in chosen] or [0.0])
-        first = sums_in(self.step.outputs).end
+        first = sums_in(self.step.whole).end
         if device is None:
             source = observer_source(outputs, names, self.n_rows, layout, first)
             program: Any = Program("observer", source, dtype, dtype, layout)

@@ -8,13 +8,17 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ..engine.grid import TimeGrid
 from ..jit.emit import Step
+from ..jit.step import Rare
+from ..jit.sums import sums_in
 from ..lazy import cached_property
 from ..run.expectations import as_number
-from ..run.step import Settings, TracedStepping, short_steps_at_once
+from ..run.step import Settings, TracedStepping, short_steps_at_once, side_by_side
 from ..trace import Expr, as_expr, call_with, constant, evaluate, select, substitute, symbol, trace
 from .extras import Extras
-from .functionals import Functional, Move, UniformKey
+from .functionals import Functional, Leap, Move, UniformKey
+from .jumps import parameter_values
 from .schemes.base import Interval, Scheme
 from .schemes.clipping import Flaw, flaw
 from .schemes.equation import Equation, Vector, named_tuple, parameter_symbol
@@ -24,6 +28,10 @@ from .stopping import Levels, Passage, Stops, passages_of
 if TYPE_CHECKING:
     from .models.base import OwnStep
     from .sde import SDE
+
+
+#: Rows from which on those that are alike are looked for.
+_MANY_ROWS = 6
 
 
 class Uniforms:
@@ -45,8 +53,8 @@ NO_VALUES = np.empty((0, 0))
 class Chain(TracedStepping):
     """An SDE under a scheme, with extras.
 
-    Its rows are the state, the functionals, the time of stopping and the parameters that differ between paths; of
-    antithetic pairs those of the mirror image too.
+    Its rows are the state, the functionals, what events carry, tangents, the time of stopping and the parameters that
+    differ between paths; of antithetic pairs those of the mirror image too.
     """
 
     sde: SDE
@@ -108,7 +116,10 @@ class Chain(TracedStepping):
     @cached_property
     def step(self) -> Step:
         """The step of a path, or of a pair of which one sees -z and 1 - u where the other sees z and u."""
-        return mirrored(self._single_step) if self.extras.antithetic else self._single_step
+        single, jumps = self._single_step, self.extras.jumps
+        if self.extras.antithetic:
+            return mirrored(single.folded())
+        return single.folded() if _is_long(single) or (jumps and jumps.often) else single
 
     @cached_property
     def _single_step(self) -> Step:
@@ -129,14 +140,16 @@ class Chain(TracedStepping):
         uniforms = Uniforms(self.uniform_slots)
         for i in range(self.n_own_uniforms):
             uniforms.of(("own step", i))
-        outputs = (*new, *self._follow(carried, move, uniforms))
+        move, counted = self._happen(rows, move, uniforms)
+        outputs = (*move.new, *self._follow(carried, move, uniforms), *counted)
         outputs += tuple(e for tangents in self._derived(outputs, rows) for e in tangents)
         if self.extras.stop_when is not None:
             outputs = self._stop(rows, outputs, move, uniforms)
         known: dict[Expr, Expr] = {}
         outputs = (*(substitute(e, self._own, known) for e in outputs), *self._own.values())
-        names = self.parameter_names
-        return Step(outputs, names, constants, n_draws, len(uniforms.slots), self.scheme.draws == "signs")
+        rare = self._jumps(uniforms)
+        names, constants = self.parameter_names, (*constants, *self._jump_constants)
+        return Step(outputs, names, constants, n_draws, len(uniforms.slots), self.scheme.draws == "signs", rare=rare)
 
     @property
     def n_draws(self) -> int:
@@ -151,6 +164,56 @@ class Chain(TracedStepping):
     def _move(self, interval: Interval, x: Vector, z: Vector, c: Vector) -> Vector:
         assert self.scheme.step is not None
         return self.scheme.step(self.equation, interval, x, z, c)
+
+    # Jumps and events --------------------------------------------------------------------------------------------
+
+    @property
+    def _jump_constants(self) -> tuple[str, ...]:
+        jumps, written = self.sde.jumps, self.extras.jumps
+        n = 0 if jumps is None or written is None else jumps.n_coefficients(written)
+        return tuple(f"jump{i}" for i in range(n))
+
+    def _jumps(self, uniforms: Uniforms) -> Rare | None:
+        """What jumps do to the rows to which the rest of the step has led."""
+        jumps, written = self.sde.jumps, self.extras.jumps
+        if jumps is None:
+            return None
+        if written is None:
+            raise ValueError("an SDE with jumps runs under sdefast.simulate alone")
+        t, h = as_expr(symbol("t") + symbol("h")), symbol("h")
+        rows = tuple(symbol(f"x{i}") for i in range(self.n_moving))
+        x, c = rows[: self.sde.dim], tuple(map(symbol, self._jump_constants))
+        u = tuple(uniforms.of(("jump", i)) for i in range(jumps.n_uniforms(written)))
+        new = jumps.after(t, h, self._parameters, x, u, c, written)
+        return Rare(u[0] < c[0], self._landed(rows, new, t, h))
+
+    def _landed(self, rows: Vector, new: Vector, t: Expr, h: Expr) -> Vector:
+        """All rows of a path that has gone from ``rows`` to the state ``new`` in no time at the end of a step."""
+        dim = self.sde.dim
+        for boundary in self.extras.boundaries:
+            new = boundary.apply(rows[:dim], new)
+        leap = Leap(self._parameters, as_expr(symbol("elapsed") + h), t, h, rows[:dim], new)
+        carried = zip(self.functionals, rows[dim:], strict=False)
+        values = tuple(as_expr(functional.leap(value, leap)) for functional, value in carried)
+        outputs = (*new, *values, *(row for own in self._event_rows(rows) for row in own))
+        return outputs if self.extras.stop_when is None else self._stopped(rows, outputs, self._time_if_due(t, outputs))
+
+    def _happen(self, rows: Vector, move: Move, uniforms: Uniforms) -> tuple[Move, Vector]:
+        """Where events lead, and what becomes of the rows that they carry."""
+        counted: list[Expr] = []
+        for (name, event), own in zip(self.extras.events, self._event_rows(rows), strict=True):
+            u = (uniforms.of(("event", name)),) if event.bridged(self.equation, self._parameters) else ()
+            move, after = event.apply(move, own, u)
+            counted += after
+        return move, tuple(counted)
+
+    def _event_rows(self, rows: Vector) -> list[Vector]:
+        """The rows of every event."""
+        first, found = self.n_followed, []
+        for _, event in self.extras.events:
+            found.append(rows[first : first + event.n_rows])
+            first += event.n_rows
+        return found
 
     @property
     def _parameters(self) -> tuple[Any, ...]:
@@ -180,13 +243,23 @@ class Chain(TracedStepping):
         return {key: i for i, key in enumerate(keys)}
 
     def _stop(self, rows: Vector, outputs: Vector, move: Move, uniforms: Uniforms) -> Vector:
-        """Everything stays as it is once the condition has held; the last row is the time from which on it did."""
+        """Everything stays as it is once the condition has held; the last row is the time from which on it did.
+
+        A path that events have moved is no bridge: there the condition is looked at after the step alone.
+        """
+        time = self._time_if_due(as_expr(move.t + move.h), outputs)
+        if not self.extras.events and self._passages:
+            time, outputs = self._stop_within(rows, outputs, move, uniforms, time)
+        return self._stopped(rows, outputs, time)
+
+    def _time_if_due(self, t: Expr, outputs: Vector) -> Expr:
+        """The time, if the condition holds then; else infinity."""
+        return as_expr(select(self._condition(t, outputs), t, np.inf))
+
+    def _stopped(self, rows: Vector, outputs: Vector, time: Expr) -> Vector:
+        """All rows, of paths that stop at a time and of those that have stopped before."""
         stopped = rows[-1]
         running = stopped == np.inf
-        end = as_expr(move.t + move.h)
-        time = as_expr(select(self._condition(end, outputs), end, np.inf))
-        if self._passages:
-            time, outputs = self._stop_within(rows, outputs, move, uniforms, time)
         outputs = tuple(as_expr(select(running, new, old)) for new, old in zip(outputs, rows[:-1], strict=True))
         return (*outputs, as_expr(select(running, time, stopped)))
 
@@ -218,7 +291,7 @@ class Chain(TracedStepping):
 
     def _condition(self, t: Expr, rows: Vector) -> Expr:
         assert self.extras.stop_when is not None
-        x, y = rows[: self.sde.dim], self._named(rows[self.sde.dim :])
+        x, y = rows[: self.sde.dim], self._named(rows)
         result = call_with(self.extras.stop_when, "stop_when", t, x, self._parameters, y)
         if isinstance(result, tuple):
             raise ValueError(f"stop_when must return one condition, got {len(result)} values")
@@ -226,8 +299,12 @@ class Chain(TracedStepping):
             raise TypeError("stop_when must return a condition, such as x[0] > 1, not a number")
         return as_expr(result)
 
-    def _named(self, values: Sequence[Expr]) -> Any:
-        return named_tuple("Functionals", tuple(name for name, _ in self.extras.functionals))(*values)
+    def _named(self, rows: Vector) -> Any:
+        """What users' functions see as y: functionals, and how many events there were."""
+        values = rows[self.sde.dim : self.n_followed]
+        counts = (own[0] for own in self._event_rows(rows))
+        names = tuple(name for name, _ in (*self.extras.functionals, *self.extras.events))
+        return named_tuple("Functionals", names)(*values, *counts)
 
     # What the engine runs ----------------------------------------------------------------------------------------
 
@@ -241,8 +318,15 @@ class Chain(TracedStepping):
         return short_steps_at_once(self.n_operations)
 
     def constants(self, run: Settings) -> np.ndarray:
-        """The scheme's constants, for every step size."""
-        return self._constants(run.grid.step_sizes())
+        """The scheme's constants, for every step size, and those of jumps."""
+        own = self._constants(run.grid.step_sizes())
+        return own if self.sde.jumps is None else side_by_side(own, self._jump_coefficients(run.grid))
+
+    def _jump_coefficients(self, grid: TimeGrid) -> np.ndarray:
+        jumps, written = self.sde.jumps, self.extras.jumps
+        assert jumps is not None
+        assert written is not None
+        return jumps.coefficients(grid, parameter_values(self.sde.numbers()), written.most)
 
     @property
     def parameter_names(self) -> tuple[str, ...]:
@@ -280,6 +364,7 @@ class Chain(TracedStepping):
             return start
         t, x = constant(t0), tuple(symbol(f"x{i}") for i in range(len(start)))
         begun = [as_expr(f.begin(t, x, self._parameters)) for f in self.functionals]
+        begun += [row for _, event in self.extras.events for row in event.begin()]
         for name in self.extras.sensitivities:
             first = first_tangent(name, len(x))
             begun += [*first, *along(begun[: len(self.functionals)], name, x, first)]
@@ -301,7 +386,7 @@ class Chain(TracedStepping):
         """
         rows = tuple(symbol(f"x{i}") for i in range(self.n_moving))
         dim, n_functionals = self.sde.dim, len(self.functionals)
-        y = self._named(rows[dim : dim + n_functionals])
+        y = self._named(rows)
 
         def number(what: str, f: Any) -> Expr:
             return as_number(what, call_with(f, what, symbol("t"), rows[:dim], self._parameters, y))
@@ -336,6 +421,12 @@ def averaged(values: Sequence[Expr], n_rows: int) -> list[Expr]:
 
 def _further_rows(n: int) -> dict[Expr, Expr]:
     return {symbol(f"x{i}"): symbol(f"x{i + n}") for i in range(n)}
+
+
+def _is_long(step: Step) -> bool:
+    """Whether a step is better computed as a whole for all chains: loops over rows and tables know nothing of rare."""
+    sums = sums_in(step.whole)
+    return len(step.outputs) >= _MANY_ROWS or bool(sums.turns or sums.end)
 
 
 @dataclass(frozen=True)

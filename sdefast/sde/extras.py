@@ -13,6 +13,8 @@ from ..run import options
 from ..run.boundaries import Boundary, boundaries_of
 from ..run.records import Recorded
 from ..trace import captured
+from .arrivals import Written
+from .events import Reset, checked_events
 from .functionals import Functional
 from .models.base import Model
 from .sensitivities import checked_sensitivities, refuse_jumps
@@ -22,7 +24,8 @@ from .sensitivities import checked_sensitivities, refuse_jumps
 class Extras(Recorded):
     """What else happens to a chain.
 
-    ``functionals`` and ``expectations`` are pairs of a name and what it stands for.
+    ``functionals`` and ``expectations`` are pairs of a name and what it stands for; ``jumps`` is what a
+    step of a model with jumps is written for.
     """
 
     boundaries: tuple[Boundary, ...] = ()
@@ -32,6 +35,8 @@ class Extras(Recorded):
     expectations: tuple[tuple[str, Callable[..., Any]], ...] = ()
     controls: tuple[tuple[str, Callable[..., Any], Any], ...] = ()
     sensitivities: tuple[str, ...] = ()
+    jumps: Written | None = None
+    events: tuple[tuple[str, Reset], ...] = ()
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Functions travel by value: lambdas too reach a file or another process."""
@@ -42,23 +47,31 @@ class Extras(Recorded):
     @cached_property
     def captured(self) -> Any:
         """What the functions depend on besides their arguments."""
-        others = [vars(functional) for _, functional in self.functionals]
+        others = [vars(functional) for _, functional in (*self.functionals, *self.events)]
         return captured([self.stop_when, self.expectations, [f for _, f, _ in self.controls], others])
 
     @property
     def has_functions_in_step(self) -> bool:
         """Whether functions of the user decide what a step does."""
-        return self.stop_when is not None or any(callable(getattr(f, "of", None)) for _, f in self.functionals)
+        own = any(callable(getattr(f, "of", None)) for _, f in self.functionals)
+        return own or self.stop_when is not None or bool(self.events)
+
+    @property
+    def n_carried(self) -> int:
+        """Rows that a path carries for functionals and events."""
+        return len(self.functionals) + sum(event.n_rows for _, event in self.events)
 
     @property
     def change_step(self) -> bool:
         """Whether a step is more than the scheme's."""
-        return bool(self.boundaries or self.functionals or self.stop_when or self.antithetic or self.sensitivities)
+        followed = self.boundaries or self.functionals or self.stop_when or self.antithetic or self.sensitivities
+        return bool(followed or self.jumps or self.events)
 
     def n_carried(self, dim: int) -> int:
-        """Rows that a path of ``dim`` components carries: functionals, tangents of all these, the time of stopping."""
+        """Rows that a path of ``dim`` components carries: functionals, events, tangents, the time of stopping."""
         followed = dim + len(self.functionals)
-        return len(self.functionals) + len(self.sensitivities) * followed + (self.stop_when is not None)
+        own = len(self.functionals) + sum(event.n_rows for _, event in self.events)
+        return own + len(self.sensitivities) * followed + (self.stop_when is not None)
 
     @property
     def n_asked(self) -> int:
@@ -124,11 +137,15 @@ def checked_extras(model: Model, chain: dict[str, Any], expectations: Any, contr
         raise TypeError(f"stop_when must be a function of (t, x), got {checks.shown(stop_when)}")
     antithetic = chain["antithetic"] is not None and checks.flag("antithetic", chain["antithetic"])
     named = tuple(functionals.items())
+    events = checked_events(chain.get("events"))
+    both = sorted({name for name, _ in events} & set(functionals))
+    if both:
+        raise ValueError(f"events must have other names than functionals, got {both[0]!r} twice")
     derived = () if chain.get("sensitivities") is None else chain["sensitivities"]
     derived = checked_sensitivities(derived, model.parameters(), model.dim)
     if derived:
-        refuse_jumps(named, stop_when)
-    extras = Extras(boundaries, named, stop_when, antithetic, sensitivities=derived)
+        refuse_jumps(model, named, events, stop_when)
+    extras = Extras(boundaries, named, stop_when, antithetic, sensitivities=derived, events=events)
     return with_expectations(extras, expectations, controls)
 
 

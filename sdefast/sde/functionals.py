@@ -97,6 +97,17 @@ class Move(NamedTuple):
         return as_expr(select(self.is_free, moved, stayed))
 
 
+class Leap(NamedTuple):
+    """A move in no time at the end of a step of length ``h``: from ``x`` to ``new`` at ``t``, ``elapsed`` on."""
+
+    parameters: Any
+    elapsed: Expr
+    t: Expr
+    h: Expr
+    x: Vector
+    new: Vector
+
+
 @dataclass(frozen=True)
 class Functional(Recorded):
     """Base class of functionals: a start value and what becomes of it in a step."""
@@ -125,6 +136,10 @@ class Functional(Recorded):
     def stop(self, value: Expr, followed: Expr, move: Move, u: Vector) -> Expr:
         """The value of a path that stops at the end of ``move``, within a step after which it is ``followed``."""
         return self.follow(value, move, u)
+
+    def leap(self, value: Expr, leap: Leap) -> Expr:
+        """The value after a move in no time."""
+        raise NotImplementedError
 
 
 @dataclass(frozen=True)
@@ -177,6 +192,10 @@ class _Extreme(_OfPath):
             farthest = make(name, farthest, new)
         return move.unless_absorbed(make(name, value, farthest), value)
 
+    def leap(self, value: Expr, leap: Leap) -> Expr:
+        name = "max" if self._sign > 0 else "min"
+        return make(name, value, self.at(leap.t, leap.new, leap.parameters))
+
 
 @dataclass(frozen=True)
 class RunningMax(_Extreme):
@@ -198,6 +217,11 @@ class TimeAverage(_OfPath):
         old, new = self.at(move.t, move.x, move.parameters), self.at(move.t + move.h, move.new, move.parameters)
         weight = move.h / (move.elapsed + move.h)
         return as_expr(value + weight * (0.5 * (old + new) - value))
+
+    def leap(self, value: Expr, leap: Leap) -> Expr:
+        """As if it had come in the middle of the step, where it is on average."""
+        moved = self.at(leap.t, leap.new, leap.parameters) - self.at(leap.t, leap.x, leap.parameters)
+        return as_expr(value + (0.5 * leap.h / leap.elapsed) * moved)
 
 
 @dataclass(frozen=True)
@@ -241,6 +265,10 @@ class FirstPassage(_OfPath):
         stopped_here = self.at(end, move.new, move.parameters) == self.level
         value = as_expr(select(stopped_here & (value == math.inf), end, value))
         return as_expr(select(followed <= end, followed, value))
+
+    def leap(self, value: Expr, leap: Leap) -> Expr:
+        old, new = (self.at(leap.t, x, leap.parameters) - self.level for x in (leap.x, leap.new))
+        return as_expr(select((value == math.inf) & (old * new <= 0), leap.t, value))
 
 
 def running_max(of: Of = 0, *, bridge: bool = True) -> Functional:

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..trace import Replayed, call_with, symbol
+from .events import Reset
 from .extras import Extras
 from .functionals import Functional
 from .schemes.equation import replayed_inputs, state_symbols, time_symbol
@@ -20,11 +21,12 @@ def replayed(extras: Extras, dim: int, parameters: tuple[Any, ...], known: np.nd
 
     ``parameters`` are their symbols; ``known`` are the controls' expected values, of shape (n_times, n_controls).
     """
-    calls = _Calls.of(dim, parameters, [name for name, _ in extras.functionals])
+    calls = _Calls.of(dim, parameters, [name for name, _ in (*extras.functionals, *extras.events)])
     controls = zip(extras.controls, known.T, strict=True)
     return replace(
         extras,
         functionals=tuple((name, calls.followed(f"functionals[{name!r}]", f)) for name, f in extras.functionals),
+        events=calls.happening(extras.events),
         stop_when=None if extras.stop_when is None else calls.replay("stop_when", extras.stop_when),
         expectations=tuple((name, calls.replay(f"expectations[{name!r}]", f)) for name, f in extras.expectations),
         controls=tuple(
@@ -39,10 +41,11 @@ def as_traced(extras: Extras, dim: int, parameters: tuple[Any, ...]) -> Extras:
 
     A run that goes on then goes on with them, whatever has become of the numbers that they read.
     """
-    calls = _Calls.of(dim, parameters, [name for name, _ in extras.functionals])
+    calls = _Calls.of(dim, parameters, [name for name, _ in (*extras.functionals, *extras.events)])
     return replace(
         extras,
         functionals=tuple((name, calls.followed("of", functional)) for name, functional in extras.functionals),
+        events=calls.happening(extras.events),
         stop_when=None if extras.stop_when is None else calls.replay("stop_when", extras.stop_when),
     )
 
@@ -64,6 +67,13 @@ class _Calls(NamedTuple):
         """A function of the first arguments."""
         outputs = call_with(function, what, *self.args[:n_args])
         return Replayed(getattr(function, "__name__", type(function).__name__), self.inputs[:n_args], outputs)
+
+    def happening(self, events: tuple[tuple[str, Reset], ...]) -> tuple[tuple[str, Reset], ...]:
+        """Events, of functions of (t, x, p)."""
+        return tuple(
+            (name, replace(event, when=self.replay("when", event.when, 3), to=self.replay("to", event.to, 3)))
+            for name, event in events
+        )
 
     def followed(self, what: str, functional: Functional) -> Functional:
         """A functional, of a component or of a function of (t, x, p)."""

@@ -14,6 +14,7 @@ from ..lazy import cached_property
 from ..run.result import Expectation, Result, mean_error
 from ..words import counted, per_second, product
 from . import figures
+from .events import Reset
 from .models.base import Model
 from .sensitivities import Sensitivity
 from .settings import Settings, known_values, replayed_states
@@ -37,6 +38,57 @@ class FunctionalResult:
     variance: np.ndarray
     n_nonfinite: np.ndarray
     values: Any = field(repr=False)
+
+
+@dataclass(frozen=True)
+class EventResult:
+    """An event at every saved time: its number on a path, and the times of the first and the last, infinite until then.
+
+    Intervals are the times between events that followed one another on a path, of all paths together. Where there are
+    few on a path, those that are short are seen more often than those that are long.
+    """
+
+    name: str
+    event: Reset = field(repr=False)
+    n_paths: int
+    count: FunctionalResult
+    first: FunctionalResult
+    last: FunctionalResult
+    _squares: FunctionalResult = field(repr=False)
+    _unfinished: FunctionalResult = field(repr=False)
+
+    @property
+    def n_intervals(self) -> np.ndarray:
+        """How many intervals there are, of shape (n_times,)."""
+        return np.asarray(np.rint(self.n_paths * self.count.mean - self._n_seen))
+
+    @property
+    def interval_mean(self) -> np.ndarray:
+        """Mean of the intervals, of shape (n_times,); NaN where there are none."""
+        with np.errstate(invalid="ignore", divide="ignore"):
+            between = self._n_seen * (self.last.mean - self.first.mean)
+            return np.asarray(np.where(self.n_intervals > 0, between / self.n_intervals, np.nan))
+
+    @property
+    def interval_variance(self) -> np.ndarray:
+        """Variance of the intervals, of shape (n_times,)."""
+        with np.errstate(invalid="ignore", divide="ignore"):
+            return np.asarray(self.n_paths * self._squares.mean / self.n_intervals - self.interval_mean**2)
+
+    @property
+    def interval_cv(self) -> np.ndarray:
+        """Coefficient of variation of the intervals, of shape (n_times,): 1 for a Poisson process."""
+        return np.asarray(np.sqrt(np.maximum(self.interval_variance, 0.0)) / self.interval_mean)
+
+    @property
+    def n_unfinished(self) -> np.ndarray:
+        """In how many steps, of all paths together, there were more than ``most`` events, of shape (n_times,)."""
+        return np.asarray(np.rint(self.n_paths * self._unfinished.mean), np.int64)
+
+    @property
+    def _n_seen(self) -> np.ndarray:
+        """Paths that have had one."""
+        return np.asarray(self.n_paths - self.first.n_nonfinite)
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -204,6 +256,15 @@ class Simulation(Result):
             raise AttributeError("stop_time is that of runs with stop_when")
         return self._carried(self.settings.extras.n_carried(self.dim) - 1)
 
+    @property
+    def events(self) -> dict[str, EventResult]:
+        """How often and when events came, by the names given to `simulate`."""
+        first, found = len(self.settings.extras.functionals), {}
+        for name, event in self.settings.extras.events:
+            found[name] = EventResult(name, event, self.n_paths, *(self._carried(first + i) for i in range(5)))
+            first += event.n_rows
+        return found
+
     def _carried(self, i: int) -> FunctionalResult:
         total = self._merged(self.settings.gathering.carried[i], ONE)
         mean, error = mean_error(total)
@@ -235,7 +296,7 @@ class Simulation(Result):
         """What else was asked of the chains, where it was."""
         s, e = self.settings, self.settings.extras
         named: dict[str, tuple[Any, ...]] = {
-            "functionals": e.functionals, "expectations": e.expectations, "controls": e.controls
+            "functionals": e.functionals, "events": e.events, "expectations": e.expectations, "controls": e.controls
         }  # fmt: skip
         described: dict[str, Any] = {
             what: ", ".join(item[0] for item in items) for what, items in named.items() if items

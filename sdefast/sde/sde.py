@@ -26,6 +26,7 @@ from ..trace import (
 )
 from ..trace.lookups import noting_tables
 from . import correlations
+from .jumps import Jumps
 from .models.base import Model
 from .schemes.equation import (
     Equation,
@@ -85,6 +86,8 @@ class SDE(Model):
         Correlations of the Brownian motions of diagonal noise, positive semidefinite with ones on its diagonal. The
         noise is then general, with the matrix diag(b) L, L L' = correlation (Glasserman, Monte Carlo Methods in
         Financial Engineering, 2004, section 3.2.3); other correlations run the same compiled code.
+    jumps : Jumps, optional
+        What else moves the state, see `sdefast.jumps`.
 
     Raises
     ------
@@ -113,6 +116,7 @@ class SDE(Model):
     diffusion_derivative: Callable[..., Any] | None = None
     linear: Any = None
     correlation: Any = None
+    jumps: Jumps | None = None
 
     schemes: ClassVar[Mapping[str, str]] = {}
 
@@ -140,6 +144,10 @@ class SDE(Model):
         with noting_tables() as tables:
             put("noise_dim", self.equation.noise_dim)  # errors in the functions are raised here and now
         put("params", {name: self._as_used(name, value, tables) for name, value in self.parameters().items()})
+        if self.jumps is not None:
+            if not isinstance(self.jumps, Jumps):
+                raise TypeError(f"jumps must be one of sdefast.jumps, got {checks.shown(self.jumps)}")
+            put("jumps", self.jumps.of(self.dim, self.parameter_tuple()))
 
     def _as_used(self, name: str, value: Any, tables: set[str]) -> Any:
         """A parameter as a table if a coefficient reads it as one."""
@@ -172,6 +180,7 @@ class SDE(Model):
 
     def __repr__(self) -> str:
         given = "".join(f", {name}={value:g}" for name, value in (self.params or {}).items())
+        given += "" if self.jumps is None else f", jumps={self.jumps!r}"
         return f"SDE({_name(self.drift)}, {_name(self.diffusion)}, dim={self.dim}, noise={self.noise!r}{given})"
 
     def __eq__(self, other: object) -> bool:
@@ -185,7 +194,7 @@ class SDE(Model):
         e = self.equation
         linear = None if self.linear is None else (self.linear.shape, self.linear.tobytes())
         values = tuple(self.parameters().items())
-        return (e.identity, self.noise, self.calculus, values, linear)
+        return (e.identity, self.noise, self.calculus, values, linear, self.jumps)
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Functions travel by value: lambdas too reach another process."""

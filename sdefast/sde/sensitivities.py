@@ -69,13 +69,15 @@ def checked_sensitivities(asked: Any, parameters: Mapping[str, Any], dim: int) -
     return tuple(asked)
 
 
-def refuse_jumps(functionals: Sequence[tuple[str, Functional]], stop_when: Any) -> None:
+def refuse_jumps(model: Any, functionals: Sequence[tuple[str, Functional]], events: Any, stop_when: Any) -> None:
     """ValueError where a path jumps as a parameter changes, so that its derivative says nothing."""
     for name, functional in functionals:
         if isinstance(functional, FirstPassage):
             raise ValueError(f"sensitivities cannot see functionals[{name!r}] jump, a first passage")
     if stop_when is not None:
         raise ValueError("sensitivities cannot see paths stop: leave out stop_when")
+    if model.jumps is not None or events:
+        raise ValueError("sensitivities cannot see paths jump: they are for models without jumps, and without events")
 
 
 def refuse_jump(what: str, value: Expr) -> None:

@@ -11,13 +11,16 @@ import numpy as np
 
 from .. import checks
 from ..engine.gathering import Gathering, gathering_of
+from ..engine.grid import TimeGrid
 from ..engine.tiles import Draws
 from ..lazy import cached_property
 from ..run import step
 from ..run.step import Kernel, Observing, Stepping, clock_rows, refuse_rows
 from ..run.where import Where
+from .arrivals import Written
 from .chain import Chain, OwnChain
 from .extras import Extras
+from .jumps import parameter_values
 from .models.base import Model
 from .models.linear import LinearSDE
 from .replayed import as_traced, replayed
@@ -61,15 +64,16 @@ class Settings(step.Settings):
     def identity(self) -> tuple[Any, ...]:
         """Equal for shards of one run, whichever functions say what they compute."""
         e, chain = self.extras, chain_of(self)
-        expressions = [] if chain is None else [*chain.step.outputs]
+        expressions = [] if chain is None else [*chain.step.whole]
         if e.expectations or e.antithetic:
             expressions += _observing(self).observed
-        names = [[name for name, *_ in named] for named in (e.functionals, e.expectations, e.controls)]
+        names = [[name for name, *_ in named] for named in (e.functionals, e.events, e.expectations, e.controls)]
         asked = (
             names,
             e.sensitivities,
             e.stop_when is None,
             e.antithetic,
+            e.jumps,
             known_values(self).tobytes(),
             list(map(_Same, expressions)),
         )
@@ -267,6 +271,13 @@ def warn_of_flaw(chain: Chain, step_size: float) -> None:
         )
 
 
+def written_for(model: Model, grid: TimeGrid, dtype: np.dtype) -> Written:
+    """What the steps of a model that has jumps are to be written for."""
+    sde = _sde(model)
+    assert sde.jumps is not None
+    return sde.jumps.written(grid, parameter_values(sde.numbers()), dtype)
+
+
 def kept(model: Model, extras: Extras) -> Extras:
     """Extras that a run keeps: functions that decide its steps stay what they are when it is made."""
     return _kept(_sde(model).of_any_numbers, extras, extras.captured) if extras.has_functions_in_step else extras
@@ -311,6 +322,8 @@ def start_rows(s: Settings, start: np.ndarray) -> np.ndarray:
         warn_of_flaw(chain, float(s.grid.step_sizes().max()))
     for boundary in s.extras.boundaries:
         boundary.check_start(start)
+    if s.extras.jumps is not None or s.extras.events:
+        _check_moved(s, _sde(s.model), start)
     if chain is None:
         return start
     own = [value.values for value in s.model.per_path.values() if value.values is not None]
@@ -327,6 +340,15 @@ def replayed_states(s: Settings, n: int) -> np.ndarray | None:
         start = few.stepping.start_rows(start, s.grid.t0)
     states = Where(None, 1, None).run(few.tile(start, gathers=False), None).states
     return np.asarray(states[:, : s.layout.dim].transpose(0, 2, 1))
+
+
+def _check_moved(s: Settings, sde: SDE, start: np.ndarray) -> None:
+    """Errors in what jumps and events make of start states."""
+    values = parameter_values(sde.numbers())
+    if sde.jumps is not None:
+        sde.jumps.check_start(start, s.grid.t0, values)
+    for name, event in s.extras.events:
+        event.check_start(name, start, s.grid.t0, sde.parameter_tuple(), values)
 
 
 def check_observed(s: Settings) -> None:

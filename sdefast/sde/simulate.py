@@ -25,12 +25,13 @@ from ..run.overflow import warn_of_overflow
 from ..run.parameters import refuse_other_lengths
 from ..run.where import Where, progress_bar
 from ..words import counted, gone
+from .events import Reset, warn_of_unfinished
 from .extras import checked_controls, checked_extras, with_expectations
 from .functionals import Functional
 from .models.base import Model
 from .result import Simulation
 from .rounding import warn_of_lost_steps
-from .settings import Settings, check_observed, kept, method_of, start_rows
+from .settings import Settings, check_observed, kept, method_of, start_rows, written_for
 
 #: Standard errors between a control's mean and the stated one that no chance explains.
 _FAR = 7.0
@@ -61,6 +62,7 @@ def simulate(
     controls: Mapping[str, tuple[Callable[..., Any], Any]] | None = None,
     functionals: Mapping[str, Functional] | None = None,
     boundary: Boundary | list[Boundary] | None = None,
+    events: list[Reset] | Mapping[str, Reset] | None = None,
     stop_when: Callable[..., Any] | None = None,
     antithetic: bool | None = None,
     sensitivities: Sequence[str] | None = None,
@@ -134,6 +136,9 @@ def simulate(
         Numbers that depend on the whole path, see `sdefast.functionals`.
     boundary : Boundary or list of Boundary
         See `sdefast.boundaries`.
+    events : list or mapping of str to Reset
+        What changes the state where a condition comes true, see `sdefast.events`; ``run.events`` has their numbers and
+        times, by name or as ``event0``, ``event1``, ...; functions of ``y`` see how many there were.
     stop_when : callable
         A condition ``f(t, x)``, ``f(t, x, p)`` or ``f(t, x, p, y)``: a path stays as it is from when it holds;
         ``run.stop_time`` says when that is, rounded to the state's type (float32 knows times near 2024 to 1e-4).
@@ -216,7 +221,7 @@ def simulate(
     )  # fmt: skip
     chain = {
         "method": method, "functionals": functionals, "boundary": boundary, "stop_when": stop_when,
-        "antithetic": antithetic, "sensitivities": sensitivities,
+        "antithetic": antithetic, "events": events, "sensitivities": sensitivities,
     }  # fmt: skip
     numbers = {
         "x0": x0, "n_paths": n_paths, "seed": seed, "dtype": dtype, "noise_dtype": noise_dtype,
@@ -238,6 +243,7 @@ def simulate(
         result = _run(settings, start, draws, where, checks.flag("progress", progress), started, keeping)
         _warn_of_nonfinite(result)
         warn_of_overflow(result)
+        warn_of_unfinished(result.events.values())
         if settings.extras.expectations:
             _warn_of_expectations(result)
         return result
@@ -285,6 +291,10 @@ def _fresh(
     n = options.many("n_paths", n_paths)
     refuse_other_lengths(model.parameters(), n)
     extras = kept(model, checked_extras(model, chain, wanted.expectations, wanted.controls))
+    if model.jumps is not None:
+        if model.per_path:
+            raise ValueError(f"parameters that differ between paths are not for models with jumps, got {model!r}")
+        extras = replace(extras, jumps=written_for(model, grid, state_type))
     if extras.antithetic and n % 2:
         raise ValueError(f"n_paths must be even for antithetic pairs, got {n}")
     exact = plan.given_states(x0, model.dim, n)
@@ -337,6 +347,8 @@ def _continued(
     start = before._final_rows()
     grid = plan.continued_grid(old.grid, n_steps, times)
     extras = with_expectations(old.extras, wanted.expectations, wanted.controls)
+    if extras.jumps is not None and written_for(model, grid, old.dtype).most > extras.jumps.most:
+        raise ValueError("a resumed run has no longer steps, and no more jumps in them, than the run before it")
     n_rows = model.dim + extras.n_carried(model.dim) + len(model.per_path)
     saves, layout = _saves(wanted, grid, old.n_paths, n_rows, model.dim, old.dtype)
     settings = replace(

@@ -3,13 +3,16 @@
 from collections.abc import Mapping
 
 from .base import Model
+from .bates import Bates
 from .black_scholes import BlackScholes
 from .brownian_motion import BrownianMotion
 from .cev import CEV
 from .cir import CIR
 from .double_well import DoubleWell
 from .heston import Heston
+from .kou import Kou
 from .linear import LinearSDE
+from .merton import Merton
 from .ornstein_uhlenbeck import OrnsteinUhlenbeck
 
 GeometricBrownianMotion = BlackScholes
@@ -22,6 +25,9 @@ MODELS: Mapping[str, type[Model]] = {
     "cir": CIR,
     "cev": CEV,
     "heston": Heston,
+    "merton": Merton,
+    "kou": Kou,
+    "bates": Bates,
     "double-well": DoubleWell,
 }
 
@@ -29,12 +35,15 @@ __all__ = [
     "CEV",
     "CIR",
     "MODELS",
+    "Bates",
     "BlackScholes",
     "BrownianMotion",
     "DoubleWell",
     "GeometricBrownianMotion",
     "Heston",
+    "Kou",
     "LinearSDE",
+    "Merton",
     "Model",
     "OrnsteinUhlenbeck",
 ]

@@ -112,8 +112,13 @@ class Model(Recorded):
         """The equation in scalar Python code, as the arguments of `SDE`; `sde.sde_of` makes one."""
         return {
             "drift": self.a, "diffusion": self.b, "dim": self.dim, "noise": self.noise_kind,
-            "noise_dim": self.noise_dim, "params": self.parameters(),
+            "noise_dim": self.noise_dim, "params": self.parameters(), "jumps": self.jumps,
         }  # fmt: skip
+
+    @property
+    def jumps(self) -> Any:
+        """What else moves the state, `sdefast.jumps`; None for a diffusion."""
+        return None
 
     @property
     def methods(self) -> tuple[str, ...]:

@@ -116,10 +116,5 @@ class BlackScholes(Model):
 
     def _price(self, strike: ArrayLike, t: ArrayLike, x0: ArrayLike, rate: float | None, sign: int) -> laws.Array:
         strike, t = laws.bounded("strike", strike, positive=True), laws.elapsed("t", t)
-        forward = np.asarray(self.mean(t, x0))
-        # A tiny deviation stands for none: the two quotients then go to +-infinity, or to zero at the money.
-        deviation = np.maximum(self.sigma * np.sqrt(t), 1e-300)
-        upper = np.log(forward / strike) / deviation + 0.5 * deviation
-        lower = upper - deviation
-        payoff = sign * (forward * laws.normal_cdf(sign * upper) - strike * laws.normal_cdf(sign * lower))
+        payoff = laws.black(self.mean(t, x0), strike, self.sigma * np.sqrt(t), sign)
         return laws.unwrap(laws.discount(t, self.mu if rate is None else rate) * payoff)

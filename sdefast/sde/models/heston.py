@@ -16,10 +16,6 @@ from . import laws
 from .base import Model, OwnStep, Step
 from .cir import CIR
 
-_SPACING = 1 / 16  # of the price's Fourier integral, see Heston._call
-_CHUNK = 4096
-_MOST_POINTS = 2**22
-
 
 @dataclass(frozen=True)
 class Heston(Model):
@@ -193,30 +189,18 @@ class Heston(Model):
         call = self.call_price(strike, t, x0, rate)
         t = laws.elapsed("t", t)
         forward = _split(x0)[0] * np.exp(self.mu * t)
-        return laws.unwrap(np.maximum(call - laws.discount(t, rate) * (forward - np.asarray(strike)), 0.0))
+        return laws.unwrap(laws.put_from_call(call, forward, strike, laws.discount(t, rate)))
 
     def _call(self, strike: float, t: float, forward: float, variance: float) -> float:
-        r"""E[max(S(t) - strike, 0)] by Lewis's integral.
-
-        With F = E[S(t)], K = strike, k = log(F / K) and the characteristic function :math:`\phi` of log(S(t) / F) it is
-        :math:`F - \frac{\sqrt{FK}}{\pi}\int_0^\infty \Re(e^{iuk}\phi(u - i/2)) / (u^2 + 1/4)\,du`. The integrand is
-        even and analytic for \|Im u\| < 1/2, so the trapezoidal rule is wrong by about exp(-pi / spacing) = 1e-22.
-        Points are added until what is left out is of no account.
-        """
+        """E[max(S(t) - strike, 0)]."""
         if self._variance_process.mean(t, variance) * t == 0:
             return max(forward - strike, 0.0)
-        log_ratio, integral = math.log(forward / strike), 0.0
-        for first in range(0, _MOST_POINTS, _CHUNK):
-            u = _SPACING * np.arange(first, first + _CHUNK)
-            C, D = self._exponents(u - 0.5j, np.asarray(t))
-            values = np.exp(1j * u * log_ratio + C + D * variance) / (u**2 + 0.25)
-            if first == 0:
-                values[0] *= 0.5
-            integral += _SPACING * float(values.real.sum())
-            if u[-1] * abs(values[-1]) < 1e-14:
-                call = forward - math.sqrt(forward * strike) / math.pi * integral
-                return float(np.clip(call, max(forward - strike, 0.0), forward))
-        raise ArithmeticError(f"the price's Fourier integral does not converge: S is almost not random at t = {t:g}")
+
+        def exponent(w: np.ndarray) -> np.ndarray:
+            C, D = self._exponents(w, np.asarray(t))
+            return np.asarray(C + D * variance)
+
+        return laws.lewis_call(exponent, strike, forward)
 
     def _exponents(self, w: np.ndarray, t: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         r"""C and D of :math:`E[e^{iw \log(S(t)/E[S(t)])}] = e^{C + D v}`.

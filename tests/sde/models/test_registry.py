@@ -21,7 +21,8 @@ def test_exports():
 def test_every_model(model):
     h = np.array([0.1, 0.25, 0.001])
     assert isinstance(model, Model)
-    assert "euler-maruyama" in model.schemes
+    assert "euler-maruyama" in model.methods
+    assert model.jumps is not None or "euler-maruyama" in model.schemes
     for scheme in model.schemes:
         kernel, coefficients = model.step(scheme, h)
         assert isinstance(kernel, str)

@@ -1,0 +1,396 @@
+r"""Jumps of a state: compound Poisson processes, ``SDE(..., jumps=sf.jumps.Merton(...))``.
+
+In a step of length h jumps come at the rate :math:`\lambda`. Their number has its exact law, Poisson with mean
+:math:`\int \lambda\,dt`, by inversion of one uniform, so that several may come in one step; what the uniform says
+beyond the number is uniform again and used for their sizes. (Uniforms of float32 states have 23 bits: probabilities of
+a step are then right to 6e-8.) The state makes its step by the scheme first, then its jumps, one after the other
+(Glasserman, Monte Carlo Methods in Financial Engineering, 2003, section 3.5.1). A rate that depends on the state is
+held for the step, and thinned: jumps come at the rate ``bound``, and those that are too many for the rate that the
+state has are left out (Glasserman and Merener, Finance and Stochastics 7, 2003).
+
+All that jumps draw are uniforms, of stream 1: the normals of a path, and with them its way between jumps, are those
+that it has without.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, ClassVar
+
+import numpy as np
+
+from .. import checks
+from ..engine.grid import TimeGrid
+from ..run.expectations import as_number
+from ..run.records import Recorded
+from ..trace import Expr, Replayed, as_expr, call_with, constant, depends_on, evaluate, make, select, symbol, trace
+from .arrivals import OFTEN, WRITTEN_FOR, Arrivals, Written, counted, normal, probabilities, probabilities_of
+from .schemes.equation import Vector, parameter_symbol, replayed_inputs, state_symbols, time_symbol
+
+__all__ = ["CompoundPoisson", "Jumps", "Kou", "Merton"]
+
+Intensity = float | Callable[..., Any]
+
+
+@dataclass(frozen=True)
+class Jumps(Recorded):
+    """Base class of jumps: how often they come, and where they lead."""
+
+    intensity: Intensity
+    bound: float | None = field(default=None, kw_only=True)
+
+    def __post_init__(self) -> None:
+        if not callable(self.intensity):
+            object.__setattr__(self, "intensity", checks.real("intensity", self.intensity, least=0.0))
+        if self.bound is not None:
+            object.__setattr__(self, "bound", checks.real("bound", self.bound, least=0.0))
+
+    #: whether sizes are made of the pair of uniforms that `Arrivals` has
+    takes_pair: ClassVar[bool] = True
+
+    # What laws say ------------------------------------------------------------------------------------------------
+
+    @property
+    def numbers(self) -> Sequence[float]:
+        """Numbers of the law, which other values of need no other kernel."""
+        return ()
+
+    def n_more(self, most: int) -> int:
+        """Uniforms of a step besides those that `Arrivals` has."""
+        return 0
+
+    def land(self, arrivals: Arrivals, x: Vector, u: Vector, numbers: Vector) -> Vector:
+        """Where the jumps of a step lead from ``x``."""
+        raise NotImplementedError
+
+    # For an equation ----------------------------------------------------------------------------------------------
+
+    def of(self, dim: int, parameters: Any) -> Jumps:
+        """The same with functions traced, for an equation in ``dim`` components; errors in them are raised here."""
+        if not callable(self.intensity):
+            if self.bound is not None:
+                raise TypeError("bound is that of an intensity that depends on the state, which a number does not")
+            return self
+        args = (time_symbol(), state_symbols(dim), parameters)
+        rate = as_number("intensity", call_with(self.intensity, "intensity", *args))
+        moves = depends_on(rate, args[1])
+        if moves and self.bound is None:
+            raise TypeError("an intensity that depends on the state needs bound=, a number that it does not exceed")
+        if not moves and self.bound is not None:
+            raise TypeError("bound is that of an intensity that depends on the state, which this one does not")
+        return replace(self, intensity=Replayed("intensity", replayed_inputs(dim, parameters), rate))
+
+    def check_start(self, x: np.ndarray, t: float, values: dict[Expr, Any]) -> None:
+        """ValueError if the intensity is not within its bound at start states (dim, n)."""
+        if self.bound is None or not callable(self.intensity):
+            return
+        here = dict(zip(state_symbols(len(x)), x.astype(float), strict=True))
+        rates = np.asarray(evaluate(self._rate, {**values, **here, time_symbol(): t}))
+        wrong = rates[~((rates >= 0) & (rates <= self.bound))]
+        if wrong.size:
+            raise ValueError(f"intensity must be from 0 to bound={self.bound:g}, got {wrong.flat[0]:g} at x0")
+
+    @property
+    def _rate(self) -> Expr:
+        assert isinstance(self.intensity, Replayed)
+        rate: Expr = self.intensity.outputs
+        return rate
+
+    def means(self, grid: TimeGrid, values: dict[Expr, float]) -> np.ndarray:
+        """Expected numbers of (possible) jumps in the steps: one number where it is the same in all, or one a step."""
+        rate = self.intensity if self.bound is None else self.bound
+        if callable(rate) and not depends_on(self._rate, (time_symbol(),)):
+            rate = float(evaluate(self._rate, values))
+            if not 0 <= rate < math.inf:
+                raise ValueError(f"intensity must be finite and not negative, got {rate:g}")
+        if not callable(rate):
+            return np.asarray(rate * grid.step_sizes())
+        times = grid.time(np.arange(grid.first_step, grid.last_step + 1))
+        nodes, weights = np.polynomial.legendre.leggauss(5)
+        at = times[:-1, None] + 0.5 * np.diff(times)[:, None] * (1 + nodes)
+        rates = np.broadcast_to(evaluate(self._rate, {**values, time_symbol(): at}), at.shape)
+        wrong = ~(np.isfinite(rates) & (rates >= 0))
+        if wrong.any():
+            raise ValueError(
+                f"intensity must be finite and not negative, got {rates[wrong][0]:g} at t={at[wrong][0]:g}"
+            )
+        return 0.5 * np.diff(times) * (rates @ weights)
+
+    def written(self, grid: TimeGrid, values: dict[Expr, float], dtype: np.dtype) -> Written:
+        """What a kernel is to be written for: more jumps come less often than uniforms can say."""
+        means, short = self.means(grid, values), dtype.itemsize == 4
+        mean, often = float(means.max()), bool(means.mean() > OFTEN)
+        if short and 0 < mean < 2.0**-16:
+            raise ValueError(
+                f"intensity must be such that a step of float32 states has at least 1.5e-5 jumps on average, got "
+                f"{mean:.3g}: take longer steps, or dtype='float64'"
+            )
+        for most in WRITTEN_FOR:
+            if mean <= most and probabilities(np.array([mean]), most + 1)[0, -1] < 2.0 ** -(25 if short else 54):
+                return Written(most, short, often)
+        raise ValueError(
+            f"intensity must be such that a step has at most about {WRITTEN_FOR[-1] // 3} jumps on average, got "
+            f"{mean:g}: take shorter steps"
+        )
+
+    def coefficients(self, grid: TimeGrid, values: dict[Expr, float], most: int) -> np.ndarray:
+        """For every step the probabilities of at least 1, 2, ... jumps, then the numbers of the law."""
+        tails = probabilities(self.means(grid, values), most)
+        return np.hstack([tails, np.broadcast_to(np.array(self.numbers, float), (len(tails), len(self.numbers)))])
+
+    # A step -------------------------------------------------------------------------------------------------------
+
+    def n_uniforms(self, written: Written) -> int:
+        """Uniforms of a step."""
+        return 1 + (written.short and self.takes_pair) + self.n_more(written.most)
+
+    def n_coefficients(self, written: Written) -> int:
+        """How many numbers a step has."""
+        return written.most + len(self.numbers)
+
+    def after(self, t: Expr, h: Expr, parameters: Any, x: Vector, u: Vector, c: Vector, written: Written) -> Vector:
+        """The state after the jumps of a step that has led to ``x``, where ``u[0] < c[0]``; elsewhere there are none.
+
+        ``c`` are the `coefficients`.
+        """
+        n = self.n_uniforms(written) - self.n_more(written.most)
+        tails, numbers, u, more = c[: written.most], c[written.most :], u[:n], u[n:]
+        if self.bound is None:
+            return self.land(counted(t, parameters, u, tails), x, more, numbers)
+        assert callable(self.intensity)
+        rate = as_number("intensity", call_with(self.intensity, "intensity", t, x, parameters))
+        tails = probabilities_of(as_expr(rate * h), written.most)
+        landed = self.land(counted(t, parameters, u, tails), x, more, numbers)
+        wrong = (rate < 0) | (self.bound < rate)
+        new = (as_expr(select(u[0] < tails[0], jumped, stayed)) for jumped, stayed in zip(landed, x, strict=True))
+        return tuple(as_expr(select(wrong, math.nan, value)) for value in new)
+
+
+@dataclass(frozen=True)
+class _LogJumps(Jumps):
+    """Jumps that multiply a component by exp of their size."""
+
+    def land(self, arrivals: Arrivals, x: Vector, u: Vector, numbers: Vector) -> Vector:
+        size = self.size(arrivals, u, numbers)
+        grown = as_expr(x[self.component] * make("exp", as_expr(size)))  # type: ignore[attr-defined]
+        return tuple(grown if i == self.component else xi for i, xi in enumerate(x))  # type: ignore[attr-defined]
+
+    def size(self, arrivals: Arrivals, u: Vector, numbers: Vector) -> Any:
+        """The sum of the sizes."""
+        raise NotImplementedError
+
+    def of(self, dim: int, parameters: Any) -> Jumps:
+        component = checks.count("component", self.component, least=0)  # type: ignore[attr-defined]
+        if component >= dim:
+            raise ValueError(f"component must be from 0 to {dim - 1}, got {component}")
+        return super().of(dim, parameters)
+
+
+@dataclass(frozen=True)
+class MertonJumps(_LogJumps):
+    r"""Jumps by the factor :math:`e^J` with :math:`J \sim N(m, s^2)`.
+
+    A step with several of them draws their sum, which is normal.
+
+    Parameters
+    ----------
+    intensity : float or callable
+        Jumps per unit of time: a number, or ``intensity(t, x)`` or ``intensity(t, x, p)`` in scalar code as for `SDE`.
+        One of time alone is integrated over every step by Gauss' rule of 5 points.
+    mean, std : float
+        Mean m and standard deviation s of the jumps of the logarithm.
+    component : int
+        Which component of the state jumps.
+    bound : float, optional
+        What an intensity that depends on the state does not exceed; a path on which it does, or is negative, becomes
+        NaN, and is counted and warned of.
+
+    Raises
+    ------
+    ValueError
+        If an intensity or std is negative.
+
+    References
+    ----------
+    Merton, Journal of Financial Economics 3, 1976, equation 2.
+
+    Examples
+    --------
+    >>> import sdefast as sf
+    >>> sde = sf.SDE(lambda t, x, p: 0.1 * x[0], lambda t, x, p: 0.2 * x[0], jumps=sf.jumps.Merton(2.0, -0.1, 0.15))
+    >>> sf.simulate(sde, x0=1.0, t1=1.0, n_steps=50, n_paths=1000, seed=1).mean.shape
+    (1, 1)
+    """
+
+    mean: float
+    std: float
+    component: int = 0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        object.__setattr__(self, "mean", checks.real("mean", self.mean))
+        object.__setattr__(self, "std", checks.real("std", self.std, least=0.0))
+
+    @property
+    def numbers(self) -> Sequence[float]:
+        return self.mean, self.std
+
+    def size(self, arrivals: Arrivals, u: Vector, numbers: Vector) -> Any:
+        mean, std = numbers
+        return arrivals.n * mean + make("sqrt", arrivals.n) * (std * normal(*arrivals.pair))
+
+
+@dataclass(frozen=True)
+class KouJumps(_LogJumps):
+    r"""Jumps by the factor :math:`e^J` where J is exponential upwards with probability p, downwards otherwise.
+
+    The density of J is :math:`p\,\eta_1 e^{-\eta_1 y}` for y > 0 and :math:`(1 - p)\,\eta_2 e^{\eta_2 y}` for y < 0.
+
+    Parameters
+    ----------
+    intensity : float or callable
+        Jumps per unit of time, as of `Merton`.
+    p_up : float
+        Probability p that a jump goes up.
+    eta_up, eta_down : float
+        Rates of the two exponential laws, one over their means; positive. E[e^J] is finite for eta_up > 1.
+    component : int
+        Which component of the state jumps.
+    bound : float, optional
+        As of `Merton`.
+
+    Raises
+    ------
+    ValueError
+        If an intensity is negative, or another number out of range.
+
+    References
+    ----------
+    Kou, Management Science 48, 2002, equation 2.
+
+    Examples
+    --------
+    >>> import sdefast as sf
+    >>> sf.jumps.Kou(1.0, p_up=0.4, eta_up=10.0, eta_down=5.0).eta_up
+    10.0
+    """
+
+    p_up: float
+    eta_up: float
+    eta_down: float
+    component: int = 0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        object.__setattr__(self, "p_up", checks.real("p_up", self.p_up, least=0.0, most=1.0))
+        for name in ("eta_up", "eta_down"):
+            object.__setattr__(self, name, checks.real(name, getattr(self, name), positive=True))
+
+    @property
+    def numbers(self) -> Sequence[float]:
+        return self.p_up, 1 / self.eta_up, 1 / self.eta_down
+
+    def n_more(self, most: int) -> int:
+        return most - 1
+
+    def size(self, arrivals: Arrivals, u: Vector, numbers: Vector) -> Any:
+        p, up, down = numbers
+        total = constant(0.0)
+        pairs = [arrivals.pair, *((ui, None) for ui in u)]
+        for i, (chosen, rest) in enumerate(pairs):
+            rises = chosen < p
+            if rest is None:  # what is left of the uniform, given which way
+                rest = make("max", as_expr(select(rises, chosen / p, (1 - chosen) / (1 - p))), constant(2.0**-33))
+            size = -make("log", rest) * select(rises, up, -down)
+            total = as_expr(total + select(float(i) < arrivals.n, size, 0.0))
+        return total
+
+
+@dataclass(frozen=True)
+class CompoundPoisson(Jumps):
+    """Jumps of any law, in scalar code.
+
+    Parameters
+    ----------
+    intensity : float or callable
+        Jumps per unit of time, as of `Merton`.
+    jump : callable
+        By what a jump moves the state, ``dim`` numbers (a single number will do where ``dim`` is 1):
+        ``jump(t, x, p)``, with ``uniforms`` and ``normals`` ``jump(t, x, p, u, z)``, tuples of as many independent
+        draws of one jump; without one of the two its argument is left out.
+    uniforms, normals : int
+        How many draws of each kind a jump takes. They are drawn for every jump that a step might have, of which few
+        come: steps of less than a tenth of a jump on average draw for up to 6 or so.
+    bound : float, optional
+        As of `Merton`.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If the function has the wrong number of arguments or of values, or a number is out of range.
+
+    Examples
+    --------
+    A Poisson process, as the state of an equation without drift or noise:
+
+    >>> import sdefast as sf
+    >>> none = lambda t, x, p: 0.0
+    >>> count = sf.SDE(none, none, jumps=sf.jumps.CompoundPoisson(3.0, lambda t, x, p: 1.0))
+    >>> run = sf.simulate(count, x0=0.0, t1=2.0, n_steps=8, n_paths=10_000, seed=1)
+    >>> bool(abs(run.mean[0, 0] - 6.0) < 5 * run.standard_error[0, 0])
+    True
+    """
+
+    jump: Callable[..., Any]
+    uniforms: int = 0
+    normals: int = 0
+
+    takes_pair: ClassVar[bool] = False
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not callable(self.jump):
+            raise TypeError(f"jump must be a function of (t, x, p), got {self.jump!r}")
+        for name in ("uniforms", "normals"):
+            object.__setattr__(self, name, checks.count(name, getattr(self, name), least=0, most=64))
+
+    @property
+    def _per_jump(self) -> int:
+        return self.uniforms + 2 * self.normals
+
+    def n_more(self, most: int) -> int:
+        return most * self._per_jump
+
+    def of(self, dim: int, parameters: Any) -> Jumps:
+        draws = {"u": self.uniforms, "z": self.normals}
+        named = {kind: tuple(f"{kind}{i}" for i in range(n)) for kind, n in draws.items() if n}
+        args = [time_symbol(), state_symbols(dim), parameters, *(tuple(map(symbol, names)) for names in named.values())]
+        moved = trace(self.jump, *args, what="jump")
+        moved = moved if isinstance(moved, tuple) else (moved,)
+        if len(moved) != dim or any(not isinstance(value, Expr) for value in moved):
+            raise ValueError(f"jump must return {dim} number{'s' * (dim > 1)}, got {len(moved)}")
+        inputs = (*replayed_inputs(dim, parameters), *named.items())
+        settled: CompoundPoisson = super().of(dim, parameters)  # type: ignore[assignment]
+        return replace(settled, jump=Replayed("jump", inputs, moved))
+
+    def land(self, arrivals: Arrivals, x: Vector, u: Vector, numbers: Vector) -> Vector:
+        for i in range(arrivals.most):
+            own = u[i * self._per_jump : (i + 1) * self._per_jump]
+            uniforms, rest = own[: self.uniforms], own[self.uniforms :]
+            normals = tuple(normal(*rest[2 * j : 2 * j + 2]) for j in range(self.normals))
+            draws = [values for values in (uniforms, normals) if values]
+            moves = self.jump(arrivals.t, x, arrivals.parameters, *draws)
+            here = float(i) < arrivals.n
+            x = tuple(as_expr(xi + select(here, move, 0.0)) for xi, move in zip(x, moves, strict=True))
+        return x
+
+
+#: what users call them
+Merton, Kou = MertonJumps, KouJumps
+
+
+def parameter_values(params: Mapping[str, float]) -> dict[Expr, float]:
+    """Values of an equation's parameters by their symbols."""
+    return {parameter_symbol(name): value for name, value in params.items()}

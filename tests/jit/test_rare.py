@@ -1,0 +1,65 @@
+"""What happens to few chains after a step: the bits of the same computed for all of them, on the CPU and on a GPU."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import pytest
+from conftest import in_both_types
+
+from sdefast.engine.grid import TimeGrid
+from sdefast.engine.statistics import Layout
+from sdefast.jit.emit import stepper_source
+from sdefast.jit.step import Rare, Step
+from sdefast.run.step import ChainSettings, TracedStepping
+from sdefast.run.where import Where
+from sdefast.trace import as_expr, make, symbol
+
+x, count, z, u, v, t, h = (symbol(name) for name in ("x0", "x1", "z0", "u0", "u1", "t", "h"))
+
+
+def step(often):
+    """A walk; with probability ``often`` a step ends with a new place that depends on the old one and on the time."""
+    new = as_expr(make("exp", make("log", v)) + (t + h))
+    return Step((as_expr(x + z), count), (), (), 1, 2, rare=Rare(u < often, (as_expr(new * x), as_expr(count + 1.0))))
+
+
+@dataclass(frozen=True)
+class Walk(TracedStepping):
+    often: float
+    folds: bool = False
+
+    @property
+    def step(self):
+        return step(self.often).folded() if self.folds else step(self.often)
+
+
+def run(walk, dtype="float64", device="cpu", n=4500, n_steps=20):
+    settings = ChainSettings(
+        seed=5, dtype=np.dtype(dtype), noise_dtype=np.dtype(dtype), first_chain=0, n_chains=n,
+        grid=TimeGrid(0.0, 0, n_steps, h=0.25), saves=np.array([7, n_steps]), layout=Layout(2, 2, False, False),
+        keeps_states=True, steps_by=walk,
+    )  # fmt: skip
+    where = Where.of(device, 2, None)
+    return np.asarray(where.run(settings.tile(np.zeros((2, 1), dtype), device=where.gpu), None).states)
+
+
+@pytest.mark.parametrize(("often", "dtype"), [*in_both_types([0.01]), (0.0, "float64"), (1.0, "float64")])
+def test_what_is_rare_has_the_bits_of_what_is_computed_for_all(often, dtype):
+    states = run(Walk(often), dtype)
+    assert states.tobytes() == run(Walk(often, folds=True), dtype).tobytes()
+    assert abs(states[-1, 1].mean() - 20 * often) <= 5 * (20 * often * (1 - often) / 4500) ** 0.5
+    assert (states[-1, 1].max() > 0) == (often > 0)
+
+
+def test_a_gpu_has_the_bits_of_the_cpu():
+    for dtype in ("float32", "float64"):
+        on_card = run(Walk(0.1), dtype, "cuda", n=70, n_steps=9)
+        assert on_card.tobytes() == run(Walk(0.1), dtype, n=70, n_steps=9).tobytes()
+
+
+def test_what_is_rare_is_computed_where_it_happens():
+    """The logarithm stands in the loop over hits alone."""
+    for_all, for_hits = stepper_source(step(0.01), 4).split("while hits != 0:")
+    assert "log_" not in for_all
+    assert "log_" in for_hits
+    assert "log_" in stepper_source(step(0.01).folded()).split("for l in range(lanes):")[1]
