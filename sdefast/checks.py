@@ -213,18 +213,20 @@ def choice(name: str, value: Any, allowed: Iterable[str], written: str | None = 
     names = sorted(allowed)
     if isinstance(value, str) and value in names:
         return value
-    near = _near(value, names) if isinstance(value, str) else []
+    near = _near(value, names, not written) if isinstance(value, str) else []
     hint = f"; did you mean {near[0]!r}?" if near else ""
     raise ValueError(f"{name} must be one of {', '.join(map(repr, names))}, got {written or shown(value)}{hint}")
 
 
-def _near(value: str, names: list[str]) -> list[str]:
-    """The name that a word is but a misspelling of, or the only one of which it is the beginning or that begins it."""
+def _near(value: str, names: list[str], begun: bool) -> list[str]:
+    """The name that a word is but a misspelling of, or the only one that begins as it does, if that will do."""
     import difflib
 
     near = difflib.get_close_matches(value, names, n=1, cutoff=_MISSPELT)
-    begun = [name for name in names if len(value) > 2 and (name.startswith(value) or value.startswith(name))]
-    return near or (begun if len(begun) == 1 else [])
+    if near or not begun or len(value) < 3:
+        return near
+    alike = [name for name in names if name.startswith(value) or value.startswith(name)]
+    return alike if len(alike) == 1 else []
 
 
 def averaging(value: Any) -> bool:

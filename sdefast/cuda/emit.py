@@ -187,7 +187,7 @@ class _Steps:
         if index:
             assert isinstance(self._first, Code)
             code.follow(self._first)
-        return code, code.add(self._sums.outputs)
+        return code, code.add(self._sums.outputs if step.rare is None else step.outputs)
 
     def _summing(self) -> tuple[SummingCode, list[str]]:
         step, letters = self.step, "xu" if self.step.signs else "xuz"

@@ -201,8 +201,8 @@ class Chain(TracedStepping):
     def _happen(self, rows: Vector, move: Move, uniforms: Uniforms) -> tuple[Move, Vector]:
         """Where events lead, and what becomes of the rows that they carry."""
         counted: list[Expr] = []
-        for (name, event), own in zip(self.extras.events, self._event_rows(rows), strict=True):
-            u = (uniforms.of(("event", name)),) if event.bridged(self.equation, self._parameters) else ()
+        for i, ((_, event), own) in enumerate(zip(self.extras.events, self._event_rows(rows), strict=True)):
+            u = (uniforms.of(("event", i)),) if event.bridged(self.equation, self._parameters) else ()
             move, after = event.apply(move, own, u)
             counted += after
         return move, tuple(counted)
@@ -385,8 +385,7 @@ class Chain(TracedStepping):
         Of antithetic pairs the averages: of these too, then of all rows.
         """
         rows = tuple(symbol(f"x{i}") for i in range(self.n_moving))
-        dim, n_functionals = self.sde.dim, len(self.functionals)
-        y = self._named(rows)
+        dim, y = self.sde.dim, self._named(rows)
 
         def number(what: str, f: Any) -> Expr:
             return as_number(what, call_with(f, what, symbol("t"), rows[:dim], self._parameters, y))

@@ -57,11 +57,6 @@ class Extras(Recorded):
         return own or self.stop_when is not None or bool(self.events)
 
     @property
-    def n_carried(self) -> int:
-        """Rows that a path carries for functionals and events."""
-        return len(self.functionals) + sum(event.n_rows for _, event in self.events)
-
-    @property
     def change_step(self) -> bool:
         """Whether a step is more than the scheme's."""
         followed = self.boundaries or self.functionals or self.stop_when or self.antithetic or self.sensitivities

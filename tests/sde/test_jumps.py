@@ -169,7 +169,7 @@ def test_functionals_boundaries_and_stopping_see_jumps():
     for path in np.flatnonzero(np.isfinite(stopped)):
         k = np.searchsorted(t, stopped[path] - 1e-9)
         assert (x[k:, path] == x[k, path]).all()
-        assert x[k, path] > 1.5
+        assert x[k, path] >= 1.5  # there, if the level was passed within a step
     assert np.isfinite(stop).all()
     pairs = sf.simulate(MERTON, n_paths=4000, antithetic=True, **RUN)
     assert worst_z(pairs.mean[0, 0], math.exp(0.05 + 3 * math.expm1(-0.1 + 0.15**2 / 2)), pairs.standard_error) < MOST_Z
