@@ -277,8 +277,10 @@ class SDE(Model):
 
     def _traced(self, what: str, t: Expr, x: Vector, p: Any) -> Any:
         """What a function computes; parameters that differ between paths are symbols like others, whatever values."""
+        traced = call_with(getattr(self, what), what, t, x, p, spare=3)
         plain = {s: parameter_symbol(name) for name, s in zip(p._fields, p, strict=True)}
-        return named(call_with(getattr(self, what), what, t, x, p, spare=3), plain)
+        changed = {s: e for s, e in plain.items() if s is not e}
+        return named(traced, changed, {}) if changed else traced
 
     def parameter_tuple(self) -> tuple[Any, ...]:
         """The parameters as functions see them."""

@@ -149,9 +149,11 @@ def seen_parameter(name: str, value: Any) -> Expr:
     return array_symbol(str(plain.value), value.values) if has_values else plain
 
 
-def named(traced: Any, names: Mapping[Expr, Expr]) -> Any:
-    """Nested tuples of expressions with other symbols."""
-    return tuple(named(part, names) for part in traced) if isinstance(traced, tuple) else substitute(traced, names)
+def named(traced: Any, names: Mapping[Expr, Expr], known: dict[Expr, Expr]) -> Any:
+    """Nested tuples of expressions with other symbols; ``known`` has what was replaced before."""
+    if isinstance(traced, tuple):
+        return tuple(named(part, names, known) for part in traced)
+    return substitute(traced, names, known)
 
 
 @lru_cache(maxsize=256)
