@@ -11,6 +11,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import sdefast as sf
@@ -32,10 +33,14 @@ def test_import_loads_nothing_heavy() -> None:
 
 
 def test_a_package_that_is_not_compiled_says_so(tmp_path: Path) -> None:
-    """Python started in a checkout finds the sources there before the installed package."""
+    """Python started in a checkout finds the sources there before the installed package.
+
+    Without the site's hooks, by which an editable installation finds what is compiled wherever the sources lie.
+    """
     (tmp_path / "sdefast").mkdir()
     (tmp_path / "sdefast" / "__init__.py").write_text(Path(sf.__file__).read_text())
-    command = [sys.executable, "-c", "import sdefast"]
+    packages = str(Path(np.__file__).parents[1])
+    command = [sys.executable, "-S", "-c", f"import sys; sys.path.append({packages!r}); import sdefast"]
     done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, env={**os.environ, "PYTHONPATH": ""})
     assert done.returncode == 1
     said = done.stderr.strip().splitlines()[-1]
