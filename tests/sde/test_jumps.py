@@ -261,3 +261,29 @@ def test_runs_that_cannot_be():
         sf.simulate(MERTON, resume=begun, times=[1.0, 3.0])
     with pytest.raises(ValueError, match=r"jumps runs under sdefast\.simulate alone"):
         sf.multilevel(sf.Merton(), lambda t, x: x[0], x0=100.0, t1=1.0, accuracy=1.0)
+
+
+def test_what_does_not_go_with_jumps_and_events():
+    reset = sf.events.reset(when=lambda t, x: x[0] > 120, to=lambda t, x: 100.0)
+    short = {"x0": 100.0, "t1": 1.0, "n_steps": 4, "n_paths": 2, "seed": 1}
+    with pytest.raises(ValueError, match="cannot see paths jump"):
+        sf.simulate(sf.Merton(), sensitivities=["mu"], **short)
+    with pytest.raises(ValueError, match="cannot see paths jump"):
+        sf.simulate(sf.BlackScholes(), sensitivities=["mu"], events=[reset], **short)
+    for model in (sf.Merton(intensity=[1.0, 2.0]), sf.Bates(mu=[0.1, 0.2])):
+        with pytest.raises(ValueError, match="parameters that differ between paths are not for models with jumps"):
+            sf.simulate(model, **{**short, "x0": (100.0, 0.04) if model.dim == 2 else 100.0})
+
+
+def test_jumps_look_up_numbers_in_tables():
+    """A step that reads a table has the bits of one with the same numbers written out."""
+    sizes = np.array([0.5, 1.0, 2.0, 4.0])
+    runs = [
+        sf.simulate(sde, x0=0.0, t1=4.0, n_steps=8, n_paths=500, seed=1, paths=True)
+        for sde in (
+            sf.SDE(NONE, NONE, jumps=sf.jumps.CompoundPoisson(0.1, lambda t, x, p: sizes[int(t - 0.1)])),
+            sf.SDE(NONE, NONE, jumps=sf.jumps.CompoundPoisson(0.1, lambda t, x, p: 0.5 * 2.0 ** math.floor(t - 0.1))),
+        )
+    ]
+    np.testing.assert_allclose(runs[0].x, runs[1].x, rtol=1e-12)
+    assert len(np.unique(runs[0].x)) > 4
