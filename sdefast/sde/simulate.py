@@ -31,7 +31,7 @@ from .functionals import Functional
 from .models.base import Model
 from .result import Simulation
 from .rounding import warn_of_lost_steps
-from .settings import Settings, check_observed, kept, method_of, start_rows, written_for
+from .settings import Settings, check_observed, kept, method_of, refuse_own_jumps, start_rows, written_for
 
 #: Standard errors between a control's mean and the stated one that no chance explains.
 _FAR = 7.0
@@ -286,14 +286,13 @@ def _fresh(
     x0, n_paths, dtype, noise_dtype = (numbers[name] for name in ("x0", "n_paths", "dtype", "noise_dtype"))
     if x0 is None or n_paths is None:
         raise TypeError("simulate needs x0 and n_paths")
+    refuse_own_jumps(model)
     scheme = method_of(model, chain["method"])
     state_type, noise_type = checks.types(dtype, noise_dtype)
     n = options.many("n_paths", n_paths)
     refuse_other_lengths(model.parameters(), n)
     extras = kept(model, checked_extras(model, chain, wanted.expectations, wanted.controls))
     if model.jumps is not None:
-        if model.per_path:
-            raise ValueError(f"parameters that differ between paths are not for models with jumps, got {model!r}")
         extras = replace(extras, jumps=written_for(model, grid, state_type))
     if extras.antithetic and n % 2:
         raise ValueError(f"n_paths must be even for antithetic pairs, got {n}")

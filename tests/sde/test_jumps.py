@@ -271,7 +271,7 @@ def test_what_does_not_go_with_jumps_and_events():
     with pytest.raises(ValueError, match="cannot see paths jump"):
         sf.simulate(sf.BlackScholes(), sensitivities=["mu"], events=[reset], **short)
     for model in (sf.Merton(intensity=[1.0, 2.0]), sf.Bates(mu=[0.1, 0.2])):
-        with pytest.raises(ValueError, match="parameters that differ between paths are not for models with jumps"):
+        with pytest.raises(ValueError, match="a model with jumps takes numbers as parameters, got one per path for"):
             sf.simulate(model, **{**short, "x0": (100.0, 0.04) if model.dim == 2 else 100.0})
 
 
