@@ -213,18 +213,24 @@ def choice(name: str, value: Any, allowed: Iterable[str], written: str | None = 
     names = sorted(allowed)
     if isinstance(value, str) and value in names:
         return value
-    near = _near(value, names, not written) if isinstance(value, str) else []
+    near = nearest(value, names) if isinstance(value, str) else []
+    if not near and isinstance(value, str) and not written:
+        near = _begun_alike(value, names)
     hint = f"; did you mean {near[0]!r}?" if near else ""
     raise ValueError(f"{name} must be one of {', '.join(map(repr, names))}, got {written or shown(value)}{hint}")
 
 
-def _near(value: str, names: list[str], begun: bool) -> list[str]:
-    """The name that a word is but a misspelling of, or the only one that begins as it does, if that will do."""
+def nearest(value: str, names: Iterable[str]) -> list[str]:
+    """The name that a word is but a misspelling of, if there is one."""
     import difflib
 
-    near = difflib.get_close_matches(value, names, n=1, cutoff=_MISSPELT)
-    if near or not begun or len(value) < 3:
-        return near
+    return difflib.get_close_matches(value, list(names), n=1, cutoff=_MISSPELT)
+
+
+def _begun_alike(value: str, names: list[str]) -> list[str]:
+    """The only name that begins as a word does, if there is one: gauss for gaussian."""
+    if len(value) < 3:
+        return []
     alike = [name for name in names if name.startswith(value) or value.startswith(name)]
     return alike if len(alike) == 1 else []
 

@@ -173,7 +173,6 @@ def exp(x: Any) -> Any:
     x : float, array_like or traced expression
         The argument.
 
-
     Returns
     -------
     float, array or traced expression
@@ -194,7 +193,6 @@ def expm1(x: Any) -> Any:
     ----------
     x : float, array_like or traced expression
         The argument.
-
 
     Returns
     -------
@@ -217,7 +215,6 @@ def log(x: Any) -> Any:
     x : float, array_like or traced expression
         The argument.
 
-
     Returns
     -------
     float, array or traced expression
@@ -238,7 +235,6 @@ def log1p(x: Any) -> Any:
     ----------
     x : float, array_like or traced expression
         The argument.
-
 
     Returns
     -------
@@ -261,7 +257,6 @@ def log2(x: Any) -> Any:
     x : float, array_like or traced expression
         The argument.
 
-
     Returns
     -------
     float, array or traced expression
@@ -282,7 +277,6 @@ def log10(x: Any) -> Any:
     ----------
     x : float, array_like or traced expression
         The argument.
-
 
     Returns
     -------
@@ -305,7 +299,6 @@ def sqrt(x: Any) -> Any:
     x : float, array_like or traced expression
         The argument.
 
-
     Returns
     -------
     float, array or traced expression
@@ -326,7 +319,6 @@ def sin(x: Any) -> Any:
     ----------
     x : float, array_like or traced expression
         The argument.
-
 
     Returns
     -------
@@ -349,7 +341,6 @@ def cos(x: Any) -> Any:
     x : float, array_like or traced expression
         The argument.
 
-
     Returns
     -------
     float, array or traced expression
@@ -370,7 +361,6 @@ def tan(x: Any) -> Any:
     ----------
     x : float, array_like or traced expression
         The argument.
-
 
     Returns
     -------
@@ -393,7 +383,6 @@ def sinh(x: Any) -> Any:
     x : float, array_like or traced expression
         The argument.
 
-
     Returns
     -------
     float, array or traced expression
@@ -414,7 +403,6 @@ def cosh(x: Any) -> Any:
     ----------
     x : float, array_like or traced expression
         The argument.
-
 
     Returns
     -------
@@ -437,7 +425,6 @@ def tanh(x: Any) -> Any:
     x : float, array_like or traced expression
         The argument.
 
-
     Returns
     -------
     float, array or traced expression
@@ -458,7 +445,6 @@ def atan(x: Any) -> Any:
     ----------
     x : float, array_like or traced expression
         The argument.
-
 
     Returns
     -------
@@ -481,7 +467,6 @@ def asin(x: Any) -> Any:
     x : float, array_like or traced expression
         The argument.
 
-
     Returns
     -------
     float, array or traced expression
@@ -502,7 +487,6 @@ def acos(x: Any) -> Any:
     ----------
     x : float, array_like or traced expression
         The argument.
-
 
     Returns
     -------
@@ -525,7 +509,6 @@ def atan2(y: Any, x: Any) -> Any:
     y, x : float, array_like or traced expression
         The coordinates.
 
-
     Returns
     -------
     float, array or traced expression
@@ -546,7 +529,6 @@ def hypot(a: Any, b: Any) -> Any:
     ----------
     a, b : float, array_like or traced expression
         The components.
-
 
     Returns
     -------
@@ -569,7 +551,6 @@ def erf(x: Any) -> Any:
     x : float, array_like or traced expression
         The argument.
 
-
     Returns
     -------
     float, array or traced expression
@@ -590,7 +571,6 @@ def abs(x: Any) -> Any:
     ----------
     x : float, array_like or traced expression
         The argument.
-
 
     Returns
     -------
@@ -613,7 +593,6 @@ def floor(x: Any) -> Any:
     x : float, array_like or traced expression
         The argument.
 
-
     Returns
     -------
     float, array or traced expression
@@ -634,7 +613,6 @@ def ceil(x: Any) -> Any:
     ----------
     x : float, array_like or traced expression
         The argument.
-
 
     Returns
     -------
@@ -657,7 +635,6 @@ def round(x: Any) -> Any:
     x : float, array_like or traced expression
         The argument.
 
-
     Returns
     -------
     float, array or traced expression
@@ -678,7 +655,6 @@ def sign(x: Any) -> Any:
     ----------
     x : float, array_like or traced expression
         The argument.
-
 
     Returns
     -------
@@ -703,7 +679,6 @@ def where(condition: Any, a: Any, b: Any) -> Any:
     a, b : float, array_like or traced expression
         The values.
 
-
     Returns
     -------
     float, array or traced expression
@@ -724,7 +699,6 @@ def clip(x: Any, low: Any, high: Any) -> Any:
     ----------
     x, low, high : float, array_like or traced expression
         The argument and its bounds.
-
 
     Returns
     -------
@@ -747,7 +721,6 @@ def pow(a: Any, b: Any) -> Any:
     a, b : float, array_like or traced expression
         The base and the exponent.
 
-
     Returns
     -------
     float, array or traced expression
@@ -769,7 +742,6 @@ def min(a: Any, b: Any) -> Any:
     a, b : float, array_like or traced expression
         The numbers.
 
-
     Returns
     -------
     float, array or traced expression
@@ -790,7 +762,6 @@ def max(a: Any, b: Any) -> Any:
     ----------
     a, b : float, array_like or traced expression
         The numbers.
-
 
     Returns
     -------
@@ -899,7 +870,6 @@ def logsumexp(values: Any) -> Any:
     values : sequence of float, array_like or traced expression
         The logarithms; arrays are taken element by element.
 
-
     Returns
     -------
     float, array or traced expression
@@ -932,7 +902,6 @@ def softmax(values: Any) -> tuple[Any, ...]:
     ----------
     values : sequence of float, array_like or traced expression
         The logarithms; arrays are taken element by element.
-
 
     Returns
     -------

@@ -206,6 +206,7 @@ def test_tensors_that_are_followed_by_a_gradient_are_refused():
         (lambda: sf.sgd(PROBLEM, lr=0.1, n_steps=2), "sgd has no argument 'lr'; it is called step_size here"),
         (lambda: sf.sgd(PROBLEM, **FIT, epochs=3), "'epochs'; it is called n_steps here: an epoch of n rows is"),
         (lambda: sf.sgd(PROBLEM, **FIT, dt=3), "'dt'; it is called step_size here"),
+        (lambda: simulate(h=0.1), "simulate has no argument 'h'; it is called dt here"),
         (lambda: sf.sgd(PROBLEM, **FIT, sigma=1.0), "'sigma'; that is noise_std of LeastSquares"),
         (lambda: sf.sgd(PROBLEM, **FIT, X=DW), r"'X'; that is data of LeastSquares: data=\(X, y\)"),
         (lambda: sf.LeastSquares([1.0], 1.0, lr=0.1), "'lr'; that is step_size of sgd"),

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import difflib
 import functools
 import inspect
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from types import MappingProxyType
 from typing import ParamSpec, TypeVar
 
+from .. import checks
+
 P = ParamSpec("P")
 R = TypeVar("R")
 
 NOWHERE: Mapping[str, str] = MappingProxyType({})
-
-#: likeness of a name to what it is taken for, from which on it is but misspelt
-_MISSPELT = 0.8
 
 #: what is written elsewhere -> what it may be here, of which the first that a call takes is meant, with a remark
 _MEANT: dict[str, tuple[tuple[str, str], ...]] = {}
@@ -25,7 +23,7 @@ def _say(names: str, *meant: tuple[str, str]) -> None:
     _MEANT.update(dict.fromkeys(names.split(), meant))
 
 
-_say("dt h delta_t time_step", ("step_size", ""), ("n_steps", "steps have the length (t1 - t0) / n_steps"))
+_say("dt h delta_t time_step", ("step_size", ""), ("dt", ""))
 _say("lr learning_rate eta gamma rate stepsize step_sizes eps epsilon alpha", ("step_size", ""))
 _say("sigma std sd noise_sigma noise_sd noise scale", ("noise_std", "the standard deviation of the noise in y"))
 _say("X x y Xy dataset samples A b", ("data", "data=(X, y)"))
@@ -71,7 +69,7 @@ def _hint(name: str, known: Sequence[str], beside: Mapping[str, str]) -> str:
             return f"; it is called {called} here{said}"
         if called in beside:
             return f"; that is {called} of {beside[called]}{said}"
-    near = difflib.get_close_matches(name, known, n=1, cutoff=_MISSPELT)
+    near = checks.nearest(name, known)
     return f"; did you mean {near[0]!r}?" if near else f"; it takes {', '.join(known)}"
 
 
