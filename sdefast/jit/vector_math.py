@@ -1,8 +1,8 @@
 """Elementary functions for compiled lanes: branch-free, so that loops vectorise, and with the same bits everywhere.
 
-`library(dtype)` gives scalar numba functions of float32 or float64 whose instructions are emitted where they are
-called. The mathematics is plain Python over an `Arithmetic`: operators, `fma`, `select`, and the change between a
-number and its bits. All floating point is strict, and no product is a term of a sum but in a written-out fma, so that
+Their instructions are emitted where they are called, by kernels for the CPU (``calls.py``) and by numba for GPUs. The
+mathematics is plain Python over an `Arithmetic`: operators, `fma`, `select`, and the change between a number and its
+bits. All floating point is strict, and no product is a term of a sum but in a written-out fma, so that
 a compiler that contracts finds nothing to do. `exp` and `log` are those of ``csrc/noise/vector_math.hpp``, with the
 same bits for normal arguments of log and normal results of exp.
 
@@ -16,7 +16,7 @@ import inspect
 import math
 from collections.abc import Callable
 from functools import cache
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 from llvmlite import ir
@@ -31,10 +31,35 @@ __all__ = [
     "Truth",
     "as_intrinsic",
     "emitter",
-    "library",
+    "scalars",
     "signature",
     "table",
 ]
+
+
+class _Type(NamedTuple):
+    """A type of LLVM's under the names that numba has for its own."""
+
+    name: str
+    bitwidth: int
+    ir: Any
+
+
+class _Plain:
+    """What an `Arithmetic` needs of a compiler, by LLVM alone."""
+
+    types: ClassVar[dict[str, _Type]] = {
+        "float32": _Type("float32", 32, ir.FloatType()), "float64": _Type("float64", 64, ir.DoubleType()),
+        "uint32": _Type("uint32", 32, ir.IntType(32)), "uint64": _Type("uint64", 64, ir.IntType(64)),
+    }  # fmt: skip
+
+    @staticmethod
+    def get_value_type(kind: _Type) -> Any:
+        return kind.ir
+
+    @staticmethod
+    def get_constant(kind: _Type, value: Any) -> Any:
+        return ir.Constant(kind.ir, value)
 
 
 class Pair(NamedTuple):
@@ -76,6 +101,11 @@ class Arithmetic:
     def pick(self, pair: Pair) -> Any:
         return getattr(pair, self.name)
 
+    @property
+    def real(self) -> Any:
+        """LLVM's type of the numbers."""
+        return self.context.get_value_type(self._real)
+
     def number(self, value: Any) -> Number:
         """A Python number or a `Pair` of them as a number of this type."""
         if isinstance(value, Number):
@@ -97,7 +127,7 @@ class Arithmetic:
         return Bits(self, self.builder.bitcast(x.ir, self._bits_type))
 
     def from_bits(self, u: Bits) -> Number:
-        return Number(self, self.builder.bitcast(u.ir, self.context.get_value_type(self._real)))
+        return Number(self, self.builder.bitcast(u.ir, self.real))
 
     def widened(self, word: Bits) -> Bits:
         """A word of 32 bits in as many bits as the numbers have."""
@@ -112,10 +142,10 @@ class Arithmetic:
 
     def from_signed(self, word: Bits) -> Number:
         """The nearest number to a word of 32 bits, read as a signed integer."""
-        return Number(self, self.builder.sitofp(word.ir, self.context.get_value_type(self._real)))
+        return Number(self, self.builder.sitofp(word.ir, self.real))
 
     def from_unsigned(self, word: Bits) -> Number:
-        return Number(self, self.builder.uitofp(word.ir, self.context.get_value_type(self._real)))
+        return Number(self, self.builder.uitofp(word.ir, self.real))
 
     def fma(self, a: Any, b: Any, c: Any) -> Number:
         return Number(self, self.builder.fma(*(self.number(x).ir for x in (a, b, c))))
@@ -699,19 +729,10 @@ FUNCTIONS: dict[str, Callable[..., Number]] = {
 }
 
 
-@cache
-def _library(name: str) -> dict[str, Any]:
-    from numba.extending import intrinsic
-
-    return {f: as_intrinsic(intrinsic, *signature(f, name), emitter(f, name)) for f in FUNCTIONS}
-
-
-def library(dtype: DTypeLike) -> dict[str, Any]:
-    """The functions above for numba's CPU code, by name: scalars of ``dtype`` (float32 or float64) in and out."""
-    name = np.dtype(dtype).name
-    if name not in Pair._fields:
-        raise ValueError(f"dtype must be float32 or float64, not {name}")
-    return _library(name)
+def scalars(builder: Any, name: str, arithmetic: type[Arithmetic] = Arithmetic) -> Any:
+    """The arithmetic of a type, float32 or float64, on instructions that a builder emits."""
+    types = _Plain.types
+    return arithmetic(_Plain, builder, types[name], types[name.replace("float", "uint")])
 
 
 # Any target's compiler ------------------------------------------------------------------------------------------------
