@@ -147,7 +147,8 @@ class _Numpy(Library):
         flags, shape = x.flags, x.shape
         if (
             type(output) is not np.ndarray or x.dtype is not _NUMPY_FLOAT32 or output.dtype is not _NUMPY_FLOAT32
-            or not shape or shape != output.shape or not (flags.c_contiguous and flags.writeable and output.flags.c_contiguous)
+            or not shape or shape != output.shape or not (flags.c_contiguous and flags.writeable)
+            or not output.flags.c_contiguous
         ):  # fmt: skip
             return None
         return self.address(x), self.address(output), x.size, shape[0]

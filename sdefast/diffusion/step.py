@@ -214,7 +214,7 @@ def _at_once(
     if not (
         type(t) is int and 0 <= t < 2**16 and type(seed) is type(first_sample) is int and 0 <= seed < 2**64
         and 0 <= first_sample < 2**62 and (clip is None or type(clip) is float) and type(option[1]) in (str, float, int)
-        and 0 < numbers < 2**19 and (threads is None or type(threads) is int and threads > 0)
+        and 0 < numbers < 2**19 and (threads is None or (type(threads) is int and threads > 0))
         and (output == at or abs(output - at) >= 4 * numbers)
     ):  # fmt: skip
         return None

@@ -10,10 +10,8 @@ All floating point is strict; integers are 64 bits wide, words of the table are 
 from __future__ import annotations
 
 import ast
-import operator
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from typing import Any, NamedTuple
+from collections.abc import Callable, Sequence
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 from llvmlite import ir
@@ -38,13 +36,9 @@ _COMPARISONS = {ast.Lt: "<", ast.LtE: "<=", ast.Gt: ">", ast.GtE: ">=", ast.Eq: 
 _SIGNS = {ast.Add: ("fadd", "add"), ast.Sub: ("fsub", "sub"), ast.Mult: ("fmul", "mul")}
 _LOGICAL = {ast.BitAnd: "and_", ast.BitOr: "or_", ast.BitXor: "xor"}
 
-#: what is known before: sums of numbers that are written down
-_KNOWN = {ast.Add: operator.add, ast.Sub: operator.sub, ast.Mult: operator.mul, ast.FloorDiv: operator.floordiv,
-          ast.Mod: operator.mod}  # fmt: skip
-
 
 class Value(NamedTuple):
-    """What an instruction leaves, and the name of its type: one of numpy's, followed by * for where such numbers lie."""
+    """What an instruction leaves, and the name of its type: one of numpy's, with * for where such numbers lie."""
 
     kind: str
     ir: Any
@@ -305,8 +299,8 @@ class Kernel:
             return value
         builder, to, signed = self.builder, _TYPES[kind], value.kind in ("int64", "int32")
         if value.kind in _FLOATS:
-            assert kind in _FLOATS, f"{value.kind} is no {kind}"
-            return Value(kind, (builder.fpext if kind == "float64" else builder.fptrunc)(value.ir, to))
+            change = builder.fptosi if kind not in _FLOATS else builder.fpext if kind == "float64" else builder.fptrunc
+            return Value(kind, change(value.ir, to))
         if kind in _FLOATS:
             return Value(kind, (builder.sitofp if signed else builder.uitofp)(value.ir, to))
         more = _BITS[kind] - _BITS[value.kind]
@@ -315,11 +309,11 @@ class Kernel:
         change = builder.trunc if more < 0 else builder.sext if signed else builder.zext
         return Value(kind, change(value.ir, to))
 
-    _emit: dict[type, Callable[..., None]] = {
+    _emit: ClassVar[dict[type, Callable[..., None]]] = {
         ast.Assign: _assign, ast.AugAssign: _add_to, ast.Expr: _call_alone, ast.For: _for, ast.While: _while,
         ast.If: _if,
     }  # fmt: skip
-    _evaluate: dict[type, Callable[..., Value]] = {
+    _evaluate: ClassVar[dict[type, Callable[..., Value]]] = {
         ast.Name: _name, ast.Constant: _constant, ast.Subscript: _subscript, ast.UnaryOp: _unary, ast.BinOp: _binary,
         ast.Compare: _compare, ast.BoolOp: _both, ast.Call: _called,
     }  # fmt: skip

@@ -366,7 +366,7 @@ def without_a_feature(monkeypatch, tmp_path):
 @pytest.mark.parametrize(
     "change",
     [
-        *map(changed_code, ("cache.py", "compile.py", "emit.py", "objects.py", "vector_math.py")),
+        *map(changed_code, ("assembly.py", "cache.py", "compile.py", "emit.py", "vector_math.py")),
         without_a_feature,
         lambda patch, _: patch.setattr(llvm, "get_host_cpu_name", lambda: "z80"),
         lambda patch, _: patch.setattr(llvm, "llvm_version_info", (1, 2, 3)),
@@ -376,6 +376,7 @@ def without_a_feature(monkeypatch, tmp_path):
 )
 def test_surroundings(change, tmp_path, monkeypatch):
     monkeypatch.setattr(cache, "_surroundings", cache._surroundings.__wrapped__)
+    monkeypatch.setattr(machine, "processor", machine.processor.__wrapped__)
     key = cache._key(PROGRAM)
     assert cache._key(PROGRAM) == key
     change(monkeypatch, tmp_path)
@@ -422,9 +423,7 @@ def test_without_a_home_nothing_is_kept(home, tmp_path):
 def test_names_that_are_no_text(tmp_path):
     folder = os.fsdecode(os.fsencode(tmp_path) + b"/\xff\xfe")
     script = "import sdefast as sf; sf.show_config(); " + FULL.replace("(1000, 1000)", "(1 << 30, 1 << 30)")
-    out = python(
-        script, SDEFAST_CACHE_DIR=folder, PYTHONIOENCODING="ascii", LLVMLITE_LIKED=os.fsdecode(b"\xff")
-    )
+    out = python(script, SDEFAST_CACHE_DIR=folder, PYTHONIOENCODING="ascii", LLVMLITE_LIKED=os.fsdecode(b"\xff"))
     assert str(tmp_path) + "/\\xff\\xfe" in out
     (file,) = Path(folder).iterdir()
     assert cache.printable(file.parent) == str(tmp_path) + "/\\xff\\xfe"
