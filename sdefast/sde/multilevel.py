@@ -41,10 +41,10 @@ from .quasi import MOST_DIMENSIONS
 from .rounding import warn_of_lost_steps
 from .schemes import SCHEMES, Scheme
 from .schemes.sriw1 import two_per_noise
+from .seeds import derived_seed
 from .settings import compiled_chain, known_values, method_of, warn_of_flaw
 from .simulate import simulate
 from .sobol_levels import FIRST_POINTS, SobolLevel, draw_enough, most_levels
-from .wiener import derived_seed
 
 __all__ = ["Level", "Multilevel", "multilevel"]
 

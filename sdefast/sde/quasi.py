@@ -44,9 +44,10 @@ from ..run.result import Expectation
 from .models.base import Model
 from .result import Simulation
 from .schemes import SCHEMES
+from .seeds import derived_seed
 from .settings import method_of
 from .simulate import simulate
-from .wiener import derived_seed, draws_per_step
+from .wiener.run_increments import draws_per_step
 
 __all__ = ["QuasiMonteCarlo", "quasi_monte_carlo", "sobol_normals"]
 

@@ -20,7 +20,7 @@ import numpy as np
 from ..engine.statistics import Layout
 from ..engine.tiles import Tile
 from .quasi import MOST_DIMENSIONS, SobolPaths
-from .wiener import derived_seed
+from .seeds import derived_seed
 
 _ONE = Layout(1, 2, False, False)
 
