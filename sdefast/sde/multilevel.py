@@ -12,7 +12,6 @@ level is a pure function of the seed.
 from __future__ import annotations
 
 import math
-import secrets
 import time
 import warnings
 from collections.abc import Callable, Mapping
@@ -24,6 +23,7 @@ from numpy.typing import ArrayLike, DTypeLike
 
 from .. import checks
 from ..engine import plan
+from ..run import options
 from ..run.boundaries import Boundary
 from ..run.where import Where, progress_bar
 from .chain import Chain
@@ -35,7 +35,7 @@ from .levels.decay import estimated_bias, order_of, weak_order_of
 from .levels.estimate import Found, Target, estimate, estimate_on_points
 from .levels.result import Level, Multilevel
 from .levels.sampling import FIRST_LEVELS, How, Problem
-from .models.base import Model
+from .models.base import Model, check_model
 from .rounding import warn_of_lost_steps
 from .schemes import SCHEMES, Scheme
 from .schemes.sriw1 import two_per_noise
@@ -180,8 +180,7 @@ def multilevel(
     (True, True)
     """
     started = time.perf_counter()
-    if not isinstance(model, Model):
-        raise TypeError(f"model must be a model such as sdefast.OrnsteinUhlenbeck(), got {checks.shown(model)}")
+    check_model(model)
     if model.per_path:
         raise ValueError(f"multilevel takes as many paths as it needs, which cannot have own parameters, got {model!r}")
     if not callable(f):
@@ -192,7 +191,7 @@ def multilevel(
     most = checks.count("max_level", max_level, least=FIRST_LEVELS - 1, most=40)
     state_type, noise_type = checks.types(dtype, noise_dtype)
     start = _start(model, x0, chain, state_type)
-    steps, key = checks.count("n_steps", n_steps), secrets.randbits(64) if seed is None else checks.seed("seed", seed)
+    steps, key = checks.count("n_steps", n_steps), options.seed(seed)
     if chain.extras.controls:
         first = checks.count("n_initial", n_initial, least=2, most=2**40)
         pilot = {

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ...engine import plan
+from ...engine.gathering import ONE
 from ...engine.statistics import Nodes
 from ...engine.tiles import BLOCK, Tile
 from ...jit.emit import ROW
@@ -19,7 +20,7 @@ from ..coupled import Coupled
 from ..quasi import MOST_DIMENSIONS
 from ..seeds import derived_seed
 from .result import Level
-from .sobol import ONE, SobolLevel, most_levels
+from .sobol import SobolLevel, most_levels
 
 #: What starting and observing a path costs, in path-steps.
 PER_PATH = 8

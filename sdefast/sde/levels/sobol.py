@@ -17,13 +17,10 @@ from typing import Any
 
 import numpy as np
 
-from ...engine.statistics import Layout
+from ...engine.gathering import ONE
 from ...engine.tiles import Tile
 from ..quasi import MOST_DIMENSIONS, SobolPaths
 from ..seeds import derived_seed
-
-#: One number, with its mean and variance.
-ONE = Layout(1, 2, False, False)
 
 #: Normals that are in memory at a time, about.
 _AT_A_TIME = 2**22
