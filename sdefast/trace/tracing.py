@@ -22,8 +22,9 @@ from typing import Any
 
 import numpy as np
 
-from .expression import CALLED, COMPOSED, FUNCTIONS, Expr, as_expr, constant, make, select, trunc
+from .expression import CALLED, COMPOSED, Expr, as_expr, constant, make, select, trunc
 from .lookups import Indexed
+from .operations import FUNCTIONS
 
 _MOST_WAYS = 512
 
