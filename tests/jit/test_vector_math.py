@@ -20,6 +20,7 @@ from hypothesis import strategies as st
 from sdefast import _core
 from sdefast import math as sdefast_math
 from sdefast.jit.vector_math import FUNCTIONS, library
+from sdefast.math import calls
 from sdefast.trace.expression import COMPOSED
 
 N = 40_000
@@ -84,7 +85,7 @@ def loop(name, dtype, contract=False):
     import numba
 
     if not contract and hasattr(sdefast_math, name):
-        return sdefast_math._loop(name, dtype, ARITIES[name])
+        return calls._loop(name, dtype, ARITIES[name])
     f = library(dtype)[name]
 
     def one(x, y):
