@@ -6,9 +6,34 @@ contracts finds nothing to do. A `Pair` holds what differs between the types, fi
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 from llvmlite import ir
+
+
+class _Type(NamedTuple):
+    """A type of LLVM's under the names that numba has for its own."""
+
+    name: str
+    bitwidth: int
+    ir: Any
+
+
+class _Plain:
+    """What an `Arithmetic` needs of a compiler, by LLVM alone."""
+
+    types: ClassVar[dict[str, _Type]] = {
+        "float32": _Type("float32", 32, ir.FloatType()), "float64": _Type("float64", 64, ir.DoubleType()),
+        "uint32": _Type("uint32", 32, ir.IntType(32)), "uint64": _Type("uint64", 64, ir.IntType(64)),
+    }  # fmt: skip
+
+    @staticmethod
+    def get_value_type(kind: _Type) -> Any:
+        return kind.ir
+
+    @staticmethod
+    def get_constant(kind: _Type, value: Any) -> Any:
+        return ir.Constant(kind.ir, value)
 
 
 class Pair(NamedTuple):
@@ -47,6 +72,11 @@ class Arithmetic:
     def pick(self, pair: Pair) -> Any:
         return getattr(pair, self.name)
 
+    @property
+    def real(self) -> Any:
+        """LLVM's type of the numbers."""
+        return self.context.get_value_type(self._real)
+
     def number(self, value: Any) -> Number:
         """A Python number or a `Pair` of them as a number of this type."""
         if isinstance(value, Number):
@@ -68,7 +98,7 @@ class Arithmetic:
         return Bits(self, self.builder.bitcast(x.ir, self._bits_type))
 
     def from_bits(self, u: Bits) -> Number:
-        return Number(self, self.builder.bitcast(u.ir, self.context.get_value_type(self._real)))
+        return Number(self, self.builder.bitcast(u.ir, self.real))
 
     def widened(self, word: Bits) -> Bits:
         """A word of 32 bits in as many bits as the numbers have."""
@@ -83,10 +113,10 @@ class Arithmetic:
 
     def from_signed(self, word: Bits) -> Number:
         """The nearest number to a word of 32 bits, read as a signed integer."""
-        return Number(self, self.builder.sitofp(word.ir, self.context.get_value_type(self._real)))
+        return Number(self, self.builder.sitofp(word.ir, self.real))
 
     def from_unsigned(self, word: Bits) -> Number:
-        return Number(self, self.builder.uitofp(word.ir, self.context.get_value_type(self._real)))
+        return Number(self, self.builder.uitofp(word.ir, self.real))
 
     def fma(self, a: Any, b: Any, c: Any) -> Number:
         return Number(self, self.builder.fma(*(self.number(x).ir for x in (a, b, c))))
@@ -238,3 +268,9 @@ class Truth(_Value):
 
     def __xor__(self, other: Truth) -> Truth:
         return Truth(self.arithmetic, self.arithmetic.builder.xor(self.ir, other.ir))
+
+
+def scalars(builder: Any, name: str, arithmetic: type[Arithmetic] = Arithmetic) -> Any:
+    """The arithmetic of a type, float32 or float64, on instructions that a builder emits."""
+    types = _Plain.types
+    return arithmetic(_Plain, builder, types[name], types[name.replace("float", "uint")])

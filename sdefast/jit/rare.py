@@ -6,9 +6,7 @@ that it has anywhere else: only who computes it is decided here.
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
-
-import numpy as np
+from typing import NamedTuple
 
 from .code import Code, indent
 from .step import Step, draw_lines
@@ -69,7 +67,7 @@ def found_in(
 def searching_loop(step: Step, found: Found, lane: list[str]) -> list[str]:
     """The loop over lanes of a step, ``lane`` by lane, and over those of them where something rare happens.
 
-    The lanes of a group have a bit each in a word, which is 0 most of the time.
+    The lanes of a group have a bit each in a word, which is 0 most of the time; see ``calls.py``.
     """
     row = step.lanes
     loads = [f"x{i} = x[{i * row} + l]" for i in range(len(step.outputs))] + draw_lines(step, 0, 1)
@@ -84,47 +82,3 @@ def searching_loop(step: Step, found: Found, lane: list[str]) -> list[str]:
         *indent(["l = group + lowest_(hits)", "hits = rest_(hits)"], 2),
         *indent([*loads, *found.then.per_lane, *new], 2),
     ]
-
-
-def mask_functions(intrinsic: Any) -> dict[str, Any]:
-    """What the search is written with: words of 32 bits, by a decorator for functions that emit LLVM instructions.
-
-    ``mark_(holds, n)`` is bit n or nothing, ``both_`` has the bits of two words, ``lowest_`` is the number of the
-    lowest bit and ``rest_`` the word without it.
-    """
-    from llvmlite import ir
-    from numba import types
-
-    word = ir.IntType(32)
-
-    @intrinsic  # type: ignore[untyped-decorator]
-    def mark(typing: Any, holds: Any, n: Any) -> Any:
-        def build(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-            holds, n = args
-            bit = builder.shl(word(1), builder.trunc(n, word))
-            return builder.select(holds, bit, word(0))
-
-        return types.uint32(types.boolean, types.int64), build
-
-    @intrinsic  # type: ignore[untyped-decorator]
-    def lowest(typing: Any, hits: Any) -> Any:
-        def build(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-            return builder.zext(builder.cttz(args[0], ir.IntType(1)(1)), ir.IntType(64))
-
-        return types.int64(types.uint32), build
-
-    @intrinsic  # type: ignore[untyped-decorator]
-    def rest(typing: Any, hits: Any) -> Any:
-        def build(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-            return builder.and_(args[0], builder.sub(args[0], word(1)))
-
-        return types.uint32(types.uint32), build
-
-    @intrinsic  # type: ignore[untyped-decorator]
-    def both(typing: Any, one: Any, other: Any) -> Any:
-        def build(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-            return builder.or_(*args)
-
-        return types.uint32(types.uint32, types.uint32), build
-
-    return {"mark_": mark, "lowest_": lowest, "rest_": rest, "both_": both, "W": np.uint32}

@@ -1,8 +1,8 @@
 """Elementary functions for compiled lanes: branch-free, so that loops vectorise, and with the same bits everywhere.
 
-`library(dtype)` gives scalar numba functions of float32 or float64 whose instructions are emitted where they are
-called. The mathematics, in ``exponentials.py``, ``logarithms.py`` and ``trigonometry.py``, is plain Python over an
-`Arithmetic`: operators, `fma`, `select`, and the change between a number and its bits. `exp` and `log` are those of
+Their instructions are emitted where they are called, by kernels for the CPU (``calls.py``) and by numba for GPUs. The
+mathematics, in ``exponentials.py``, ``logarithms.py`` and ``trigonometry.py``, is plain Python over an `Arithmetic`:
+operators, `fma`, `select`, and the change between a number and its bits. `exp` and `log` are those of
 ``csrc/noise/vector_math.hpp``, with the same bits for normal arguments of log and normal results of exp.
 """
 
@@ -10,18 +10,14 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
-from functools import cache
 from typing import Any
 
-import numpy as np
-from numpy.typing import DTypeLike
-
-from .arithmetic import Arithmetic, Number, Pair, Truth
+from .arithmetic import Arithmetic, Number, Truth
 from .exponentials import cosh, erf, exp, expm1, sinh, tanh
 from .logarithms import log, log1p, log2, log10, log_positive, pow
 from .trigonometry import acos, asin, atan, atan2, cos, hypot, sin, tan
 
-__all__ = ["FUNCTIONS", "as_intrinsic", "emitter", "library", "signature"]
+__all__ = ["FUNCTIONS", "as_intrinsic", "emitter", "signature"]
 
 
 def _min(v: Arithmetic, a: Number, b: Number) -> Number:
@@ -63,21 +59,6 @@ FUNCTIONS: dict[str, Callable[..., Number]] = {
     "log2": log2,
     "log10": log10,
 }
-
-
-@cache
-def _library(name: str) -> dict[str, Any]:
-    from numba.extending import intrinsic
-
-    return {f: as_intrinsic(intrinsic, *signature(f, name), emitter(f, name)) for f in FUNCTIONS}
-
-
-def library(dtype: DTypeLike) -> dict[str, Any]:
-    """The functions above for numba's CPU code, by name: scalars of ``dtype`` (float32 or float64) in and out."""
-    name = np.dtype(dtype).name
-    if name not in Pair._fields:
-        raise ValueError(f"dtype must be float32 or float64, not {name}")
-    return _library(name)
 
 
 # Any target's compiler ------------------------------------------------------------------------------------------------

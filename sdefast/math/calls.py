@@ -55,23 +55,18 @@ def real_array(name: str, x: Any, dtype: np.dtype | None = None) -> np.ndarray:
 
 @cache
 def _loop(name: str, dtype: str, count: int) -> Callable[..., None]:
-    """The compiled loop over arrays of one dimension."""
-    import numba
+    """The compiled loop over contiguous arrays, the last of which gets the values."""
+    from ctypes import CFUNCTYPE, c_int64, c_void_p
 
-    from ..jit.vector_math import library
+    from ..jit.compile import function
 
-    f = library(dtype)[name]
+    names = [f"x{i}" for i in range(count)]
+    call = f"{name}_({', '.join(f'{x}[i]' for x in names)})"
+    source = f"def kernel(n, {', '.join(names)}, out):\n    for i in range(n):\n        out[i] = {call}\n"
+    compiled = function(source, ("int64", *[f"{dtype}*"] * (count + 1)), dtype)
+    run = CFUNCTYPE(None, c_int64, *[c_void_p] * (count + 1))(compiled.address)
 
-    def unary(x: Any, out: Any) -> None:
-        for i in range(out.size):
-            out[i] = f(x[i])
+    def loop(*arrays: np.ndarray) -> None:
+        run(arrays[-1].size, *(array.ctypes.data for array in arrays))
 
-    def binary(x: Any, y: Any, out: Any) -> None:
-        for i in range(out.size):
-            out[i] = f(x[i], y[i])
-
-    real = getattr(numba, dtype)
-    readable = numba.types.Array(real, 1, "C", readonly=True)
-    compiled = numba.njit((*[readable] * count, real[::1]), error_model="numpy", nogil=True)
-    loop: Callable[..., None] = compiled(unary if count == 1 else binary)
     return loop

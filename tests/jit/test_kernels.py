@@ -4,13 +4,12 @@ import math
 import os
 import re
 
-import numba
 import numpy as np
 import pytest
 from conftest import python, thorough_but
 
 import sdefast as sf
-from sdefast.jit import cache, compile, emit
+from sdefast.jit import cache, compile, emit, machine
 from sdefast.sde import settings as sde_settings
 from sdefast.sde.chain import Chain, Extras
 from sdefast.sde.schemes import SCHEMES
@@ -42,7 +41,7 @@ PACKED = re.compile(r"\b(vfn?m(?:add|sub)\d*p[sd]|vmulp[sd]|vaddp[sd]|vsubp[sd])
 
 
 def packed_register():
-    features = numba.core.codegen.get_host_cpu_features()
+    _, features = machine.processor()
     if "+avx512f" in features:
         return "zmm"
     if "+avx2" in features and "+fma" in features:
@@ -62,9 +61,9 @@ def test_vectorised(name, dtype):
     sde, method = next(others for of, *others in KERNELS if of == name)
     register = packed_register()
     program = Chain(sde, SCHEMES[method], Extras()).program(dtype, dtype)
-    library = compile._compile(program)._library
-    functions = [f.name for f in library._final_module.functions if f.is_declaration]
-    lines = library.get_asm_str().splitlines()
+    module = machine.optimised(compile.instructions(program.source, program.signature, program.dtype))
+    functions = [f.name for f in module.functions if f.is_declaration]
+    lines = machine.native().emit_assembly(module).splitlines()
     # On some processors with AVX-512 the compiler prefers registers of half the width.
     packed = sum(1 for line in lines if PACKED.search(line) and (register in line or "ymm" in line))
     assert packed >= 4

@@ -1,0 +1,123 @@
+"""What the sources of kernels call besides elementary functions of Python: each emits its instructions there.
+
+``exp_`` and so on are functions of the state's type, ``exp64_`` of float64. Random bits become signs by ``shift_(word,
+n)``, which shifts right, ``sign_(word, n)``, +1 or -1 as bit n of the word is 1 or 0, and ``flip_(x, sign)``, their
+product, all put together from bits. The search for what is rare is written with words of 32 bits: ``mark_(holds, n)``
+is bit n or nothing, ``both_`` has the bits of two words, ``lowest_`` is the number of the lowest bit and ``rest_`` the
+word without it. ``scratch_`` and ``row_loop_`` make more of them, see ``rows.py``.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from functools import cache, partial
+from typing import Any
+
+import numpy as np
+from llvmlite import ir
+
+from .arithmetic import Number, Truth, scalars
+from .assembly import Emitter, Kernel, Value
+from .rows import row_loop, scratch
+from .vector_math import FUNCTIONS
+
+__all__ = ["calls", "flip", "shift", "sign"]
+
+_WORD = ir.IntType(32)
+
+
+@cache
+def calls(dtype: str) -> dict[str, Any]:
+    """Everything that a kernel may call by name, for states of a type."""
+    known: dict[str, Any] = {f"{name}64_": _function(name, "float64") for name in FUNCTIONS}
+    known |= {f"{name}_": _function(name, dtype) for name in FUNCTIONS}
+    known |= {"shift_": _shift, "sign_": partial(_sign, dtype), "flip_": partial(_flip, dtype)}
+    known |= {"mark_": _mark, "both_": _both, "lowest_": _lowest, "rest_": _rest}
+    return known | {"scratch_": partial(scratch, dtype), "row_loop_": partial(row_loop, dtype)}
+
+
+def _function(name: str, dtype: str) -> Emitter:
+    body: Callable[..., Any] = FUNCTIONS[name]
+    _, *names = inspect.signature(body).parameters
+    kinds = [("bool", Truth) if argument == "condition" else (dtype, Number) for argument in names]
+
+    def emit(kernel: Kernel, args: list[Value]) -> Value:
+        v = scalars(kernel.builder, dtype)
+        given = (wrap(v, kernel.converted(a, kind).ir) for a, (kind, wrap) in zip(args, kinds, strict=True))
+        return Value(dtype, body(v, *given).ir)
+
+    return emit
+
+
+# Signs ----------------------------------------------------------------------------------------------------------------
+
+
+def _resized(builder: Any, value: Any, to: Any) -> Any:
+    if value.type.width > to.width:
+        return builder.trunc(value, to)
+    return builder.zext(value, to) if value.type.width < to.width else value
+
+
+def shift(builder: Any, value: Any, n: Any) -> Any:
+    """A word shifted right."""
+    value, n = (_resized(builder, x, _WORD) for x in (value, n))
+    return builder.lshr(value, n)
+
+
+def sign(builder: Any, dtype: str, value: Any, n: Any) -> Any:
+    """+1 or -1, by a bit of a word."""
+    real, integer = _real_and_integer(dtype)
+    value, n = (_resized(builder, x, integer) for x in (value, n))
+    moved = builder.shl(value, builder.sub(integer(integer.width - 1), n))
+    minus_one = int(np.array(-1.0, dtype).view(f"u{integer.width // 8}"))
+    return builder.bitcast(builder.xor(builder.and_(moved, _top(integer)), integer(minus_one)), real)
+
+
+def flip(builder: Any, dtype: str, x: Any, by: Any) -> Any:
+    """A number times +1 or -1."""
+    real, integer = _real_and_integer(dtype)
+    x, by = (builder.bitcast(arg, integer) for arg in (x, by))
+    return builder.bitcast(builder.xor(x, builder.and_(by, _top(integer))), real)
+
+
+def _real_and_integer(dtype: str) -> tuple[Any, Any]:
+    return (ir.FloatType(), ir.IntType(32)) if dtype == "float32" else (ir.DoubleType(), ir.IntType(64))
+
+
+def _top(integer: Any) -> Any:
+    return integer(1 << (integer.width - 1))
+
+
+def _shift(kernel: Kernel, args: list[Value]) -> Value:
+    return Value("uint32", shift(kernel.builder, *(a.ir for a in args)))
+
+
+def _sign(dtype: str, kernel: Kernel, args: list[Value]) -> Value:
+    return Value(dtype, sign(kernel.builder, dtype, *(a.ir for a in args)))
+
+
+def _flip(dtype: str, kernel: Kernel, args: list[Value]) -> Value:
+    return Value(dtype, flip(kernel.builder, dtype, *(kernel.converted(a, dtype).ir for a in args)))
+
+
+# Searches -------------------------------------------------------------------------------------------------------------
+
+
+def _mark(kernel: Kernel, args: list[Value]) -> Value:
+    (holds, n), builder = (a.ir for a in args), kernel.builder
+    return Value("uint32", builder.select(holds, builder.shl(_WORD(1), builder.trunc(n, _WORD)), _WORD(0)))
+
+
+def _both(kernel: Kernel, args: list[Value]) -> Value:
+    return Value("uint32", kernel.builder.or_(*(a.ir for a in args)))
+
+
+def _lowest(kernel: Kernel, args: list[Value]) -> Value:
+    found = kernel.builder.cttz(args[0].ir, ir.IntType(1)(1))
+    return Value("int64", kernel.builder.zext(found, ir.IntType(64)))
+
+
+def _rest(kernel: Kernel, args: list[Value]) -> Value:
+    word = args[0].ir
+    return Value("uint32", kernel.builder.and_(word, kernel.builder.sub(word, _WORD(1))))
