@@ -16,8 +16,9 @@ from llvmlite import ir
 from numba import types
 
 from ..jit import vector_math
+from ..jit.arithmetic import Arithmetic, Bits, Number
 from ..jit.calls import flip, shift, sign
-from ..jit.vector_math import Arithmetic, Bits, Number, as_intrinsic
+from ..jit.vector_math import as_intrinsic
 from . import noise
 from .target import SIMULATED
 

@@ -17,9 +17,10 @@ from typing import Any
 import numpy as np
 from llvmlite import ir
 
+from .arithmetic import Number, Truth, scalars
 from .assembly import Emitter, Kernel, Value
 from .rows import row_loop, scratch
-from .vector_math import FUNCTIONS, Number, Truth, scalars
+from .vector_math import FUNCTIONS
 
 __all__ = ["calls", "flip", "shift", "sign"]
 

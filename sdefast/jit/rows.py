@@ -1,6 +1,6 @@
 """The loop over the rows of a table, in LLVM instructions on vectors of lanes.
 
-Terms are Python source over the `Arithmetic` of ``vector_math.py``, here of vectors; the loop around them is written
+Terms are Python source over the `Arithmetic` of ``arithmetic.py``, here of vectors; the loop around them is written
 out, since a compiler does not turn a loop over rows in a loop over lanes outside in. Four rows are added up at once,
 ``sum += (t0 + t1) + (t2 + t3)`` or one fma after the other where terms are a slope times a column, and those that are
 left one by one: sums are the same to the last bit on any machine, whatever the length of vectors.
@@ -15,9 +15,10 @@ from typing import Any
 
 from llvmlite import ir
 
+from .arithmetic import Arithmetic, Number, Truth, scalars
 from .assembly import Emitter, Kernel, Value
 from .sums import LANES
-from .vector_math import FUNCTIONS, Arithmetic, Number, Truth, scalars
+from .vector_math import FUNCTIONS
 
 #: Rows at once.
 FOUR = 4

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..engine.grid import TimeGrid
 from ..jit.emit import Step
 from ..jit.step import Rare
 from ..jit.sums import sums_in
@@ -16,9 +15,10 @@ from ..lazy import cached_property
 from ..run.expectations import as_number
 from ..run.step import Settings, TracedStepping, short_steps_at_once, side_by_side
 from ..trace import Expr, as_expr, call_with, constant, evaluate, select, substitute, symbol, trace
+from .antithetic import averaged, mirrored
 from .extras import Extras
 from .functionals import Functional, Leap, Move, UniformKey
-from .jumps import parameter_values
+from .happenings import after_events, event_rows, jump_coefficients, jump_constants, jumped
 from .schemes.base import Interval, Scheme
 from .schemes.clipping import Flaw, flaw
 from .schemes.equation import Equation, Vector, named_tuple, parameter_symbol
@@ -140,7 +140,7 @@ class Chain(TracedStepping):
         uniforms = Uniforms(self.uniform_slots)
         for i in range(self.n_own_uniforms):
             uniforms.of(("own step", i))
-        move, counted = self._happen(rows, move, uniforms)
+        move, counted = after_events(self.extras.events, self._event_rows(rows), move, uniforms.of)
         outputs = (*move.new, *self._follow(carried, move, uniforms), *counted)
         outputs += tuple(e for tangents in self._derived(outputs, rows) for e in tangents)
         if self.extras.stop_when is not None:
@@ -148,7 +148,7 @@ class Chain(TracedStepping):
         known: dict[Expr, Expr] = {}
         outputs = (*(substitute(e, self._own, known) for e in outputs), *self._own.values())
         rare = self._jumps(uniforms)
-        names, constants = self.parameter_names, (*constants, *self._jump_constants)
+        names, constants = self.parameter_names, (*constants, *jump_constants(self.sde.jumps, self.extras.jumps))
         return Step(outputs, names, constants, n_draws, len(uniforms.slots), self.scheme.draws == "signs", rare=rare)
 
     @property
@@ -167,25 +167,14 @@ class Chain(TracedStepping):
 
     # Jumps and events --------------------------------------------------------------------------------------------
 
-    @property
-    def _jump_constants(self) -> tuple[str, ...]:
-        jumps, written = self.sde.jumps, self.extras.jumps
-        n = 0 if jumps is None or written is None else jumps.n_coefficients(written)
-        return tuple(f"jump{i}" for i in range(n))
-
     def _jumps(self, uniforms: Uniforms) -> Rare | None:
         """What jumps do to the rows to which the rest of the step has led."""
-        jumps, written = self.sde.jumps, self.extras.jumps
-        if jumps is None:
+        if self.sde.jumps is None:
             return None
-        if written is None:
-            raise ValueError("an SDE with jumps runs under sdefast.simulate alone")
-        t, h = as_expr(symbol("t") + symbol("h")), symbol("h")
         rows = tuple(symbol(f"x{i}") for i in range(self.n_moving))
-        x, c = rows[: self.sde.dim], tuple(map(symbol, self._jump_constants))
-        u = tuple(uniforms.of(("jump", i)) for i in range(jumps.n_uniforms(written)))
-        new = jumps.after(t, h, self._parameters, x, u, c, written)
-        return Rare(u[0] < c[0], self._landed(rows, new, t, h))
+        x = rows[: self.sde.dim]
+        happens, new = jumped(self.sde.jumps, self.extras.jumps, self._parameters, x, uniforms.of)
+        return Rare(happens, self._landed(rows, new, as_expr(symbol("t") + symbol("h")), symbol("h")))
 
     def _landed(self, rows: Vector, new: Vector, t: Expr, h: Expr) -> Vector:
         """All rows of a path that has gone from ``rows`` to the state ``new`` in no time at the end of a step."""
@@ -198,22 +187,9 @@ class Chain(TracedStepping):
         outputs = (*new, *values, *(row for own in self._event_rows(rows) for row in own))
         return outputs if self.extras.stop_when is None else self._stopped(rows, outputs, self._time_if_due(t, outputs))
 
-    def _happen(self, rows: Vector, move: Move, uniforms: Uniforms) -> tuple[Move, Vector]:
-        """Where events lead, and what becomes of the rows that they carry."""
-        counted: list[Expr] = []
-        for i, ((_, event), own) in enumerate(zip(self.extras.events, self._event_rows(rows), strict=True)):
-            u = (uniforms.of(("event", i)),) if event.bridged(self.equation, self._parameters) else ()
-            move, after = event.apply(move, own, u)
-            counted += after
-        return move, tuple(counted)
-
     def _event_rows(self, rows: Vector) -> list[Vector]:
         """The rows of every event."""
-        first, found = self.n_followed, []
-        for _, event in self.extras.events:
-            found.append(rows[first : first + event.n_rows])
-            first += event.n_rows
-        return found
+        return event_rows(self.extras.events, rows, self.n_followed)
 
     @property
     def _parameters(self) -> tuple[Any, ...]:
@@ -320,13 +296,9 @@ class Chain(TracedStepping):
     def constants(self, run: Settings) -> np.ndarray:
         """The scheme's constants, for every step size, and those of jumps."""
         own = self._constants(run.grid.step_sizes())
-        return own if self.sde.jumps is None else side_by_side(own, self._jump_coefficients(run.grid))
-
-    def _jump_coefficients(self, grid: TimeGrid) -> np.ndarray:
-        jumps, written = self.sde.jumps, self.extras.jumps
-        assert jumps is not None
-        assert written is not None
-        return jumps.coefficients(grid, parameter_values(self.sde.numbers()), written.most)
+        if self.sde.jumps is None:
+            return own
+        return side_by_side(own, jump_coefficients(self.sde.jumps, self.extras.jumps, run.grid, self.sde.numbers()))
 
     @property
     def parameter_names(self) -> tuple[str, ...]:
@@ -400,26 +372,6 @@ class Chain(TracedStepping):
         if not self.extras.antithetic:
             return values
         return averaged([*values, *rows], self.n_single)
-
-
-def mirrored(step: Step) -> Step:
-    """A step of two chains, of which the second one, in further rows, sees -z and 1 - u."""
-    n = len(step.outputs)
-    mirror = _further_rows(n)
-    mirror |= {symbol(f"z{i}"): -symbol(f"z{i}") for i in range(step.n_draws)}
-    mirror |= {symbol(f"u{i}"): as_expr(1 - symbol(f"u{i}")) for i in range(step.n_uniforms)}
-    known: dict[Expr, Expr] = {}
-    return replace(step, outputs=(*step.outputs, *(substitute(e, mirror, known) for e in step.outputs)))
-
-
-def averaged(values: Sequence[Expr], n_rows: int) -> list[Expr]:
-    """Functions of a chain's rows, averaged over it and its mirror image."""
-    mirror, known = _further_rows(n_rows), dict[Expr, Expr]()
-    return [as_expr(0.5 * (value + substitute(value, mirror, known))) for value in values]
-
-
-def _further_rows(n: int) -> dict[Expr, Expr]:
-    return {symbol(f"x{i}"): symbol(f"x{i + n}") for i in range(n)}
 
 
 def _is_long(step: Step) -> bool:

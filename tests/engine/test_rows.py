@@ -9,8 +9,9 @@ from engine.test_feeds import tile
 
 import sdefast as sf
 from sdefast import _core, noise
+from sdefast.engine.running import run_tile
 from sdefast.engine.statistics import Layout
-from sdefast.engine.tiles import Draws, Gathered, run_tile
+from sdefast.engine.tiles import Draws, Gathered
 from sdefast.jit.compile import Program
 from sdefast.jit.emit import Step, stepper_source
 from sdefast.run import step as run_step

@@ -366,7 +366,7 @@ def without_a_feature(monkeypatch, tmp_path):
 @pytest.mark.parametrize(
     "change",
     [
-        *map(changed_code, ("assembly.py", "cache.py", "compile.py", "emit.py", "vector_math.py")),
+        *map(changed_code, ("arithmetic.py", "assembly.py", "cache.py", "compile.py", "emit.py")),
         without_a_feature,
         lambda patch, _: patch.setattr(llvm, "get_host_cpu_name", lambda: "z80"),
         lambda patch, _: patch.setattr(llvm, "llvm_version_info", (1, 2, 3)),

@@ -115,7 +115,8 @@ import numpy as np
 import sdefast as sf
 ou = sf.SDE(lambda t, x, p: -p.k * x[0] + 0.125, lambda t, x, p: sf.math.cos(x[0]), params={"k": 1.5})
 run = sf.simulate(ou, x0=1.0, t1=1.0, n_steps=10, n_paths=100, seed=1, expectations={"f": lambda t, x: x[0] ** 3})
-print("numba" in sys.modules, "sdefast.jit.assembly" in sys.modules, run.x.tobytes().hex(), run.expectations["f"].value.tobytes().hex())
+print(*(name in sys.modules for name in ("numba", "sdefast.jit.assembly")))
+print(run.x.tobytes().hex(), run.expectations["f"].value.tobytes().hex())
 """
 
 

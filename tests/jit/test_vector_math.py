@@ -22,6 +22,7 @@ from sdefast import math as sdefast_math
 from sdefast.jit import compile, machine
 from sdefast.jit.objects import Loaded
 from sdefast.jit.vector_math import FUNCTIONS
+from sdefast.math import calls
 from sdefast.trace.expression import COMPOSED
 
 N = 40_000
@@ -100,7 +101,7 @@ def instructions(name, dtype, contract=False):
 def loop(name, dtype, contract=False):
     """That compiled, if possible as sdefast.math does."""
     if not contract and hasattr(sdefast_math, name):
-        return sdefast_math._loop(name, dtype, ARITIES[name])
+        return calls._loop(name, dtype, ARITIES[name])
     compiled = Loaded(compile.NAME, machine.object_code(instructions(name, dtype, contract)))
     run = ctypes.CFUNCTYPE(None, ctypes.c_int64, *[ctypes.c_void_p] * (1 + ARITIES[name]))(compiled.address)
     run.kept = compiled

@@ -10,14 +10,13 @@ from typing import Any, ClassVar
 import numpy as np
 
 from ... import checks
-from .. import jumps
 from .heston import Heston
 from .jump_diffusion import compensated
-from .merton import Merton, normal_jump_function
+from .merton import Merton, NormalJumps, normal_jump_function
 
 
 @dataclass(frozen=True)
-class Bates(Heston):
+class Bates(NormalJumps, Heston):
     r"""Bates model, with the state (S, v): a `Heston` model whose price jumps as in `Merton`'s.
 
     .. math::
@@ -61,13 +60,7 @@ class Bates(Heston):
     def __post_init__(self) -> None:
         super().__post_init__()
         object.__setattr__(self, "intensity", checks.real("intensity", self.intensity, least=0.0))
-        object.__setattr__(self, "jump_mean", checks.real("jump_mean", self.jump_mean))
-        object.__setattr__(self, "jump_std", checks.real("jump_std", self.jump_std, least=0.0))
-
-    @property
-    def jumps(self) -> jumps.Jumps:
-        """Normal jumps of log S."""
-        return jumps.Merton(self.intensity, self.jump_mean, self.jump_std)
+        self._check_jumps()
 
     @staticmethod
     def a(t: Any, x: Any, p: Any) -> Any:
