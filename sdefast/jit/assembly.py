@@ -178,7 +178,7 @@ class Kernel:
     # Expressions ------------------------------------------------------------------------------------------------------
 
     def _value(self, e: ast.expr) -> Value:
-        return self._evaluate[type(e)](self, e)  # type: ignore[no-any-return]
+        return self._evaluate[type(e)](self, e)
 
     def _name(self, e: ast.Name) -> Value:
         variable = self._variables.get(e.id)
