@@ -98,7 +98,7 @@ def test_signs_in_narrow_rows():
 @pytest.mark.parametrize(
     ("d", "dtype", "method"),
     thorough_but(
-        [(64, "float32", "exact"), (65, "float32", "euler-maruyama"), (130, "float64", "exact")],
+        [(64, "float32", "exact"), (65, "float32", "euler-maruyama")],
         list(product([64, 65, 130], ["float32", "float64"], ["euler-maruyama", "exact"])),
     ),
 )  # fmt: skip

@@ -78,6 +78,7 @@ thread.join()
 """
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("delay", thorough_but(["0.1"], ["0.01", "0.1"]))
 def test_beside_a_thread_that_compiles_with_numba(delay):
     assert python(SHARED + BESIDE_NUMBA, delay, SDEFAST_CACHE_DIR="") == "0\n"
