@@ -36,8 +36,8 @@ def native() -> Any:
     )
 
 
-#: Without this LLVM leaves half of the widest registers alone on many processors: it takes a loop for a short one, after
-#: which others would be slowed down by a lower frequency. Functions such as exp are 1.2 to 1.4 times as fast with it.
+#: Without this LLVM leaves half of the widest registers alone on many processors, lest others be slowed down by a lower
+#: frequency. Functions such as exp are 1.2 to 1.4 times as fast with it.
 _WIDE = '"prefer-vector-width"="512"'
 
 
