@@ -78,7 +78,7 @@ def _function(program: Program) -> Any:
     from numba.extending import intrinsic
 
     from .rare import mask_functions
-    from .rows import row_loop, scratch
+    from .rows import numbers, row_loop, scratch
     from .vector_math import library
 
     space: dict[str, Any] = {f"{name}_": f for name, f in library(program.dtype).items()}
@@ -86,6 +86,7 @@ def _function(program: Program) -> Any:
     space |= {"T": np.dtype(program.dtype).type, "D": np.float64, "I": np.int32, "U": np.uint64}
     space |= {**bit_functions(program.dtype, intrinsic), **mask_functions(intrinsic)}
     space |= {"scratch_": functools.partial(scratch, intrinsic, program.dtype)}
+    space |= {"numbers_": functools.partial(numbers, intrinsic)}
     space |= {"row_loop_": functools.partial(row_loop, intrinsic, program.dtype)}
     exec(compile(program.source, f"<sdefast {program.kind}>", "exec"), space)
     return space["kernel"]

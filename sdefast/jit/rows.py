@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from functools import cache, partial
 from typing import Any
 
+import numpy as np
 from llvmlite import ir
 
 from .sums import LANES
@@ -95,6 +96,29 @@ def scratch(intrinsic: Any, dtype: str, n_rows: int, lanes: int = LANES) -> Any:
 
     real = getattr(types, dtype)
     return rows
+
+
+def numbers(intrinsic: Any, values: Sequence[int] | Sequence[float]) -> Any:
+    """A function that gives a kernel a list of integers (int32) or numbers (float64) that lies in its code."""
+    from numba import types
+
+    own = np.array(values)
+    own = own.astype(np.int32 if own.dtype.kind == "i" else np.float64)
+    kind = types.int32 if own.dtype.kind == "i" else types.float64
+
+    @intrinsic  # type: ignore[untyped-decorator]
+    def held(typing: Any) -> Any:
+        def build(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+            content = ir.Constant(ir.ArrayType(ir.IntType(8), own.nbytes), bytearray(own.tobytes()))
+            name = builder.module.get_unique_name("numbers")
+            memory = ir.GlobalVariable(builder.module, content.type, name)
+            memory.initializer, memory.linkage, memory.global_constant = content, "internal", True
+            memory.align = _BYTES
+            return builder.bitcast(memory, context.get_value_type(kind).as_pointer())
+
+        return types.CPointer(kind)(), build
+
+    return held
 
 
 def row_loop(
