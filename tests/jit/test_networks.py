@@ -92,7 +92,8 @@ def looped(monkeypatch):
     settings._chain.cache_clear()
 
 
-CASES = [(drift, *how) for drift in NETWORKS for how in (("euler-maruyama", "float64"), ("heun", "float32"))]
+CASES = [(drift, "euler-maruyama", "float64") for drift in NETWORKS]
+CASES += [(drift, "heun", "float32") for drift in (all_to_all, weighted, mean_field)]
 
 
 @pytest.mark.parametrize(("drift", "method", "dtype"), thorough_but([], CASES))
