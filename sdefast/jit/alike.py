@@ -10,12 +10,12 @@ from __future__ import annotations
 import re
 from collections import defaultdict
 from collections.abc import Hashable, Iterator, Sequence
-from functools import lru_cache
 from itertools import groupby, pairwise
 from typing import NamedTuple
 
 from ..trace import Expr, all_parts, plain, substitute, symbol
-from .code import TIMES, Code, constant_lines, count_uses, indent
+from ..trace.expression import FUNCTIONS
+from .code import TIMES, Code, constant_lines, count_uses, few_lanes, indent
 from .step import CLOCK, Step, clock_lines, draw_setup, parameter_lines
 from .turns import near_row, near_rows
 
@@ -26,27 +26,21 @@ _LANES = 16
 _MOST_BYTES = 2**22
 
 #: Operations of steps that are worth it; of an expression that may be a loop; rows that are alike and are a loop.
-_LONG, _SHORT, _MANY = 1500, 250, 6
+_LONG, _SHORT, MANY = 1500, 250, 6
 
 #: The first where chains have more rows than wide ones: a hundred oscillators are compiled and run in half the time.
 _LONG_IF_NARROW = 300
 
 #: What several rows share is stored if it is at least so many operations; of these, those that count as many.
-_SHARED, _COSTLY = 8, {"div", "sqrt", "exp", "log", "pow", "sin", "cos", "tan", "tanh", "log1p", "expm1"}
+SHARED = 8
+COSTLY = frozenset(FUNCTIONS) - {"abs", "min", "max", "floor"} | {"div", "log_positive"}
 
 _ROW_SYMBOL = re.compile(r"([xzuq])(\d+)")
 
 
-@lru_cache(maxsize=16)
-def loops_of(step: Step) -> Loops | None:
-    """The loops of a long step, if they are much shorter than straight-line code."""
-    if step.signs or step.picks or len(step.outputs) < _MANY:
-        return None
-    n = sum(bool(e.args) for e in all_parts(step.outputs))
-    if n < (_LONG if step.layout == "wide" else _LONG_IF_NARROW):
-        return None
-    loops = Loops(step)
-    return loops if 2 * loops.n_operations < n and loops.n_bytes <= _MOST_BYTES else None
+def least(step: Step) -> int:
+    """Operations of a step for which loops are worth it."""
+    return _LONG if step.layout == "wide" else _LONG_IF_NARROW
 
 
 # What is stored -------------------------------------------------------------------------------------------------------
@@ -88,30 +82,41 @@ class Plan:
 
     def _stored(self) -> set[Expr]:
         """New values that others are made of, and what is long and needed more than once by more than one row."""
+        wanted = self._wanted()
         shared, ends, uses = self._shared(), set(self.outputs), count_uses(self.outputs)
         varying: dict[Expr, bool] = {}
         work: dict[Expr, int] = {}
         stored: set[Expr] = set()
         for e in self.parts:
             varying[e] = is_row(e) or any(varying[a] for a in e.args)
-            work[e] = (_SHARED if e.op in _COSTLY else 1) + sum(work[a] for a in e.args if a not in stored)
+            work[e] = (SHARED if e.op in COSTLY else 1) + sum(work[a] for a in e.args if a not in stored)
+            if e in wanted:
+                stored.add(e)
             if not e.args or e.is_boolean or e not in shared or not varying[e]:
                 continue
             # (a product that several sums take is no part of a multiply-add)
-            if e in ends or (uses[e] > 1 and (e.op == "mul" or work[e] >= _SHARED)):
+            if e in ends or (uses[e] > 1 and (e.op == "mul" or work[e] >= SHARED)):
                 stored.add(e)
         return stored
 
+    def _wanted(self) -> set[Expr]:
+        """What is stored in any case."""
+        return set()
+
     def _shared(self) -> set[Expr]:
         """Parts of more than one output."""
-        owners: dict[Expr, set[int]] = {e: set() for e in self.parts}
+        owners: dict[Expr, set[Hashable]] = {e: set() for e in self.parts}
         for i, output in enumerate(self.outputs):
             owners[output].add(i)
         for e in reversed(self.parts):  # what is made of a part comes before it; two owners are as good as all
             for a in e.args:
                 if len(owners[a]) < 2:
-                    owners[a] |= owners[e]
+                    owners[a] |= self._left(e, a, owners[e])
         return {e for e in self.parts if len(owners[e]) > 1}
+
+    def _left(self, e: Expr, part: Expr, owners: set[Hashable]) -> set[Hashable]:
+        """The owners of a part that is computed wherever ``e`` is, which has ``owners``."""
+        return owners
 
     def _turn(self, ends: list[tuple[int, Expr]], own: list[Expr]) -> list[Unit]:
         """Outputs and own expressions of a turn, in rows; those of one pattern one after the other."""
@@ -120,7 +125,7 @@ class Plan:
         alike = defaultdict[Hashable, list[tuple[int, Expr, Expr]]](list)
         for e in own:
             inside = self._inside(e)
-            at = min(int(match[2]) for match in map(_matched, all_parts([inside])) if match is not None)
+            at = min(int(match[2]) for match in map(matched, all_parts([inside])) if match is not None)
             alike[likeness(inside, at, {})].append((at, e, inside))
         for members, row in self._sheets(list(alike.values())):
             for at, e, inside in members:
@@ -165,14 +170,14 @@ def _spread(places: set[int]) -> int:
     return max(places) - min(places) + 1
 
 
-def _matched(e: Expr) -> re.Match[str] | None:
+def matched(e: Expr) -> re.Match[str] | None:
     """The letter and number of a symbol for a row."""
     return _ROW_SYMBOL.fullmatch(e.value) if e.op == "symbol" else None
 
 
 def is_row(e: Expr) -> bool:
     """Whether this is a symbol for a row."""
-    return _matched(e) is not None
+    return matched(e) is not None
 
 
 def likeness(value: Expr, row: int, places: dict[str, int]) -> Hashable:
@@ -180,7 +185,7 @@ def likeness(value: Expr, row: int, places: dict[str, int]) -> Hashable:
     numbers: dict[Expr, int] = {}
     found: list[Hashable] = []
     for e in all_parts([value]):
-        match = _matched(e)
+        match = matched(e)
         if match is not None:
             found.append((match[1], int(match[2]) - row))
         elif e.op == "symbol" and e.value in places:
@@ -198,7 +203,7 @@ def pattern_of(value: Expr, row: int, places: dict[str, int]) -> Expr:
     """
     names: dict[Expr, Expr] = {}
     for e in all_parts([value]):
-        match = _matched(e)
+        match = matched(e)
         if match is not None:
             names[e] = near_row(match[1], int(match[2]) - row)
         elif e.op == "symbol" and e.value in places:
@@ -235,21 +240,29 @@ class Loops:
     """The kernel of a step, some lanes at a time: turn after turn of loops over rows around loops over lanes."""
 
     def __init__(self, step: Step) -> None:
-        self.step, self.plan = step, Plan(step.outputs)
+        self.step, self.at_once = step, _LANES
+        self.plan = self._planned(step)
         self.places = _vectors(step.parameters)
         self.constants: dict[str, str] = {}
         self.codes: list[Code] = []
         self.lines = [line for turn in self.plan.turns for line in self._turn(turn)]
 
+    def _planned(self, step: Step) -> Plan:
+        return Plan(step.outputs)
+
+    def is_short(self, n: int) -> bool:
+        """Whether they are much shorter than ``n`` operations, and their rows are not too many."""
+        return 2 * self.n_operations < n and self.is_small
+
+    @property
+    def is_small(self) -> bool:
+        """Whether the rows of lanes that it keeps, in float64, are not too much for a thread's stack."""
+        return self.plan.n_rows * self.at_once * 8 <= _MOST_BYTES
+
     @property
     def n_operations(self) -> int:
         """Operations that are written down."""
         return sum(len(code.per_lane) for code in self.codes)
-
-    @property
-    def n_bytes(self) -> int:
-        """Bytes of the rows of lanes that it keeps, in float64."""
-        return self.plan.n_rows * _LANES * 8
 
     def source(self) -> str:
         """The source of the kernel."""
@@ -260,7 +273,7 @@ class Loops:
         times = [f"{name}_0 = " + TIMES[name].format(k="(first_step + s)") for name in TIMES if name in doubles]
         back = ["for l in range(b, b + m):", f"    x[i * {row} + l] = {self._row('q').format('i')}"]
         lanes = [
-            f"for b in range(0, lanes, {_LANES}):", f"    m = min({_LANES}, lanes - b)",
+            f"for b in range(0, lanes, {self.at_once}):", f"    m = {few_lanes(self.at_once)}",
             *indent([*self.lines, f"for i in range({len(step.outputs)}):", *indent(back)]),
         ]  # fmt: skip
         once = [line for code in self.codes for line in code.once]
@@ -269,9 +282,18 @@ class Loops:
         wanted = parameter_lines(step.parameters, doubles, "c", len(CLOCK))
         parameters = [line for line in wanted if line.split(" = ")[0].removesuffix("_d") in used | doubles]
         return "\n".join([
-            *constant_lines(self.constants), f"scratch_rows = scratch_({self.plan.n_rows}, {_LANES})", step.head,
-            "    q = scratch_rows()", *indent([*parameters, "for s in range(n_steps):", *indent(body)]), "",
+            *constant_lines(self.constants), f"scratch_rows = scratch_({self.plan.n_rows}, {self.at_once})",
+            *self._lists(), step.head, "    q = scratch_rows()", *indent([*self._begin(), *parameters]),
+            *indent(["for s in range(n_steps):", *indent(body)]), "",
         ])  # fmt: skip
+
+    def _lists(self) -> list[str]:
+        """What else stands before the kernel."""
+        return []
+
+    def _begin(self) -> list[str]:
+        """What else stands at its beginning."""
+        return []
 
     @property
     def _names(self) -> dict[str, str]:
@@ -283,7 +305,7 @@ class Loops:
         row = self.step.lanes
         return {
             "x": f"x[({{}}) * {row} + l]", "z": f"T(z[zs + ({{}}) * {row} + l])", "u": f"u[us + ({{}}) * {row} + l]",
-            "q": f"q[({{}}) * {_LANES} + l - b]", "c": f"T(c[{len(CLOCK)} + {{}}])",
+            "q": f"q[({{}}) * {self.at_once} + l - b]", "c": f"T(c[{len(CLOCK)} + {{}}])",
         }[letter]  # fmt: skip
 
     def _turn(self, units: Sequence[Unit]) -> list[str]:
@@ -298,7 +320,7 @@ class Loops:
             pattern, first = pattern_of(members[0].value, members[0].row, self.places), 0
             for nest in nests([unit.row for unit in members]):
                 n = nest.length * nest.times
-                if n >= _MANY:
+                if n >= MANY:
                     lines += self._loop(pattern, nest)
                 else:
                     alone += members[first : first + n]
@@ -314,7 +336,7 @@ class Loops:
         """What stores units that are like no others."""
         if not units:
             return []
-        rows = {e.value: m for u in units for e in all_parts([u.value]) if (m := _matched(e)) is not None}
+        rows = {e.value: m for u in units for e in all_parts([u.value]) if (m := matched(e)) is not None}
         code = self._code(list(rows))
         results = code.add([unit.value for unit in units])
         loads = [f"{name} = {self._row(match[1]).format(match[2])}" for name, match in rows.items()]
@@ -348,6 +370,6 @@ def _vectors(parameters: Sequence[str]) -> dict[str, int]:
     places: dict[str, int] = {}
     for _, group in groupby(enumerate(parameters), key=lambda pair: re.sub(r"\d+", "#", pair[1])):
         members = list(group)
-        if len(members) >= _MANY:
+        if len(members) >= MANY:
             places |= {name: i for i, name in members}
     return places

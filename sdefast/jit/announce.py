@@ -32,5 +32,8 @@ def announced(source: str) -> Iterator[None]:
 def said_of(n: int) -> str:
     """What to say of the compilation of so many lines."""
     said = f"compiling a kernel of about {n:,} operations, which is then kept: this may take a while"
-    slow = "; sums over the rows of a table are compiled fast as sdefast.math.sum, which is a loop"
+    slow = (
+        "; what compiles fast, as loops: sums over the rows of a table by sdefast.math.sum, and components of the "
+        "state that are alike, or sums of terms that are: the same but for the components and numbers that they take"
+    )
     return said + (slow if n >= _WRITTEN_OUT else "")

@@ -16,7 +16,7 @@ from typing import Any, ClassVar, NamedTuple
 import numpy as np
 from llvmlite import ir
 
-__all__ = ["Emitter", "Kernel", "Value", "module_of"]
+__all__ = ["Emitter", "Kernel", "Value", "module_of", "type_of"]
 
 _INT = ir.IntType(64)
 
@@ -35,6 +35,11 @@ _FLOATS = ("float32", "float64")
 _COMPARISONS = {ast.Lt: "<", ast.LtE: "<=", ast.Gt: ">", ast.GtE: ">=", ast.Eq: "==", ast.NotEq: "!="}
 _SIGNS = {ast.Add: ("fadd", "add"), ast.Sub: ("fsub", "sub"), ast.Mult: ("fmul", "mul")}
 _LOGICAL = {ast.BitAnd: "and_", ast.BitOr: "or_", ast.BitXor: "xor"}
+
+
+def type_of(kind: str) -> ir.Type:
+    """LLVM's type of one of numpy's, by name."""
+    return _TYPES[kind]
 
 
 class Value(NamedTuple):
@@ -273,6 +278,11 @@ class Kernel:
             found.add_incoming(value, block)
         return Value("bool", found)
 
+    def _choice(self, e: ast.IfExp) -> Value:
+        """One of two numbers, both of which are computed."""
+        (a, b), kind = self._alike(self._value(e.body), self._value(e.orelse))
+        return Value(kind, self.builder.select(self._value(e.test).ir, a.ir, b.ir))
+
     def _called(self, e: ast.Call) -> Value:
         value = self._call(e)
         assert value is not None
@@ -315,5 +325,5 @@ class Kernel:
     }  # fmt: skip
     _evaluate: ClassVar[dict[type, Callable[..., Value]]] = {
         ast.Name: _name, ast.Constant: _constant, ast.Subscript: _subscript, ast.UnaryOp: _unary, ast.BinOp: _binary,
-        ast.Compare: _compare, ast.BoolOp: _both, ast.Call: _called,
+        ast.Compare: _compare, ast.BoolOp: _both, ast.IfExp: _choice, ast.Call: _called,
     }  # fmt: skip

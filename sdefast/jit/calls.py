@@ -4,7 +4,7 @@
 n)``, which shifts right, ``sign_(word, n)``, +1 or -1 as bit n of the word is 1 or 0, and ``flip_(x, sign)``, their
 product, all put together from bits. The search for what is rare is written with words of 32 bits: ``mark_(holds, n)``
 is bit n or nothing, ``both_`` has the bits of two words, ``lowest_`` is the number of the lowest bit and ``rest_`` the
-word without it. ``scratch_`` and ``row_loop_`` make more of them, see ``rows.py``.
+word without it. ``scratch_``, ``numbers_`` and ``row_loop_`` make more of them, see ``rows.py``.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from llvmlite import ir
 
 from .arithmetic import Number, Truth, scalars
 from .assembly import Emitter, Kernel, Value
-from .rows import row_loop, scratch
+from .rows import numbers, row_loop, scratch
 from .vector_math import FUNCTIONS
 
 __all__ = ["calls", "flip", "shift", "sign"]
@@ -34,7 +34,7 @@ def calls(dtype: str) -> dict[str, Any]:
     known |= {f"{name}_": _function(name, dtype) for name in FUNCTIONS}
     known |= {"shift_": _shift, "sign_": partial(_sign, dtype), "flip_": partial(_flip, dtype)}
     known |= {"mark_": _mark, "both_": _both, "lowest_": _lowest, "rest_": _rest}
-    return known | {"scratch_": partial(scratch, dtype), "row_loop_": partial(row_loop, dtype)}
+    return known | {"scratch_": partial(scratch, dtype), "numbers_": numbers, "row_loop_": partial(row_loop, dtype)}
 
 
 def _function(name: str, dtype: str) -> Emitter:

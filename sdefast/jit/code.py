@@ -59,9 +59,9 @@ class Code:
 
     def add(self, outputs: Iterable[Expr]) -> list[str]:
         """Append what computes ``outputs``; returns what holds them."""
-        gathered = _gather_factors(list(outputs), self.varies, self.signs)
-        self._uses = count_uses(gathered)
-        parts = all_parts(gathered)
+        factored = gather_factors(list(outputs), self.varies, self.signs)
+        self._uses = count_uses(factored)
+        parts = all_parts(factored)
         absorbed = {id(product) for e in parts for product in self._own_product(e)}
         for e in parts:  # every part after its own parts, so that nothing recurses deeply
             if self._is_clocked(e):
@@ -69,7 +69,7 @@ class Code:
                     self._hold_double(part)
             elif id(e) not in absorbed:
                 self.hold(e)
-        return [self.hold(e) for e in gathered]
+        return [self.hold(e) for e in factored]
 
     def follow(self, first: Code) -> None:
         """Take over from the step before what is equal in all lanes and at all times."""
@@ -191,7 +191,7 @@ def count_uses(outputs: Sequence[Expr]) -> Counter[Expr]:
     return uses
 
 
-def _gather_factors(
+def gather_factors(
     outputs: Sequence[Expr], varies: Callable[[Expr], bool], signs: frozenset[str] = frozenset()
 ) -> list[Expr]:
     """Products with the factors that are equal in all lanes first, so that these are multiplied once a step.
@@ -233,3 +233,11 @@ def indent(lines: Iterable[str], depth: int = 1) -> list[str]:
 
 def constant_lines(constants: dict[str, str]) -> list[str]:
     return [f"{name} = {value}" for value, name in constants.items()]
+
+
+def few_lanes(at_once: int) -> str:
+    """The number of lanes from ``b`` on that are taken at once.
+
+    (Written out: as the compiler sees it numba's `min` may raise, and what may raise is not kept on disk.)
+    """
+    return f"{at_once} if lanes - b > {at_once} else lanes - b"

@@ -7,7 +7,7 @@ from functools import lru_cache
 
 from .. import _core
 from ..trace import Expr, all_parts
-from . import alike
+from . import networks
 from .code import SIGNS, TIMES, Code, constant_lines, indent
 from .rare import found_in, searching_loop
 from .step import CLOCK, OBSERVER, ROW, Step, clock_lines, draw_lines, draw_setup, parameter_lines
@@ -19,7 +19,7 @@ __all__ = ["CLOCK", "ROW", "SIGNS", "Code", "Step", "indent", "n_written", "obse
 
 def n_written(step: Step) -> int:
     """Operations that a stepper is written with: those of rows that are alike once."""
-    loops = None if sums_in(step.whole).turns else alike.loops_of(_placed(step.folded()))
+    loops = None if sums_in(step.whole).turns else networks.loops_of(_placed(step.folded()))
     return loops.n_operations if loops is not None else sum(bool(e.args) for e in all_parts(step.whole))
 
 
@@ -37,7 +37,7 @@ def stepper_source(step: Step, at_once: int = 1) -> str:
     if sums_in(step.whole).turns:
         return _summing_stepper(step.folded())
     step = _placed(step)
-    loops = alike.loops_of(step.folded())
+    loops = networks.loops_of(step.folded())
     if loops is not None:
         return loops.source()
     constants: dict[str, str] = {}

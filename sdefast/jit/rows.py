@@ -13,10 +13,11 @@ from contextlib import contextmanager
 from functools import cache, partial
 from typing import Any
 
+import numpy as np
 from llvmlite import ir
 
 from .arithmetic import Arithmetic, Number, Truth, scalars
-from .assembly import Emitter, Kernel, Value
+from .assembly import Emitter, Kernel, Value, type_of
 from .sums import LANES
 from .vector_math import FUNCTIONS
 
@@ -87,6 +88,24 @@ def scratch(dtype: str, n_rows: int, lanes: int = LANES) -> Emitter:
         real = scalars(kernel.builder, dtype).real
         memory = kernel.memory(ir.ArrayType(real, n_rows * lanes), _BYTES)
         return Value(f"{dtype}*", kernel.builder.bitcast(memory, real.as_pointer()))
+
+    return emit
+
+
+def numbers(values: Sequence[int] | Sequence[float]) -> Emitter:
+    """What gives a kernel a list of integers (int32) or numbers (float64) that lies in its code."""
+    own = np.array(values)
+    own = own.astype(np.int32 if own.dtype.kind == "i" else np.float64)
+
+    def emit(kernel: Kernel, args: list[Value]) -> Value:
+        module, content = (
+            kernel.builder.module,
+            ir.Constant(ir.ArrayType(ir.IntType(8), own.nbytes), bytearray(own.tobytes())),
+        )
+        memory = ir.GlobalVariable(module, content.type, module.get_unique_name("numbers"))
+        memory.initializer, memory.linkage, memory.global_constant = content, "internal", True
+        memory.align = _BYTES
+        return Value(f"{own.dtype}*", kernel.builder.bitcast(memory, type_of(str(own.dtype)).as_pointer()))
 
     return emit
 

@@ -8,7 +8,7 @@ from itertools import groupby
 from typing import Any, NamedTuple
 
 from ..trace import Expr, all_parts, substitute, symbol
-from .code import SIGNS, Code, constant_lines, indent
+from .code import SIGNS, Code, constant_lines, few_lanes, indent
 from .sums import LANES, RowLoop, Sums
 
 #: Operations that the values of rows.py have signs for.
@@ -56,7 +56,7 @@ class Turns:
                 lines.append(f"rows{len(self.loops)}(table, q, m)")
                 self.loops.append(_row_loop(f"rows{len(self.loops)}", loop))
         lines += self._over_lanes(self.sums.outputs, into, list(range(len(self.sums.outputs))), in_place)
-        return [f"for b in range(0, lanes, {LANES}):", f"    m = min({LANES}, lanes - b)", *indent(lines)]
+        return [f"for b in range(0, lanes, {LANES}):", f"    m = {few_lanes(LANES)}", *indent(lines)]
 
     def _row(self, letter: str, number: Any) -> str:
         return self.rows[letter].format(number)

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import sdefast as sf
-from sdefast.jit import alike, emit
+from sdefast.jit import alike, emit, networks
 from sdefast.sampling import settings
 from sdefast.sampling.chain import Chain
 from sdefast.sde import settings as sde_settings
@@ -47,7 +47,7 @@ def straight(monkeypatch):
     """What makes kernels of loops, however short steps are, or of straight-line code."""
 
     def use(loops):
-        monkeypatch.setattr(alike, "loops_of", alike.Loops if loops else lambda step: None)
+        monkeypatch.setattr(networks, "loops_of", alike.Loops if loops else lambda step: None)
         emit.stepper_source.cache_clear()
         settings._chain.cache_clear()
         sde_settings._chain.cache_clear()
@@ -151,7 +151,7 @@ def test_an_image_against_numpy(name, dtype):
         dtype=dtype,
         x0=target.smooth.mean,
     )
-    assert alike.loops_of(chains.settings.stepping.step) is not None
+    assert networks.loops_of(chains.settings.stepping.step) is not None
     d = shape[0] * shape[1]
     z = sf.noise.normals(7, n_steps * d, n, dtype=dtype).astype(float).reshape(n_steps, *shape, n)
     seen = target.smooth.mean.reshape(*shape, 1)
@@ -200,7 +200,7 @@ def test_a_user_s_stencil():
     seen = {f"y{k}": float(v) for k, v in enumerate(blurred)}
     target = sf.targets.Target(score=score, dim=rows * columns, params=seen)
     chains = sf.langevin(target, step_size=1e-3, n_steps=2, n_chains=3, seed=1)
-    assert alike.loops_of(chains.settings.stepping.step) is not None
+    assert networks.loops_of(chains.settings.stepping.step) is not None
     line = [np.abs(np.subtract.outer(np.arange(n), np.arange(n))) <= 1 for n in (rows, columns)]
     blur = np.kron(*line) / 9
     z = sf.noise.normals(1, 2 * rows * columns, 3).reshape(2, rows * columns, 3)

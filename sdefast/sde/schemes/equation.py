@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import namedtuple
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -11,7 +11,7 @@ import numpy as np
 
 from ...lazy import cached_property
 from ...run.parameters import Array
-from ...trace import Expr, Names, constant, depends_on, derivative, evaluate, substitute, symbol
+from ...trace import Expr, Names, constant, depends_on, derivative, evaluate, substitute, symbol, symbols_in
 from ...trace.lookups import array_symbol
 
 Vector = tuple[Expr, ...]
@@ -82,18 +82,21 @@ class Equation:
 
     @cached_property
     def _along(self) -> list[list[Vector]]:
-        columns, dims = list(zip(*self._b, strict=True)), range(self.dim)
-        slopes = [[[self._slope(k, m, i) for i in dims] for m in dims] for k in range(self.noise_dim)]
         zero = constant(0)
+        slopes = [[self._slopes(row[k], k, m) for m, row in enumerate(self._b)] for k in range(self.noise_dim)]
+        columns = [_not_zero(enumerate(column)) for column in zip(*self._b, strict=True)]
         return [
-            [tuple(sum((bj[i] * slope[m][i] for i in dims), zero) for m in dims) for slope in slopes] for bj in columns
+            [tuple(sum((bj[i] * e for i, e in slope.items() if i in bj), zero) for slope in own) for own in slopes]
+            for bj in columns
         ]
 
-    def _slope(self, k: int, m: int, i: int) -> Expr:
-        """d b_mk / d x_i; the user may have given d b_k / d x_k."""
-        if self.known_slope is not None and k == m == i:
-            return self.known_slope[k][k]
-        return derivative(self._b[m][k], self.x[i])
+    def _slopes(self, b: Expr, k: int, m: int) -> dict[int, Expr]:
+        """The d b / d x_i that are not 0, of the entry b = b_mk; the user may have given d b_k / d x_k."""
+        names = symbols_in((b,))
+        slopes = {i: derivative(b, x) for i, x in enumerate(self.x) if x.value in names}
+        if self.known_slope is not None and k == m:
+            slopes[k] = self.known_slope[k][k]
+        return _not_zero(sorted(slopes.items(), key=lambda slope: slope[0]))
 
     # Properties --------------------------------------------------------------------------------------------------
 
@@ -125,6 +128,11 @@ class Equation:
             correction = sum((self._along[j][j][i] for j in range(self.noise_dim)), constant(0))
             a.append(drift + factor * correction)
         return Equation(self.t, self.x, tuple(a), self._b, self.noise, calculus, self.known_slope)
+
+
+def _not_zero(entries: Iterable[tuple[int, Expr]]) -> dict[int, Expr]:
+    """The entries that are not always 0."""
+    return {i: e for i, e in entries if not e.is_constant(0)}
 
 
 def time_symbol() -> Expr:
