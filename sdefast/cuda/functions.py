@@ -200,6 +200,7 @@ def _bits(dtype: str) -> dict[str, Any]:
         return made
     real, word, n = getattr(types, dtype), types.uint32, types.int64
     typed = {"shift_": (word, [word, n]), "sign_": (real, [word, n]), "flip_": (real, [real, real])}
+    typed |= {"unit_": (real, [word]), "spare_": (real, [word]), "word_": (word, [types.float32])}
     return {name: _simulated(f, *typed[name]) for name, f in made.items()}
 
 

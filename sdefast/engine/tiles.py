@@ -75,13 +75,17 @@ class _Still(NamedTuple):
 
 @dataclass(frozen=True)
 class Draws:
-    """What a step draws: ``noise_dim`` normals, or signs +-1, ``uniform_dim`` uniforms and ``picks`` rows of data."""
+    """What a step draws: ``noise_dim`` normals, or signs +-1, ``uniform_dim`` uniforms and ``picks`` rows of data.
+
+    ``words``: uniforms of float32 as the words that they are made of.
+    """
 
     noise_dim: int
     uniform_dim: int = 0
     signs: bool = False
     float32: bool = False
     picks: int = 0
+    words: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -357,6 +361,7 @@ def _run_chunk(
         None if tile.normals is None else _steps_of(tile, chunk),
         None if tile.data is None else (tile.data.rows, tile.data.dim, tile.data.shuffled, draws.picks),
         tile.table,
+        draws.words,
         abort,
     )
     if not whole:

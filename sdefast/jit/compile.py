@@ -108,7 +108,9 @@ def bit_functions(dtype: str, intrinsic: Any) -> dict[str, Any]:
     """What turns random words into noise, by a target's decorator for functions that emit LLVM instructions.
 
     ``shift_(word, n)`` shifts right, ``sign_(word, n)`` is +1 or -1 as bit n of the word is 1 or 0, and
-    ``flip_(x, sign)`` is their product, all of them put together from bits.
+    ``flip_(x, sign)`` is their product, all of them put together from bits. Of words that uniforms of float32 are made
+    of ``unit_`` makes the uniform (see csrc/noise/stream.hpp) and ``spare_`` one of 512 values, of the bits that it
+    leaves out; ``word_`` is the word whose bits a float has.
     """
     from llvmlite import ir
     from numba import types
@@ -148,4 +150,28 @@ def bit_functions(dtype: str, intrinsic: Any) -> dict[str, Any]:
 
         return number(number, number), build
 
-    return {"shift_": shift, "sign_": sign, "flip_": flip}
+    def part(first: int, n: int) -> Any:
+        """The middle of one of 2^n equal parts of (0, 1), which the n bits from ``first`` on say."""
+
+        @intrinsic  # type: ignore[untyped-decorator]
+        def uniform(typing: Any, value: Any) -> Any:
+            def build(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+                bits = builder.and_(builder.lshr(args[0], word(first)), word((1 << n) - 1))
+                one = builder.or_(builder.shl(bits, word(23 - n)), word(0x3F800000))  # from 1 to 2
+                single = builder.bitcast(one, ir.FloatType())
+                value = builder.fsub(single, ir.Constant(ir.FloatType(), 1.0 - 2.0 ** -(n + 1)))
+                return value if dtype == "float32" else builder.fpext(value, real)
+
+            return number(types.uint32), build
+
+        return uniform
+
+    @intrinsic  # type: ignore[untyped-decorator]
+    def of_float(typing: Any, value: Any) -> Any:
+        def build(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+            return builder.bitcast(args[0], word)
+
+        return types.uint32(types.float32), build
+
+    bits = {"unit_": part(9, 23), "spare_": part(0, 9), "word_": of_float}
+    return {"shift_": shift, "sign_": sign, "flip_": flip, **bits}

@@ -74,21 +74,49 @@ def searching_loop(step: Step, found: Found, lane: list[str]) -> list[str]:
     row = step.lanes
     loads = [f"x{i} = x[{i * row} + l]" for i in range(len(step.outputs))] + draw_lines(step, 0, 1)
     new = [f"x[{i * row} + l] = {result}" for i, result in enumerate(found.results) if result != f"x{i}"]
+    handled = [
+        "while hits != 0:",
+        *indent(["l = group + lowest_(hits)", "hits = rest_(hits)", *loads, *found.then.per_lane, *new]),
+    ]
+    drawn = _word_below(step, found)
+    if drawn is not None:
+        place, bound = drawn
+        search = [f"hits = below_(u, {place} + group, bound)", *handled]
+        return [
+            f"bound = bound_({bound})", "least = W(0xFFFFFFFF)",
+            "for l in range(lanes):", *indent([*lane, f"least = least_(least, word_(u[{place} + l]))"]),
+            "if least >> W(9) < bound:", *indent([f"for group in range(0, lanes, {_AT_ONCE}):", *indent(search)]),
+        ]  # fmt: skip
     return [
         f"for group in range(0, lanes, {_AT_ONCE}):",
         *indent(["hits = W(0)", f"for j in range({_AT_ONCE}):"]),
         *indent(
             ["l = group + j", *lane, *found.search.per_lane, f"hits = both_(hits, mark_({found.condition}, j))"], 2
         ),
-        *indent(["while hits != 0:"]),
-        *indent(["l = group + lowest_(hits)", "hits = rest_(hits)"], 2),
-        *indent([*loads, *found.then.per_lane, *new], 2),
+        *indent(handled),
     ]
+
+
+def _word_below(step: Step, found: Found) -> tuple[str, str] | None:
+    """Where a uniform that comes as a word lies, and what holds the bound, if the condition is that it is below one.
+
+    The least word of all lanes then says whether there is anything to be found.
+    """
+    condition = step.rare.condition if step.rare else None
+    if condition is None or condition.op != "lt" or not step.words:
+        return None
+    drawn, bound = condition.args
+    uniforms = [f"u{i}" for i in range(step.n_uniforms)]
+    if drawn.op != "symbol" or drawn.value not in uniforms or found.search.varies(bound):
+        return None
+    return f"us + {uniforms.index(drawn.value) * step.lanes}", found.search.hold(bound)
 
 
 def mask_functions(intrinsic: Any) -> dict[str, Any]:
     """What the search is written with: words of 32 bits, by a decorator for functions that emit LLVM instructions.
 
+    Words of uniforms (see `Step.words`) are below a number if their first 23 bits are so below ``bound_(number)``:
+    ``below_(values, first, bound)`` has a bit for each of the words from the first on, ``least_`` is the less of two.
     ``mark_(holds, n)`` is bit n or nothing, ``both_`` has the bits of two words, ``lowest_`` is the number of the
     lowest bit and ``rest_`` the word without it.
     """
@@ -127,4 +155,46 @@ def mask_functions(intrinsic: Any) -> dict[str, Any]:
 
         return types.uint32(types.uint32, types.uint32), build
 
-    return {"mark_": mark, "lowest_": lowest, "rest_": rest, "both_": both, "W": np.uint32}
+    @intrinsic  # type: ignore[untyped-decorator]
+    def least(typing: Any, one: Any, other: Any) -> Any:
+        def build(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+            return builder.select(builder.icmp_unsigned("<", *args), *args)
+
+        return types.uint32(types.uint32, types.uint32), build
+
+    @intrinsic  # type: ignore[untyped-decorator]
+    def bound(typing: Any, value: Any) -> Any:
+        def build(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+            double = ir.DoubleType()
+            scaled = builder.fmul(builder.fpext(args[0], double), double(2.0**23))
+            scaled = builder.fsub(scaled, double(0.5))  # (exact, of which the next integer is the bound)
+            whole = builder.fptosi(scaled, word)
+            more = builder.fcmp_ordered(">", scaled, builder.sitofp(whole, double))
+            return builder.add(whole, builder.zext(more, word))
+
+        return types.uint32(types.float32), build
+
+    @intrinsic  # type: ignore[untyped-decorator]
+    def below(typing: Any, values: Any, first: Any, bound: Any) -> Any:
+        def build(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+            pointer, first, bound = args
+            many = ir.VectorType(word, _AT_ONCE)
+            place = builder.bitcast(builder.gep(pointer, [first]), many.as_pointer())
+            words = builder.load(place, align=4)
+            shift = ir.Constant(many, [9] * _AT_ONCE)
+            one = builder.insert_element(ir.Constant(many, ir.Undefined), bound, word(0))
+            bounds = builder.shuffle_vector(one, one, ir.Constant(many, [0] * _AT_ONCE))
+            return builder.bitcast(builder.icmp_unsigned("<", builder.lshr(words, shift), bounds), word)
+
+        return types.uint32(values, types.int64, types.uint32), build
+
+    return {
+        "least_": least,
+        "bound_": bound,
+        "below_": below,
+        "mark_": mark,
+        "lowest_": lowest,
+        "rest_": rest,
+        "both_": both,
+        "W": np.uint32,
+    }

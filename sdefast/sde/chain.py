@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 
 #: Rows from which on those that are alike are looked for.
-_MANY_ROWS = 6
+MANY_ROWS = 6
 
 
 class Uniforms:
@@ -149,7 +149,8 @@ class Chain(TracedStepping):
         outputs = (*(substitute(e, self._own, known) for e in outputs), *self._own.values())
         rare = self._jumps(uniforms)
         names, constants = self.parameter_names, (*constants, *self._jump_constants)
-        return Step(outputs, names, constants, n_draws, len(uniforms.slots), self.scheme.draws == "signs", rare=rare)
+        signs, words = self.scheme.draws == "signs", self.extras.jumps is not None and self.extras.jumps.words
+        return Step(outputs, names, constants, n_draws, len(uniforms.slots), signs, rare=rare, words=words)
 
     @property
     def n_draws(self) -> int:
@@ -184,7 +185,8 @@ class Chain(TracedStepping):
         rows = tuple(symbol(f"x{i}") for i in range(self.n_moving))
         x, c = rows[: self.sde.dim], tuple(map(symbol, self._jump_constants))
         u = tuple(uniforms.of(("jump", i)) for i in range(jumps.n_uniforms(written)))
-        new = jumps.after(t, h, self._parameters, x, u, c, written)
+        rest = symbol(str(u[0].value).replace("u", "b"))
+        new = jumps.after(t, h, self._parameters, x, u, c, written, rest)
         return Rare(u[0] < c[0], self._landed(rows, new, t, h))
 
     def _landed(self, rows: Vector, new: Vector, t: Expr, h: Expr) -> Vector:
@@ -407,7 +409,7 @@ def mirrored(step: Step) -> Step:
     n = len(step.outputs)
     mirror = _further_rows(n)
     mirror |= {symbol(f"z{i}"): -symbol(f"z{i}") for i in range(step.n_draws)}
-    mirror |= {symbol(f"u{i}"): as_expr(1 - symbol(f"u{i}")) for i in range(step.n_uniforms)}
+    mirror |= {symbol(f"{kind}{i}"): as_expr(1 - symbol(f"{kind}{i}")) for kind in "ub" for i in range(step.n_uniforms)}
     known: dict[Expr, Expr] = {}
     return replace(step, outputs=(*step.outputs, *(substitute(e, mirror, known) for e in step.outputs)))
 
@@ -425,7 +427,7 @@ def _further_rows(n: int) -> dict[Expr, Expr]:
 def _is_long(step: Step) -> bool:
     """Whether a step is better computed as a whole for all chains: loops over rows and tables know nothing of rare."""
     sums = sums_in(step.whole)
-    return len(step.outputs) >= _MANY_ROWS or bool(sums.turns or sums.end)
+    return len(step.outputs) >= MANY_ROWS or bool(sums.turns or sums.end)
 
 
 @dataclass(frozen=True)

@@ -3,10 +3,11 @@ r"""Jumps of a state: compound Poisson processes, ``SDE(..., jumps=sf.jumps.Mert
 In a step of length h jumps come at the rate :math:`\lambda`. Their number has its exact law, Poisson with mean
 :math:`\int \lambda\,dt`, by inversion of one uniform, so that several may come in one step; what the uniform says
 beyond the number is uniform again and used for their sizes. (Uniforms of float32 states have 23 bits: probabilities of
-a step are then right to 6e-8.) The state makes its step by the scheme first, then its jumps, one after the other
-(Glasserman, Monte Carlo Methods in Financial Engineering, 2003, section 3.5.1). A rate that depends on the state is
-held for the step, and thinned: jumps come at the rate ``bound``, and those that are too many for the rate that the
-state has are left out (Glasserman and Merener, Finance and Stochastics 7, 2003).
+a step are then right to 6e-8; sizes are made of the whole word of 32 bits.) The state makes its step by the scheme
+first, then its jumps, one after the other (Glasserman, Monte Carlo Methods in Financial Engineering, 2003, section
+3.5.1). A rate that depends on the state is held for the step, and thinned: jumps come at the rate ``bound``, and those
+that are too many for the rate that the state has are left out (Glasserman and Merener, Finance and Stochastics 7,
+2003).
 
 All that jumps draw are uniforms, of stream 1: the normals of a path, and with them its way between jumps, are those
 that it has without.
@@ -30,6 +31,11 @@ from .arrivals import OFTEN, WRITTEN_FOR, Arrivals, Written, counted, normal, pr
 from .schemes.equation import Vector, parameter_symbol, replayed_inputs, state_symbols, time_symbol
 
 __all__ = ["CompoundPoisson", "Jumps", "Kou", "Merton"]
+
+
+def __dir__() -> list[str]:
+    return __all__
+
 
 Intensity = float | Callable[..., Any]
 
@@ -118,8 +124,11 @@ class Jumps(Recorded):
             )
         return 0.5 * np.diff(times) * (rates @ weights)
 
-    def written(self, grid: TimeGrid, values: dict[Expr, float], dtype: np.dtype) -> Written:
-        """What a kernel is to be written for: more jumps come less often than uniforms can say."""
+    def written(self, grid: TimeGrid, values: dict[Expr, float], dtype: np.dtype, as_words: bool = False) -> Written:
+        """What a kernel is to be written for: more jumps come less often than uniforms can say.
+
+        ``as_words``: it can take short uniforms as words.
+        """
         means, short = self.means(grid, values), dtype.itemsize == 4
         mean, often = float(means.max()), bool(means.mean() > OFTEN)
         if short and 0 < mean < 2.0**-16:
@@ -129,7 +138,7 @@ class Jumps(Recorded):
             )
         for most in WRITTEN_FOR:
             if mean <= most and probabilities(np.array([mean]), most + 1)[0, -1] < 2.0 ** -(25 if short else 54):
-                return Written(most, short, often)
+                return Written(most, short, often, short and self.takes_pair and as_words)
         raise ValueError(
             f"intensity must be such that a step has at most about {WRITTEN_FOR[-1] // 3} jumps on average, got "
             f"{mean:g}: take shorter steps"
@@ -144,25 +153,28 @@ class Jumps(Recorded):
 
     def n_uniforms(self, written: Written) -> int:
         """Uniforms of a step."""
-        return 1 + (written.short and self.takes_pair) + self.n_more(written.most)
+        return 1 + (written.short and self.takes_pair and not written.words) + self.n_more(written.most)
 
     def n_coefficients(self, written: Written) -> int:
         """How many numbers a step has."""
         return written.most + len(self.numbers)
 
-    def after(self, t: Expr, h: Expr, parameters: Any, x: Vector, u: Vector, c: Vector, written: Written) -> Vector:
+    def after(
+        self, t: Expr, h: Expr, parameters: Any, x: Vector, u: Vector, c: Vector, written: Written, rest: Expr
+    ) -> Vector:
         """The state after the jumps of a step that has led to ``x``, where ``u[0] < c[0]``; elsewhere there are none.
 
-        ``c`` are the `coefficients`.
+        ``c`` are the `coefficients`, ``rest`` is what the word of ``u[0]`` has besides, for what takes words.
         """
+        spare = rest if written.words else None
         n = self.n_uniforms(written) - self.n_more(written.most)
         tails, numbers, u, more = c[: written.most], c[written.most :], u[:n], u[n:]
         if self.bound is None:
-            return self.land(counted(t, parameters, u, tails), x, more, numbers)
+            return self.land(counted(t, parameters, u, tails, spare), x, more, numbers)
         assert callable(self.intensity)
         rate = as_number("intensity", call_with(self.intensity, "intensity", t, x, parameters))
         tails = probabilities_of(as_expr(rate * h), written.most)
-        landed = self.land(counted(t, parameters, u, tails), x, more, numbers)
+        landed = self.land(counted(t, parameters, u, tails, spare), x, more, numbers)
         wrong = (rate < 0) | (self.bound < rate)
         new = (as_expr(select(u[0] < tails[0], jumped, stayed)) for jumped, stayed in zip(landed, x, strict=True))
         return tuple(as_expr(select(wrong, math.nan, value)) for value in new)
@@ -298,7 +310,8 @@ class KouJumps(_LogJumps):
     def size(self, arrivals: Arrivals, u: Vector, numbers: Vector) -> Any:
         p, up, down = numbers
         total = constant(0.0)
-        pairs = [arrivals.pair, *((ui, None) for ui in u)]
+        first = (arrivals.pair[1], None) if arrivals.coarse else arrivals.pair
+        pairs = [first, *((ui, None) for ui in u)]
         for i, (chosen, rest) in enumerate(pairs):
             rises = chosen < p
             if rest is None:  # what is left of the uniform, given which way

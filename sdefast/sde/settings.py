@@ -19,7 +19,7 @@ from ..run.step import Kernel, Observing, Stepping, clock_rows, refuse_rows
 from ..run.where import Where
 from ..trace import Expr
 from .arrivals import Written
-from .chain import Chain, OwnChain
+from .chain import MANY_ROWS, Chain, OwnChain
 from .extras import Extras
 from .jumps import parameter_values
 from .models.base import Model
@@ -280,11 +280,12 @@ def refuse_own_jumps(model: Model) -> None:
         raise ValueError(f"a model with jumps takes numbers as parameters, got one per path for {names}: use sweep")
 
 
-def written_for(model: Model, grid: TimeGrid, dtype: np.dtype) -> Written:
+def written_for(model: Model, grid: TimeGrid, dtype: np.dtype, extras: Extras) -> Written:
     """What the steps of a model that has jumps are to be written for."""
+    n_rows = (model.dim + extras.n_carried(model.dim) + len(model.per_path)) * (1 + extras.antithetic)
     sde = _sde(model)
     assert sde.jumps is not None
-    return sde.jumps.written(grid, parameter_values(sde.numbers()), dtype)
+    return sde.jumps.written(grid, parameter_values(sde.numbers()), dtype, as_words=n_rows < MANY_ROWS)
 
 
 def kept(model: Model, extras: Extras) -> Extras:

@@ -293,7 +293,7 @@ def _fresh(
     refuse_other_lengths(model.parameters(), n)
     extras = kept(model, checked_extras(model, chain, wanted.expectations, wanted.controls))
     if model.jumps is not None:
-        extras = replace(extras, jumps=written_for(model, grid, state_type))
+        extras = replace(extras, jumps=written_for(model, grid, state_type, extras))
     if extras.antithetic and n % 2:
         raise ValueError(f"n_paths must be even for antithetic pairs, got {n}")
     exact = plan.given_states(x0, model.dim, n)
@@ -346,7 +346,7 @@ def _continued(
     start = before._final_rows()
     grid = plan.continued_grid(old.grid, n_steps, times)
     extras = with_expectations(old.extras, wanted.expectations, wanted.controls)
-    if extras.jumps is not None and written_for(model, grid, old.dtype).most > extras.jumps.most:
+    if extras.jumps is not None and written_for(model, grid, old.dtype, extras).most > extras.jumps.most:
         raise ValueError("a resumed run has no longer steps, and no more jumps in them, than the run before it")
     n_rows = model.dim + extras.n_carried(model.dim) + len(model.per_path)
     saves, layout = _saves(wanted, grid, old.n_paths, n_rows, model.dim, old.dtype)

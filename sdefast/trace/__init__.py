@@ -1,6 +1,6 @@
 """Scalar Python code turned into expressions: what it computes, its derivatives, and its source for a compiler."""
 
-from .arguments import argument_order, call_with
+from .arguments import ITERATION, argument_order, call_with
 from .captures import captured
 from .evaluate import as_function, evaluate, substitute
 from .expression import (
@@ -28,6 +28,7 @@ from .sums import Rows, rows_in, sum_over, work
 from .tracing import TraceError, trace
 
 __all__ = [
+    "ITERATION",
     "Expr",
     "Names",
     "Replayed",

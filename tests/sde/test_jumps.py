@@ -113,6 +113,16 @@ def test_the_same_draws_in_numpy(depends):
     np.testing.assert_allclose(run.x[:, :, 0], stepped(3000, 40, 0.025, rate), rtol=1e-9)
 
 
+@pytest.mark.parametrize("rate", [0.05, 3.0])
+def test_numbers_of_jumps_are_those_of_the_uniforms_whose_words_are_drawn(rate):
+    """Jumps by the factor e: the logarithm counts them, whether they are looked for or computed for all paths."""
+    sde = sf.SDE(NONE, NONE, jumps=sf.jumps.Merton(rate, 1.0, 0.0))
+    run = sf.simulate(sde, x0=1.0, t1=2.0, n_steps=2, n_paths=5000, seed=5, dtype="float32", save_at="all")
+    u = sf.noise.uniforms(5, 2, 5000, dtype="float32").astype(float)
+    n = np.cumsum([counted(row, rate)[0] for row in u], axis=0)
+    np.testing.assert_allclose(np.log(run.x[1:, :, 0]), n, atol=1e-5)
+
+
 def test_without_jumps_a_path_has_the_bits_that_it_has_without():
     without, never = asset(None), asset(sf.jumps.Merton(0.0, -0.1, 0.15))
     for dtype in ("float32", "float64"):
@@ -136,7 +146,12 @@ def test_laws_of_sizes():
     with np.errstate(invalid="ignore"):
         kou = rng.gamma(ups) / 4.0 - rng.gamma(n - ups) / 2.0
         gamma = 0.5 * (rng.gamma(2 * n) + 0.3 * np.sqrt(n) * rng.standard_normal(len(n)))
-    for sde, dtype, expected, start in ((double, "float64", np.exp(kou), 1.0), (own, "float32", gamma, 0.0)):
+    normal = sf.SDE(NONE, NONE, jumps=sf.jumps.Merton(mean, -0.1, 0.3))
+    merton = np.exp(-0.1 * n + 0.3 * np.sqrt(n) * rng.standard_normal(len(n)))
+    for sde, dtype, expected, start in (
+        (double, "float64", np.exp(kou), 1.0), (double, "float32", np.exp(kou), 1.0), (own, "float32", gamma, 0.0),
+        (normal, "float32", merton, 1.0),
+    ):  # fmt: skip
         x = sf.simulate(sde, x0=start, t1=1.0, n_steps=1, n_paths=n_paths, seed=4, dtype=dtype).x[0, :, 0]
         assert worst_z((x == start).mean(), math.exp(-mean), (math.exp(-mean) / n_paths) ** 0.5) < MOST_Z
         assert stats.ks_2samp(x[x != start], expected[n > 0]).pvalue > LEAST_P
@@ -212,10 +227,12 @@ def test_a_gpu_has_the_bits_of_the_cpu(dtype):
     sde = asset(sf.jumps.Kou(rate, 0.4, 10.0, 5.0, bound=3.0), sigma=0.5)
     options = {"x0": 1.0, "t1": 0.4, "n_steps": 5, "n_paths": 40, "seed": 5, "dtype": dtype, "save_at": 2}
     timed = asset(sf.jumps.Merton(lambda t, x: 2.0 + t, 0.1, 0.2))
-    model = timed if dtype == "float32" else sde
-    card, host = (sf.simulate(model, device=device, **options) for device in ("cuda", "cpu"))
-    assert np.asarray(card.x.to_numpy()).tobytes() == host.x.tobytes()
-    assert host.x[-1].tobytes() != sf.simulate(asset(None, sigma=model.params["sigma"]), **options).x[-1].tobytes()
+    seldom = asset(sf.jumps.Merton(lambda t, x: 0.8 + t / 4, 0.1, 0.2))
+    for model in (timed, seldom) if dtype == "float32" else (sde,):
+        card, host = (sf.simulate(model, device=device, **options) for device in ("cuda", "cpu"))
+        assert np.asarray(card.x.to_numpy()).tobytes() == host.x.tobytes()
+        bare = sf.simulate(asset(None, sigma=model.params["sigma"]), **options)
+        assert host.x[-1].tobytes() != bare.x[-1].tobytes()
 
 
 # Bad input -----------------------------------------------------------------------------------------------------------

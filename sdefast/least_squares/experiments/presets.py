@@ -37,6 +37,12 @@ from . import figures
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
+__all__ = ["OUExperiment", "SGDExperiment", "figure", "named", "names"]
+
+
+def __dir__() -> list[str]:
+    return __all__
+
 
 @dataclass(frozen=True)
 class SGDExperiment:
