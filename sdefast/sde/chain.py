@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..engine.grid import TimeGrid
 from ..jit.emit import Step
 from ..jit.step import Rare
 from ..jit.sums import sums_in
@@ -18,7 +17,7 @@ from ..run.step import Settings, TracedStepping, short_steps_at_once, side_by_si
 from ..trace import Expr, as_expr, call_with, constant, evaluate, select, substitute, symbol, trace
 from .extras import Extras
 from .functionals import Functional, Leap, Move, UniformKey
-from .jumps import parameter_values
+from .jump_process import parameter_values
 from .schemes.base import Interval, Scheme
 from .schemes.clipping import Flaw, flaw
 from .schemes.equation import Equation, Vector, named_tuple, parameter_symbol
@@ -186,8 +185,11 @@ class Chain(TracedStepping):
         x, c = rows[: self.sde.dim], tuple(map(symbol, self._jump_constants))
         u = tuple(uniforms.of(("jump", i)) for i in range(jumps.n_uniforms(written)))
         rest = symbol(str(u[0].value).replace("u", "b"))
-        new = jumps.after(t, h, self._parameters, x, u, c, written, rest)
-        return Rare(u[0] < c[0], self._landed(rows, new, t, h))
+        moved = (*self.sde.per_path, *self.extras.sensitivities)
+        new = jumps.after(t, h, self._parameters, x, u, c, written, rest, moved)
+        known: dict[Expr, Expr] = {}
+        landed = (substitute(e, self._own, known) for e in self._landed(rows, new, t, h))
+        return Rare(u[0] < c[0], (*landed, *self._own.values()))
 
     def _landed(self, rows: Vector, new: Vector, t: Expr, h: Expr) -> Vector:
         """All rows of a path that has gone from ``rows`` to the state ``new`` in no time at the end of a step."""
@@ -198,6 +200,7 @@ class Chain(TracedStepping):
         carried = zip(self.functionals, rows[dim:], strict=False)
         values = tuple(as_expr(functional.leap(value, leap)) for functional, value in carried)
         outputs = (*new, *values, *(row for own in self._event_rows(rows) for row in own))
+        outputs += tuple(e for tangents in self._derived((*new, *values), rows) for e in tangents)
         return outputs if self.extras.stop_when is None else self._stopped(rows, outputs, self._time_if_due(t, outputs))
 
     def _happen(self, rows: Vector, move: Move, uniforms: Uniforms) -> tuple[Move, Vector]:
@@ -322,13 +325,13 @@ class Chain(TracedStepping):
     def constants(self, run: Settings) -> np.ndarray:
         """The scheme's constants, for every step size, and those of jumps."""
         own = self._constants(run.grid.step_sizes())
-        return own if self.sde.jumps is None else side_by_side(own, self._jump_coefficients(run.grid))
+        return own if self.sde.jumps is None else side_by_side(own, self._jump_coefficients(run))
 
-    def _jump_coefficients(self, grid: TimeGrid) -> np.ndarray:
+    def _jump_coefficients(self, run: Any) -> np.ndarray:
         jumps, written = self.sde.jumps, self.extras.jumps
         assert jumps is not None
         assert written is not None
-        return jumps.coefficients(grid, parameter_values(self.sde.numbers()), written.most)
+        return jumps.coefficients(run.grid, parameter_values(self.sde.numbers(), run.model.per_path), written.most)
 
     @property
     def parameter_names(self) -> tuple[str, ...]:

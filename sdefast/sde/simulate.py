@@ -31,7 +31,7 @@ from .functionals import Functional
 from .models.base import Model
 from .result import Simulation
 from .rounding import warn_of_lost_steps
-from .settings import Settings, check_observed, kept, method_of, refuse_own_jumps, start_rows, written_for
+from .settings import Settings, check_observed, kept, method_of, start_rows, written_for
 
 #: Standard errors between a control's mean and the stated one that no chance explains.
 _FAR = 7.0
@@ -152,7 +152,8 @@ def simulate(
         those of the pairs.
     sensitivities : list of str
         Names of parameters, and ``"x0"`` (``"x0[i]"`` of several components): ``run.sensitivities[name]`` has the
-        means, with standard errors, of derivatives of state, functionals and continuous expectations along paths.
+        means, with standard errors, of derivatives of state, functionals and continuous expectations along paths. They
+        pass through jumps whose number does not depend on the parameter, and are refused where a path jumps with it.
     normals : array_like of shape (n_steps, n_paths, n_draws)
         Standard normals to use instead of the generator's; for antithetic runs those of the first half of the paths.
     first_chain : int, default 0
@@ -286,7 +287,6 @@ def _fresh(
     x0, n_paths, dtype, noise_dtype = (numbers[name] for name in ("x0", "n_paths", "dtype", "noise_dtype"))
     if x0 is None or n_paths is None:
         raise TypeError("simulate needs x0 and n_paths")
-    refuse_own_jumps(model)
     scheme = method_of(model, chain["method"])
     state_type, noise_type = checks.types(dtype, noise_dtype)
     n = options.many("n_paths", n_paths)

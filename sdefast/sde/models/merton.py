@@ -57,7 +57,7 @@ class Merton(JumpDiffusion):
     @property
     def jumps(self) -> jumps.Jumps:
         """Normal jumps of the logarithm."""
-        return jumps.Merton(self.intensity, self.jump_mean, self.jump_std)
+        return merton_jumps(self.numbers())
 
     @staticmethod
     def relative_jump(p: Any) -> Any:
@@ -76,6 +76,12 @@ class Merton(JumpDiffusion):
         forwards = forward * np.exp(n * growth - expected * math.expm1(growth))
         given = laws.black(forwards, strike, np.sqrt(self.sigma**2 * t + n * self.jump_std**2))
         return float(np.exp(log_chance) @ given)
+
+
+def merton_jumps(numbers: dict[str, float]) -> jumps.Jumps:
+    """The jumps of models whose parameters have these names."""
+    law = numbers["intensity"], numbers["jump_mean"], numbers["jump_std"]
+    return jumps.Merton(*law, parameters=(("intensity", "intensity"), ("mean", "jump_mean"), ("std", "jump_std")))
 
 
 def normal_jump_function(w: np.ndarray, mean: float, std: float) -> np.ndarray:
