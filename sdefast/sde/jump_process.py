@@ -212,7 +212,7 @@ class Jumps(Recorded):
         """The numbers of the law, of which those that are moved parameters are these."""
         known = dict(self.parameters)
         own = [(name, known.get(name)) for name in self.law]
-        mine = (self.number(name, parameter_symbol(p)) if p in moved else None for name, p in own)
+        mine = (self.number(name, parameter_symbol(p)) if p is not None and p in moved else None for name, p in own)
         return tuple(as_expr(ci if number is None else number) for ci, number in zip(c, mine, strict=True))
 
 

@@ -109,7 +109,7 @@ def _rows_at(values: np.ndarray, index: Expr) -> Any:
 def _numbers(name: str, values: Any) -> np.ndarray:
     name = _named(name, values)
     given = np.asarray(_as_numbers(values))
-    wrong = np.flatnonzero(~np.isfinite(given)) if given.dtype.kind == "f" and given.ndim == 1 else ()
+    wrong = np.flatnonzero(~np.isfinite(given)) if given.dtype.kind == "f" and given.ndim == 1 else np.empty(0, int)
     if len(wrong):
         raise ValueError(f"{name} must be finite, got {given[wrong[0]]:g} in row {wrong[0]}")
     numbers = checks.array(name, given)

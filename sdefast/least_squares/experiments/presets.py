@@ -133,7 +133,7 @@ class SGDExperiment:
 
     def run(self, n_runs: int, **options: Any) -> Descent:
         """Run it by `sgd`, which takes the ``options``: ``seed``, ``save_at``, ``runs``, ``dtype``, ``device``, ..."""
-        first = {"average_from": self.average_from} if self.average_from else {}
+        first: dict[str, Any] = {"average_from": self.average_from} if self.average_from else {}
         return sgd(self.problem, n_runs=n_runs, averaging=self.averaging, **first, **self._settings, **options)
 
     def expected_error(self) -> np.ndarray:

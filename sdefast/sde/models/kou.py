@@ -66,7 +66,8 @@ class Kou(JumpDiffusion):
     def jumps(self) -> jumps.Jumps:
         """Exponential jumps of the logarithm."""
         names = ("intensity", "p_up", "eta_up", "eta_down")
-        return jumps.Kou(*map(self.numbers().get, names), parameters=tuple((name, name) for name in names))
+        numbers = {name: self.numbers()[name] for name in names}
+        return jumps.Kou(**numbers, parameters=tuple((name, name) for name in names))
 
     @staticmethod
     def relative_jump(p: Any) -> Any:
