@@ -81,11 +81,14 @@ def searching_loop(step: Step, found: Found, lane: list[str]) -> list[str]:
     drawn = _word_below(step, found)
     if drawn is not None:
         place, bound = drawn
-        search = [f"hits = below_(u, {place} + group, bound)", *handled]
+        groups = [f"for group in range(0, lanes, {_AT_ONCE}):"]
+        groups += indent([f"hits = below_(u, {place} + group, bound)", *handled])
         return [
+            "for l in range(lanes):", *indent(lane),
+            # (a loop of its own: what would be carried through the one above takes its registers)
             f"bound = bound_({bound})", "least = W(0xFFFFFFFF)",
-            "for l in range(lanes):", *indent([*lane, f"least = least_(least, word_(u[{place} + l]))"]),
-            "if least >> W(9) < bound:", *indent([f"for group in range(0, lanes, {_AT_ONCE}):", *indent(search)]),
+            "for l in range(lanes):", f"    least = least_(least, word_(u[{place} + l]))",
+            "if seldom_(least >> W(9) < bound):", *indent(groups),
         ]  # fmt: skip
     return [
         f"for group in range(0, lanes, {_AT_ONCE}):",
@@ -116,7 +119,8 @@ def mask_functions(intrinsic: Any) -> dict[str, Any]:
     """What the search is written with: words of 32 bits, by a decorator for functions that emit LLVM instructions.
 
     Words of uniforms (see `Step.words`) are below a number if their first 23 bits are so below ``bound_(number)``:
-    ``below_(values, first, bound)`` has a bit for each of the words from the first on, ``least_`` is the less of two.
+    ``below_(values, first, bound)`` has a bit for each of the words from the first on, ``least_`` is the less of two,
+    and ``seldom_`` tells the compiler that a condition holds seldom, so that registers go to what is done otherwise.
     ``mark_(holds, n)`` is bit n or nothing, ``both_`` has the bits of two words, ``lowest_`` is the number of the
     lowest bit and ``rest_`` the word without it.
     """
@@ -163,6 +167,15 @@ def mask_functions(intrinsic: Any) -> dict[str, Any]:
         return types.uint32(types.uint32, types.uint32), build
 
     @intrinsic  # type: ignore[untyped-decorator]
+    def seldom(typing: Any, holds: Any) -> Any:
+        def build(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+            bit = ir.IntType(1)
+            expect = builder.module.declare_intrinsic("llvm.expect", (bit,), ir.FunctionType(bit, [bit, bit]))
+            return builder.call(expect, [args[0], bit(0)])
+
+        return types.boolean(types.boolean), build
+
+    @intrinsic  # type: ignore[untyped-decorator]
     def bound(typing: Any, value: Any) -> Any:
         def build(context: Any, builder: Any, signature: Any, args: Any) -> Any:
             double = ir.DoubleType()
@@ -189,6 +202,7 @@ def mask_functions(intrinsic: Any) -> dict[str, Any]:
         return types.uint32(values, types.int64, types.uint32), build
 
     return {
+        "seldom_": seldom,
         "least_": least,
         "bound_": bound,
         "below_": below,
