@@ -80,7 +80,10 @@ class Jumps(Recorded):
         if moves and self.bound is None:
             raise TypeError("an intensity that depends on the state needs bound=, a number that it does not exceed")
         if not moves and self.bound is not None and not depends_on(rate, own):
-            raise TypeError("bound is that of an intensity that depends on the state, which this one does not")
+            raise TypeError(
+                "bound is that of an intensity that depends on the state, which this one does not, or on parameters "
+                "that differ between paths"
+            )
         return replace(self, intensity=Replayed("intensity", replayed_inputs(dim, parameters), rate))
 
     def check_start(self, x: np.ndarray, t: float, values: dict[Expr, Any]) -> None:

@@ -9,6 +9,9 @@ first, then its jumps, one after the other (Glasserman, Monte Carlo Methods in F
 that are too many for the rate that the state has are left out (Glasserman and Merener, Finance and Stochastics 7,
 2003).
 
+Intensities and laws may have parameters of every path's own. A step is then written for the path that jumps most, or
+for ``bound``: with the same bound shards of such a run have the bits of the whole, and can be merged.
+
 All that jumps draw are uniforms, of stream 1: the normals of a path, and with them its way between jumps, are those
 that it has without.
 """
@@ -68,8 +71,9 @@ class MertonJumps(_LogJumps):
     component : int
         Which component of the state jumps.
     bound : float, optional
-        What an intensity that depends on the state does not exceed; a path on which it does, or is negative, becomes
-        NaN, and is counted and warned of.
+        What an intensity that depends on the state, or on parameters of which every path has its own, does not exceed;
+        a path on which it does, or is negative, becomes NaN, and is counted and warned of. The first needs it, and the
+        second if it depends on the time too.
 
     Raises
     ------

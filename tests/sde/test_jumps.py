@@ -344,7 +344,14 @@ def test_own_parameters_of_users_jumps_and_of_other_models(tmp_path):
         NONE, NONE, params={"a": rates},
         jumps=sf.jumps.CompoundPoisson(lambda t, x, p: p.a * (1 + t), lambda t, x, p: 1.0, bound=5.0),
     )  # fmt: skip
-    end = sf.simulate(thinned, x0=0.0, t1=1.0, n_steps=50, n_paths=n, seed=2).x[0, :, 0]
+    whole = sf.simulate(thinned, x0=0.0, t1=1.0, n_steps=50, n_paths=n, seed=2)
+    end = whole.x[0, :, 0]
+    shards = [
+        sf.simulate(thinned.with_parameters({"a": rates[a:b]}), x0=0.0, t1=1.0, n_steps=50, n_paths=b - a,
+                    first_chain=a, seed=2)
+        for a, b in ((0, 4096), (4096, n))
+    ]  # fmt: skip
+    assert sf.merge(*shards).x.tobytes() == whole.x.tobytes()
     mean = rates * (1.5 + 0.5 / 50)  # rates are those at the ends of steps
     assert worst_z((end - mean).mean(), 0.0, (mean.mean() / n) ** 0.5) < MOST_Z
     for model, name, values, start in (
