@@ -68,7 +68,7 @@ _MODULES = {
     "quasi": "sde.quasi", "sgd_presets": "least_squares.experiments.presets",
     "targets": "sampling.targets", "wiener": "sde.wiener",
 }  # fmt: skip
-_FAMILIES = ("least_squares.sgd", "sampling.langevin", "sampling.annealed", "sampling.targets")
+_FAMILIES = ("least_squares.sgd", "sampling.langevin", "sampling.annealed", "sampling.targets", "sde.sweep")
 _NAMES = {
     "AnnealedChains": "sampling.annealed", "Chains": "sampling.result", "METHODS": "sampling.methods",
     "annealed_langevin": "sampling.annealed", "geometric_sigmas": "sampling.levels",

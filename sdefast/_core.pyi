@@ -76,5 +76,6 @@ def run(
     normals: NDArray[np.floating] | None,
     data: tuple[NDArray[np.floating], int, bool, int] | None,
     table: NDArray[np.floating] | None,
+    uniform_words: bool,
     abort: NDArray[np.uint8],
 ) -> None: ...

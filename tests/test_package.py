@@ -64,6 +64,15 @@ def test_every_name_is_there_at_first_use() -> None:
     assert python(EACH) == "".join(f"{name} 0\n" for name in sf.__all__)
 
 
+@pytest.mark.parametrize("name", [name for name in sf.__all__ if isinstance(getattr(sf, name), type(sf))])
+def test_modules_show_public_names_alone(name: str) -> None:
+    module = getattr(sf, name)
+    assert set(module.__all__) <= set(dir(module))
+    assert not [shown for shown in dir(module) if shown.startswith("_")]
+    foreign = [shown for shown in dir(module) if getattr(module, shown) in (np, importlib, sf.sde)]
+    assert not foreign
+
+
 def test_all_names_are_there_at_once() -> None:
     assert python("from sdefast import *; print(sgd.__module__, quasi.__name__)") == (
         "sdefast.least_squares.sgd sdefast.sde.quasi\n"

@@ -202,7 +202,7 @@ void run(const py::object &step, const Doubles &coefficients, int noise_dim, int
          int64_t first_chain, int64_t first_step, int64_t n_steps, py::array state, bool float32_noise,
          const py::array_t<int64_t, py::array::c_style> &saves, const py::object &saved, const py::tuple &statistics,
          const py::object &observer, const py::object &histogram, const py::object &normals, const py::object &data,
-         const py::object &table,          const py::array_t<uint8_t, py::array::c_style> &abort) {
+         const py::object &table, bool uniform_words, const py::array_t<uint8_t, py::array::c_style> &abort) {
     require(state.ndim() == 2 && state.writeable(), "state must be a writeable array of shape (dim, n_chains)");
     require(coefficients.ndim() == 2 && (coefficients.shape(0) == 1 || coefficients.shape(0) == n_steps),
             "coefficients must have one row, or one a step");
@@ -215,6 +215,7 @@ void run(const py::object &step, const Doubles &coefficients, int noise_dim, int
     job.first_chain = first_chain, job.n_chains = state.shape(1);
     job.first_step = first_step, job.n_steps = n_steps;
     job.dim = int(state.shape(0)), job.noise_dim = noise_dim, job.uniform_dim = uniform_dim;
+    job.uniform_words = uniform_words;
     job.coefficients = coefficients.data();
     job.coefficient_stride = coefficients.shape(0) == 1 ? 0 : coefficients.shape(1);
     job.state = state.mutable_data(), job.state_stride = stride(state, 0);
@@ -271,7 +272,8 @@ void bind_run(py::module_ &m) {
     m.def("run", &run, py::arg("step"), py::arg("coefficients"), py::arg("noise_dim"), py::arg("uniform_dim"),
           py::arg("signs"), py::arg("seed"), py::arg("first_chain"), py::arg("first_step"), py::arg("n_steps"),
           py::arg("state"), py::arg("float32_noise"), py::arg("saves"), py::arg("saved"), py::arg("statistics"),
-          py::arg("observer"), py::arg("histogram"), py::arg("normals"), py::arg("data"), py::arg("table"), py::arg("abort"));
+          py::arg("observer"), py::arg("histogram"), py::arg("normals"), py::arg("data"), py::arg("table"),
+          py::arg("uniform_words"), py::arg("abort"));
 }
 
 }  // namespace sdefast

@@ -174,7 +174,7 @@ template <class T, class Z, Layout chain_layout> class ChainLoop {
         const i64 saves_end = save + saves;
         Noise noise(job.seed, chain, streams(0, g.index), g.lanes, job.noise_dim, at<Z>(memory.noise));
         Uniform uniforms(job.seed, chain, streams(memory.uniform_streams, g.index), g.lanes, job.uniform_dim,
-                         at<T>(memory.uniforms));
+                         at<T>(memory.uniforms), job.uniform_words);
         Pick picks(job.seed, chain, streams(memory.pick_streams, g.index), g.lanes, at<u32>(memory.picks), job.data);
         if (job.given) {
             const Z *given = static_cast<const Z *>(job.given) + g.chain;

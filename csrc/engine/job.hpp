@@ -52,6 +52,7 @@ struct Job {
     int64_t first_step, n_steps;
     int dim;
     int noise_dim, uniform_dim;  // draws a step: normals or signs, and uniforms
+    bool uniform_words;          // float32 uniforms as the words of which they leave out the last 9 bits
     Data data;                   // and rows of data
 
     // Normals to use instead of the generator's, from those of first_step on: (draws, n_chains), or null.

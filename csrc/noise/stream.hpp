@@ -96,6 +96,16 @@ struct Uniforms {
     template <class Z> SDEFAST_INLINE static void finish(Z &, Z &) {}
 };
 
+// The words of float32 uniforms, whose last 9 bits those leave out. They lie where the uniforms would.
+struct UniformWords {
+    SDEFAST_INLINE static void draw(Xoshiro &x, float &first, float &second) {
+        first = bits<float>(x.next());
+        second = bits<float>(x.next());
+    }
+    SDEFAST_INLINE static void draw(Xoshiro &x, double &first, double &second) { Uniforms::draw(x, first, second); }
+    template <class Z> SDEFAST_INLINE static void finish(Z &, Z &) {}
+};
+
 // 32 random bits a draw.
 struct Words {
     static constexpr u32 stream = 2;
@@ -132,6 +142,7 @@ template <class Kind, class Z> [[gnu::noinline]] void fill(Streams &streams, int
 // Walks a row of lanes through its draws, batch by batch; `next` is the draw that the next fill starts with.
 template <class Kind, class Z> struct Source {
     u64 seed, first_chain;
+    bool words = false;  // of uniforms
 
     static constexpr int draws_per_segment = words_per_segment / words_per_draw<Z>;
 
@@ -146,6 +157,8 @@ template <class Kind, class Z> struct Source {
     // Fill the batch that starts at draw `start`.
     void batch(Streams &streams, int lanes, i64 start, Z *out, i64 row) const {
         if (start % draws_per_segment == 0) key(streams, lanes, start);
+        if constexpr (Kind::stream == Uniforms::stream)
+            if (words) return fill<UniformWords>(streams, lanes, out, row);
         fill<Kind>(streams, lanes, out, row);
     }
 
@@ -163,8 +176,8 @@ template <class Kind, class Z, int row> class Feed {
     // The buffer holds `rows(draws)` rows.
     static i64 rows(i64 draws) { return draws + 1 + rows_per_batch<Z>; }
 
-    Feed(u64 seed, u64 chain, Streams &streams, int lanes, i64 draws, Z *buffer)
-        : source{seed, chain}, streams(streams), lanes(lanes), draws(draws), buffer(buffer) {}
+    Feed(u64 seed, u64 chain, Streams &streams, int lanes, i64 draws, Z *buffer, bool words = false)
+        : source{seed, chain, words}, streams(streams), lanes(lanes), draws(draws), buffer(buffer) {}
 
     // Draws to use instead of the generator's: draw first + n of lane l is given[n * stride + l], for n < count.
     void replace(const Z *draws_given, i64 stride, i64 first, i64 count, int n_lanes) {

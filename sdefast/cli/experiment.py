@@ -14,13 +14,14 @@ from .. import checks
 from ..least_squares.experiments import presets
 from ..least_squares.experiments.presets import OUExperiment
 from ..least_squares.inputs import law_of
+from ..least_squares.laws.epochs import SAMPLINGS
 from ..least_squares.problem import LeastSquares
 from ..run.schedule import Schedule
 
 #: Options that change an experiment, and not only how it is run
 _CHANGES = (
     "theta_star", "noise_std", "covariance", "inputs", "data", "step_size", "theta0", "batch_size", "averaging",
-    "sampling", "steps",
+    "sampling", "momentum", "average_from", "ridge", "label_noise", "steps",
 )  # fmt: skip
 
 
@@ -44,7 +45,9 @@ def experiment(options: argparse.Namespace) -> presets.Experiment:
         "theta0": None if options.theta0 is None else tuple(options.theta0),
         "batch_size": options.batch_size,
         "averaging": options.averaging,
-        "sampling": options.sampling,
+        "average_from": options.average_from,
+        "sampling": None if options.sampling is None else sampling(options.sampling),
+        "momentum": options.momentum,
     }
     values = {name: value for name, value in values.items() if value is not None}
     marks = _marked(base, changed) if options.preset is not None else _NO_FIGURE | {"name": "", "source": ""}
@@ -68,11 +71,15 @@ def _problem(options: argparse.Namespace, base: LeastSquares) -> LeastSquares:
     """The problem of a preset, changed."""
     names = ("theta_star", "noise_std", "covariance", "inputs")
     given = {name: getattr(options, name) for name in names if getattr(options, name) is not None}
+    own = ("ridge", "label_noise")
+    penalties = {name: getattr(options, name) for name in own if getattr(options, name) is not None}
     if options.data is not None:
         others = [_flag(name) for name in given] + ["--preset"] * (options.preset is not None)
         if others:
             raise ValueError(f"--data excludes {' and '.join(others)}: the data say all")
-        return LeastSquares(data=read_data(options.data))
+        return LeastSquares(data=read_data(options.data), **penalties)
+    if penalties:
+        raise ValueError(f"{' and '.join(map(_flag, penalties))} must come with --data: a stream has --noise-std")
     if not given:
         return base
     if "inputs" in given:
@@ -89,6 +96,17 @@ def step_size(text: str) -> float | Schedule:
     except ValueError:
         return Schedule(text)
     return checks.real("--step-size", number, positive=True)
+
+
+def sampling(text: str) -> str | tuple[int, ...]:
+    """How rows are drawn, by its name, or their numbers in order, from a file."""
+    file = Path(text)
+    if text in SAMPLINGS or file.suffix not in (".npy", ".csv"):
+        return str(checks.choice("--sampling, if it is no file that ends in .npy or .csv,", text, SAMPLINGS))
+    numbers = np.ravel(_loaded(file).get("", np.empty(0)) if file.suffix == ".npy" else _table(file))
+    if numbers.dtype.kind not in "iuf" or not len(numbers) or (numbers != np.floor(numbers)).any():
+        raise ValueError(f"--sampling: {file} must have the numbers of rows of data, counted from 0, in order")
+    return tuple(int(number) for number in numbers)
 
 
 def covariance(given: list[str]) -> np.ndarray:

@@ -66,6 +66,10 @@ def _add_problem_options(group: Any) -> None:
         help="samples, in place of all this: .npz with arrays X and y, or .csv whose last "
         "column is y",
     )  # fmt: skip
+    group.add_argument("--ridge", type=float, metavar="LAMBDA", help="of --data: weight of the penalty |theta|^2 / 2")
+    group.add_argument(
+        "--label-noise", type=float, metavar="STD", help="of --data: standard deviation of noise in drawn labels"
+    )
 
 
 def _add_descent_options(group: Any) -> None:
@@ -79,9 +83,13 @@ def _add_descent_options(group: Any) -> None:
         "--averaging", nargs="?", const="polyak-ruppert", choices=["polyak-ruppert"],
         help="tell the error of the averaged iterate too",
     )  # fmt: skip
+    group.add_argument("--average-from", type=whole, metavar="K", help="first iterate that is averaged; default: 0")
+    group.add_argument("--momentum", type=float, metavar="MU", help="of heavy ball, below 1; default: 0")
     group.add_argument(
-        "--sampling", choices=["replacement", "shuffle"], help="how rows of --data are drawn; default: replacement"
-    )
+        "--sampling", metavar="HOW",
+        help="how rows of --data are drawn: replacement, shuffle, or a file (.npy or .csv) with their numbers in "
+        "order; default: replacement",
+    )  # fmt: skip
 
 
 def _add_run_options(group: Any) -> None:
@@ -161,7 +169,10 @@ def report(e: SGDExperiment, fit: Descent, rows: list[int], notes: list[str]) ->
         *_title(e),
         f"{e.problem}",
         f"{product(s.n_runs, 'run', s.n_steps, 'iteration')}, step size {e.step_size}, batches of {e.batch_size}, "
-        f"{s.dtype.name}, seed {fit.seed}",
+        + (f"momentum {e.momentum:g}, " if e.momentum else "")
+        + (f"averages from iterate {e.average_from} on, " if e.average_from else "")
+        + ("rows in a given order, " if e.is_ordered else "")
+        + f"{s.dtype.name}, seed {fit.seed}",
         "",
         f"{header('t', 'exact' if exact else None)} {_median_name(e.measure):>16} {'not finite':>10}",
         *_error_rows(e, fit, rows, exact, has_z),
@@ -218,14 +229,15 @@ def _z_is_meaningful(e: SGDExperiment, notes: list[str]) -> bool:
     if isinstance(law, Student) and law.df <= 8:
         notes.append(f"no z-scores: the error has no standard error for inputs {law}, whose eighth moment is infinite")
         return False
-    largest = float(e.step_sizes.max())
+    largest = float(e.step_sizes.max()) / (1 - e.momentum)  # what a step comes to in the end
     name, bound = "mean-square", e.problem.mean_square_threshold(e.batch_size)
     if _is_isotropic(e):
         name, bound = "fourth-moment", e.problem.fourth_moment_threshold()  # the lower one
     if largest >= bound:
+        effective = " / (1 - momentum)" if e.momentum else ""
         notes.append(
-            f"no z-scores: step sizes, up to {largest:g}, are beyond the {name} threshold {bound:.6g}, where "
-            "a few runs decide the mean; the median tells what a run does"
+            f"no z-scores: step sizes{effective}, up to {largest:g}, are beyond the {name} threshold {bound:.6g}, "
+            "where a few runs decide the mean; the median tells what a run does"
         )
     return largest < bound
 
@@ -240,6 +252,8 @@ def _facts(e: SGDExperiment) -> list[str]:
     """Floor of the error and thresholds of the step size."""
     if e.sampling == "shuffle":
         return ["floor and thresholds: not known of shuffled epochs"]
+    if e.is_ordered or e.momentum:
+        return [f"floor and thresholds: not known {'with momentum' if e.momentum else 'of rows in a given order'}"]
     facts: dict[str, str] = {}
     try:
         if not isinstance(e.step_size, Schedule):

@@ -9,7 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from .. import plots
+from .. import checks, plots
+from ..engine import plan
 from ..sde.models import MODELS, Model
 from ..sde.models.base import exact_moments
 from ..sde.result import Simulation
@@ -19,6 +20,7 @@ from ..words import gone, product
 from .tables import SHARED, add_output_options, check_output, cost_line, header, row, save, whole
 
 _TABLE_TIMES, _PLOT_TIMES = 5, 500
+_STEPS = 1000  # unless --steps or --dt says otherwise
 
 
 def register(commands: Any) -> None:
@@ -29,7 +31,8 @@ def register(commands: Any) -> None:
         about = (model.__doc__ or "").splitlines()[0].replace("%", "%%")
         parser = models.add_parser(name, help=_plain(about), formatter_class=argparse.ArgumentDefaultsHelpFormatter)
         for parameter in fields(model):
-            parser.add_argument(f"--{parameter.name}", type=float, default=parameter.default, help="model parameter")
+            names = dict.fromkeys((f"--{parameter.name.replace('_', '-')}", f"--{parameter.name}"))
+            parser.add_argument(*names, type=float, default=parameter.default, help="model parameter")
         parser.add_argument("--x0", type=float, nargs="+", default=list(model.example_start), help="start")
         _add_run_options(parser, model().methods)
         parser.set_defaults(run=run)
@@ -42,10 +45,17 @@ def _plain(text: str) -> str:
 
 def _add_run_options(parser: argparse.ArgumentParser, methods: Sequence[str]) -> None:
     parser.add_argument("--paths", type=whole, default=1_000_000, help="number of paths")
-    parser.add_argument("--steps", type=whole, default=1000, help="number of equal steps")
+    parser.add_argument("--steps", type=whole, help=f"number of equal steps; {_STEPS} if --dt does not say it")
+    parser.add_argument("--dt", type=float, help="step size, instead of --steps")
     parser.add_argument("--t1", type=float, default=1.0, help="end of the time interval")
     about = f"scheme: of the default model {', '.join(methods)}"
     parser.add_argument("--method", default="euler-maruyama", help=about)
+    parser.add_argument(
+        "--sensitivities",
+        nargs="+",
+        metavar="NAME",
+        help="tell the derivatives of the means in these parameters, or x0",
+    )
     parser.add_argument("--seed", type=whole, default=0, help="seed")
     parser.add_argument("--dtype", choices=["float32", "float64"], default="float64", help="type of the state")
     parser.add_argument("--device", default="cpu", help="cpu, cuda or cuda:N")
@@ -62,7 +72,8 @@ def run(options: argparse.Namespace) -> None:
         raise ValueError(f"x0 must be {model.dim} number{'s' * (model.dim > 1)}, got {options.x0}")
     check_output(options)
     times = _PLOT_TIMES if options.plot is not None else _TABLE_TIMES
-    result = _simulate(model, options, save_at=max(options.steps // times, 1))
+    n_steps = _n_steps(options)
+    result = _simulate(model, options, n_steps, save_at=max(n_steps // times, 1))
     print(report(result, options.x0))
     save(options, result)
     if options.plot is not None:
@@ -70,14 +81,24 @@ def run(options: argparse.Namespace) -> None:
         print(f"\nplot: {options.plot}")
 
 
-def _simulate(model: Model, options: argparse.Namespace, save_at: Any) -> Simulation:
+def _n_steps(options: argparse.Namespace) -> int:
+    """The number of steps, which --steps or --dt says."""
+    if options.dt is None:
+        return checks.count("--steps", _STEPS if options.steps is None else options.steps)
+    if options.steps is not None:
+        raise ValueError("--dt takes the place of --steps: leave out one of them")
+    return plan.steps_of_size(options.dt, None, options.t1, None, None, None)
+
+
+def _simulate(model: Model, options: argparse.Namespace, n_steps: int, save_at: Any) -> Simulation:
     return simulate(
         model,
         x0=options.x0,
         t1=options.t1,
-        n_steps=options.steps,
+        n_steps=n_steps,
         n_paths=options.paths,
         method=options.method,
+        sensitivities=options.sensitivities,
         seed=options.seed,
         dtype=options.dtype,
         device=options.device,
@@ -108,11 +129,27 @@ def report(run: Simulation, x0: Any) -> str:
             ):
                 exact = None if moments is None else moments[k][i, c]
                 lines.append(row(f"{run.t[i]:.4g}", name + index, value[i, c], error[i, c], exact))
+    lines += _sensitivity_rows(run)
     lines += ["", SHARED, cost_line(run.cost, s.n_paths * s.grid.n_steps, "path-steps")]
     lost = int(run.n_nonfinite[-1])
     if lost:
         lines.append(f"{gone(lost, s.n_paths, 'path')} not finite at the end and left out")
     return "\n".join(lines)
+
+
+def _sensitivity_rows(run: Simulation) -> list[str]:
+    """The derivatives of the means, where they were asked for."""
+    if not run.sensitivities:
+        return []
+    lines = ["", "derivatives of the means", header("t", None)]
+    for i in _table_rows(len(run.t)):
+        for name, found in run.sensitivities.items():
+            for c in range(run.model.dim):
+                index = f"[{c}]" if run.model.dim > 1 else ""
+                lines.append(
+                    row(f"{run.t[i]:.4g}", f"in {name}{index}", found.mean[i, c], found.standard_error[i, c], None)
+                )
+    return lines
 
 
 def _table_rows(n_times: int) -> list[int]:

@@ -266,17 +266,21 @@ class Signs:
 
 
 class Uniforms:
-    """The uniforms of a step."""
+    """The uniforms of a step, each of so many words; ``split``: and what those leave out of their words."""
 
-    def __init__(self, n: int, words: int) -> None:
-        self.n, self.generator = n, Generator("w", UNIFORMS, words)
+    def __init__(self, n: int, words: int, split: bool = False) -> None:
+        self.n, self.split, self.generator = n, split, Generator("w", UNIFORMS, words)
 
     def begin(self) -> list[str]:
         return self.generator.begin(f"(first_step * {self.n})") if self.n else []
 
     def draw(self) -> list[str]:
         g = self.generator
-        return [line for j in range(self.n) for line in (*g.go_on(), g.draw("uniform", f"u{j}"), g.spend(1))]
+        if self.split:
+            parts = [[g.draw("next", "whole"), f"u{j}, b{j} = unit_(whole), spare_(whole)"] for j in range(self.n)]
+        else:
+            parts = [[g.draw("uniform", f"u{j}")] for j in range(self.n)]
+        return [line for part in parts for line in (*g.go_on(), *part, g.spend(1))]
 
 
 class Picks:

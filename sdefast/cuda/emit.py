@@ -43,7 +43,7 @@ def paths_source(step: Step, dtype: str, noise_dtype: str, *, uniform_grid: bool
     float64; ``saves`` the steps after which to save, the first of which may be the start, and at the end a number that
     no step has. ``given`` normals (draws, n) take the generator's place. ``table`` has the run's constants.
     """
-    uniforms = Uniforms(step.n_uniforms, 1 if dtype == "float32" else 2)
+    uniforms = Uniforms(step.n_uniforms, 1 if dtype == "float32" else 2, step.words)
     return Paths(_Steps(step, uniform_grid), _draws(step, noise_dtype, given), uniforms).source(*AROUND)
 
 

@@ -17,7 +17,7 @@ from numba import types
 
 from ..jit import vector_math
 from ..jit.arithmetic import Arithmetic, Bits, Number
-from ..jit.calls import flip, shift, sign
+from ..jit.calls import SPARE, UNIT, flip, part, shift, sign
 from ..jit.vector_math import as_intrinsic
 from . import noise
 from .target import SIMULATED
@@ -201,6 +201,8 @@ def _bits(dtype: str) -> dict[str, Any]:
         "shift_": _callable(_Function(word, [word, n], lambda _, builder, args: shift(builder, *args))),
         "sign_": _callable(_Function(real, [word, n], lambda _, builder, args: sign(builder, dtype, *args))),
         "flip_": _callable(_Function(real, [real, real], lambda _, builder, args: flip(builder, dtype, *args))),
+        "unit_": _callable(_Function(real, [word], lambda _, builder, args: part(builder, dtype, UNIT, *args))),
+        "spare_": _callable(_Function(real, [word], lambda _, builder, args: part(builder, dtype, SPARE, *args))),
     }
 
 

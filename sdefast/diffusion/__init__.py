@@ -55,6 +55,10 @@ def __getattr__(name: str) -> _Any:
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
+def __dir__() -> list[str]:
+    return sorted({*__all__, *_MODULES, *_FUNCTIONS})
+
+
 __all__ = [
     "PREDICTIONS",
     "ROW",

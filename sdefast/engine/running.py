@@ -178,6 +178,7 @@ def _run_chunk(
         None if tile.normals is None else _steps_of(tile, chunk),
         None if tile.data is None else (tile.data.rows, tile.data.dim, tile.data.shuffled, draws.picks),
         tile.table,
+        draws.words,
         abort,
     )
     if not whole:

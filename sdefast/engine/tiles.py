@@ -60,13 +60,17 @@ class OpenSteps(Protocol):
 
 @dataclass(frozen=True)
 class Draws:
-    """What a step draws: ``noise_dim`` normals, or signs +-1, ``uniform_dim`` uniforms and ``picks`` rows of data."""
+    """What a step draws: ``noise_dim`` normals, or signs +-1, ``uniform_dim`` uniforms and ``picks`` rows of data.
+
+    ``words``: uniforms of float32 as the words that they are made of.
+    """
 
     noise_dim: int
     uniform_dim: int = 0
     signs: bool = False
     float32: bool = False
     picks: int = 0
+    words: bool = False
 
 
 @dataclass(frozen=True, eq=False)

@@ -34,7 +34,7 @@ _FLOATS = ("float32", "float64")
 #: LLVM's names of comparisons, and instructions for sums, differences and products of floats and of integers
 _COMPARISONS = {ast.Lt: "<", ast.LtE: "<=", ast.Gt: ">", ast.GtE: ">=", ast.Eq: "==", ast.NotEq: "!="}
 _SIGNS = {ast.Add: ("fadd", "add"), ast.Sub: ("fsub", "sub"), ast.Mult: ("fmul", "mul")}
-_LOGICAL = {ast.BitAnd: "and_", ast.BitOr: "or_", ast.BitXor: "xor"}
+_LOGICAL = {ast.BitAnd: "and_", ast.BitOr: "or_", ast.BitXor: "xor", ast.RShift: "lshr"}
 
 
 def type_of(kind: str) -> ir.Type:

@@ -72,13 +72,42 @@ def searching_loop(step: Step, found: Found, lane: list[str]) -> list[str]:
     row = step.lanes
     loads = [f"x{i} = x[{i * row} + l]" for i in range(len(step.outputs))] + draw_lines(step, 0, 1)
     new = [f"x[{i * row} + l] = {result}" for i, result in enumerate(found.results) if result != f"x{i}"]
+    handled = [
+        "while hits != 0:",
+        *indent(["l = group + lowest_(hits)", "hits = rest_(hits)", *loads, *found.then.per_lane, *new]),
+    ]
+    drawn = _word_below(step, found)
+    if drawn is not None:
+        place, bound = drawn
+        groups = [f"for group in range(0, lanes, {_AT_ONCE}):"]
+        groups += indent([f"hits = below_(u, {place} + group, bound)", *handled])
+        return [
+            "for l in range(lanes):", *indent(lane),
+            # (a loop of its own: what would be carried through the one above takes its registers)
+            f"bound = bound_({bound})", "least = W(0xFFFFFFFF)",
+            "for l in range(lanes):", f"    least = least_(least, word_(u[{place} + l]))",
+            "if seldom_(least >> W(9) < bound):", *indent(groups),
+        ]  # fmt: skip
     return [
         f"for group in range(0, lanes, {_AT_ONCE}):",
         *indent(["hits = W(0)", f"for j in range({_AT_ONCE}):"]),
         *indent(
             ["l = group + j", *lane, *found.search.per_lane, f"hits = both_(hits, mark_({found.condition}, j))"], 2
         ),
-        *indent(["while hits != 0:"]),
-        *indent(["l = group + lowest_(hits)", "hits = rest_(hits)"], 2),
-        *indent([*loads, *found.then.per_lane, *new], 2),
+        *indent(handled),
     ]
+
+
+def _word_below(step: Step, found: Found) -> tuple[str, str] | None:
+    """Where a uniform that comes as a word lies, and what holds the bound, if the condition is that it is below one.
+
+    The least word of all lanes then says whether there is anything to be found.
+    """
+    condition = step.rare.condition if step.rare else None
+    if condition is None or condition.op != "lt" or not step.words:
+        return None
+    drawn, bound = condition.args
+    uniforms = [f"u{i}" for i in range(step.n_uniforms)]
+    if drawn.op != "symbol" or drawn.value not in uniforms or found.search.varies(bound):
+        return None
+    return f"us + {uniforms.index(drawn.value) * step.lanes}", found.search.hold(bound)

@@ -42,7 +42,8 @@ class Step:
     the number of the step. The clock is followed in a row of coefficients by the values of the symbols ``parameters``,
     which are equal in all rows, and of ``constants``, which depend on the step size. Of the rows of data that it picks,
     ``d0_0``, ``d0_1``, ... are the first ``columns`` numbers of the first. ``rare`` is what happens to few chains
-    afterwards.
+    afterwards. Uniforms of float32 may be drawn as ``words``, of which ``b0``, ... are, as uniforms of 512 values, the
+    9 bits that ``u0``, ... leave out.
     """
 
     outputs: tuple[Expr, ...]
@@ -54,6 +55,7 @@ class Step:
     picks: int = 0
     columns: int = 0
     rare: Rare | None = None
+    words: bool = False
 
     @cached_property
     def whole(self) -> tuple[Expr, ...]:
@@ -83,7 +85,8 @@ class Step:
     @property
     def lane_inputs(self) -> list[str]:
         """Symbols that differ between lanes."""
-        kinds = (("x", len(self.outputs)), ("z", self.n_draws), ("u", self.n_uniforms))
+        kinds = [("x", len(self.outputs)), ("z", self.n_draws), ("u", self.n_uniforms)]
+        kinds += [("b", self.n_uniforms)] if self.words else []
         picked = [f"d{b}_{j}" for b in range(self.picks) for j in range(self.columns)]
         return [f"{kind}{i}" for kind, n in kinds for i in range(n)] + picked
 
@@ -138,4 +141,8 @@ def draw_lines(step: Step, i: int, count: int) -> list[str]:
 def uniform_lines(step: Step, i: int) -> list[str]:
     """The uniforms of step s + i."""
     k = step.n_uniforms
-    return [f"u{j} = u[us + {(i * k + j) * step.lanes} + l]" for j in range(k)]
+    drawn = [f"u[us + {(i * k + j) * step.lanes} + l]" for j in range(k)]
+    if not step.words:
+        return [f"u{j} = {number}" for j, number in enumerate(drawn)]
+    parts = (("u", "unit_"), ("b", "spare_"))
+    return [f"{kind}{j} = {part}(word_({number}))" for j, number in enumerate(drawn) for kind, part in parts]

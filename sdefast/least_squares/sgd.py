@@ -121,8 +121,8 @@ def sgd(
         ``(low, high, bins)``: count theta - theta* of every parameter in equal bins, for ``fit.histogram`` and
         ``fit.quantile``.
     expectations : mapping of str to callable
-        Functions ``f(k, theta)`` of the iteration and the parameters, up to 512, in scalar Python code as for
-        `simulate`; their means over the runs with standard errors are ``fit.expectations``.
+        Functions ``f(k, theta)`` (or ``f(theta, k)``) of the iteration and the parameters, up to 512, in scalar Python
+        code as for `simulate`; their means over the runs with standard errors are ``fit.expectations``.
     final_states : bool, default True
         Keep all runs at the last iteration, which ``resume`` goes on from.
     seed : int

@@ -22,7 +22,7 @@ from .archive import Archive, remove_unfinished, write
 from .compare import differences, flat
 from .files import library_version
 from .lock import Lock
-from .partly import Part
+from .partly import Book, Part
 
 #: Version of the files.
 FORMAT = 2
@@ -55,6 +55,8 @@ class Checkpoint:
         """What ``checkpoint=path`` asks for in that call, and what the file has; all that can be refused is."""
         if path is None:
             return _NONE
+        if isinstance(path, Cell):
+            return path
         if not isinstance(path, (str, os.PathLike)) or not os.fspath(path):
             raise TypeError(f"checkpoint must be the path of a file, got {checks.shown(path)}")
         where = os.path.realpath(os.fsdecode(path))
@@ -126,12 +128,23 @@ class Checkpoint:
 
     # What there is ----------------------------------------------------------------------------------------------
 
-    def part(self, name: str) -> Part | None:
-        """Who keeps a part of the call for `Where.run`."""
+    def part(self, name: str, book: Book | None = None) -> Part | None:
+        """Who keeps a part of the call for `Where.run`, and tells ``book``, by default itself, of it."""
         if self.path is None:
             return None
-        self._parts[name] = Part(self, name)
+        self._parts[name] = Part(self if book is None else book, name)
         return self._parts[name]
+
+    def cells(self, n: int, **asked: Any) -> list[Cell] | None:
+        """Those of the ``n`` calls that this one makes, one after the other; None if there is no file."""
+        if self.path is None:
+            return None
+        if self._header:
+            begun = len(self._header["parts"])
+            _log.warning(
+                "sdefast.%s goes on from checkpoint %s: %d of %d cells are there", self.call, self.path, begun, n
+            )
+        return [Cell(self, k, asked) for k in range(n)]
 
     def done(self, name: str) -> np.ndarray | None:
         """What was made of a part."""
@@ -235,6 +248,43 @@ class Checkpoint:
         self.found = found
         done = f"{100 * found:.3g} %"
         _log.warning("sdefast.%s goes on from checkpoint %s: %s of the work is done", self.call, self.path, done)
+
+
+class Cell(Checkpoint):
+    """What one of the calls that a call is made of has in that call's file. They come one after the other."""
+
+    def __init__(self, file: Checkpoint, number: int, asked: dict[str, Any]) -> None:
+        super().__init__(file.path, file.call, file.device)
+        self._whole_file, self._number, self._asked = file, number, asked
+        self.load, self.changed, self.stopped = file.load, file.changed, file.stopped  # type: ignore[method-assign]
+        self.patience, self.is_due = file.patience, file.is_due  # type: ignore[method-assign]
+        self.write_if_due = file.write_if_due  # type: ignore[method-assign]
+
+    @property
+    def whole(self) -> bool:
+        """Whether what the file's call keeps agrees."""
+        return self._whole_file.whole
+
+    @whole.setter
+    def whole(self, agrees: bool) -> None:
+        if hasattr(self, "_whole_file"):
+            self._whole_file.whole = agrees
+
+    def belongs_to(self, settings: Any, **asked: Any) -> None:
+        """That of the first call stands for all: the others are known by what they run."""
+        if self._number == 0:
+            self._whole_file.belongs_to(settings, **asked, **self._asked)
+
+    def part(self, name: str, book: Book | None = None) -> Part | None:
+        """Who keeps a part of this one of the calls."""
+        return self._whole_file.part(f"cell{self._number}.{name}", self)
+
+    def say(self, found: float) -> None:
+        """The call has told what it found."""
+        self.found = found
+
+    def finish(self) -> None:
+        """The file's call goes on."""
 
 
 #: That of calls that have none: it never changes.

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import inspect
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from ..engine.gathering import MOST
-from ..trace import Expr, Names, Replayed, as_expr, select, symbol, trace
+from ..trace import ITERATION, Expr, Names, Replayed, argument_order, as_expr, select, symbol, trace
 from . import options
 
 #: names with what they stand for
@@ -15,12 +14,16 @@ Named = tuple[tuple[str, Replayed], ...]
 
 
 def traced(functions: Any, inputs: Sequence[tuple[str, Names]]) -> Named:
-    """A mapping of names to functions of ``inputs``, argument names with their symbols; a third may be left out."""
-    found = []
+    """A mapping of names to functions of ``inputs``, argument names with their symbols.
+
+    The first is the number of the iteration, which may come second; a third may be left out.
+    """
+    found, names = [], tuple(name for name, _ in inputs)
     for name, function in options.named_functions("expectations", functions):
         what = f"expectations[{name!r}]"
         arguments = tuple(map(_symbols, (symbols for _, symbols in inputs)))
-        value = trace(function, *arguments[: _n_taken(what, function, inputs)], what=what)
+        order = argument_order(what, function, len(names), len(names), names, ITERATION)
+        value = trace(function, *(arguments[i] for i in order), what=what)
         found.append((name, Replayed(what, tuple(inputs), as_number(what, value))))
     if len(found) > MOST:
         raise ValueError(f"expectations may be {MOST} together, got {len(found)}")
@@ -29,22 +32,6 @@ def traced(functions: Any, inputs: Sequence[tuple[str, Names]]) -> Named:
 
 def _symbols(names: Names) -> Any:
     return symbol(names) if isinstance(names, str) else tuple(map(symbol, names))
-
-
-def _n_taken(what: str, function: Callable[..., Any], inputs: Sequence[tuple[str, Names]]) -> int:
-    """How many of the arguments a function takes, at least two."""
-    names = [name for name, _ in inputs]
-    try:
-        signature = inspect.signature(function)
-    except (TypeError, ValueError):
-        return len(names)
-    for n in range(len(names), 1, -1):
-        try:
-            signature.bind(*names[:n])
-        except TypeError:
-            continue
-        return n
-    raise TypeError(f"{what} must be a function of ({', '.join(names)}), got one of {signature}")
 
 
 def as_number(what: str, value: Any) -> Expr:

@@ -32,7 +32,9 @@ class Array(Recorded):
         numbers = checks.array(name, values)
         if numbers.ndim != 1 or not len(numbers):
             raise ValueError(
-                f"{name} must be a number, of shape (n_paths,), or a table of one dimension, got shape {numbers.shape}"
+                f"{name} must be a number, of shape (n_paths,), or a table of one dimension, got shape "
+                f"{numbers.shape}: a table of every path's own is one long table, its values ravelled, and a parameter "
+                "of shape (n_paths,) that says where in it the path's begins, as in p.table[p.first + k]"
             )
         numbers.setflags(write=False)
         return cls(numbers, first=float(numbers[0]))

@@ -70,7 +70,7 @@ class Part:
         steps = sum(end - first for first, end in self.finished) * whole.n_steps
         steps += sum((end - first) * (b.step - whole.first_step) for (first, end), b in self.begun.items())
         if steps:
-            if self.name == "run":
+            if self.name.split(".")[-1] == "run":
                 self.checkpoint.say(steps / (whole.n_chains * whole.n_steps))
             if progress is not None:
                 progress(steps)

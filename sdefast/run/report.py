@@ -35,8 +35,12 @@ class Report(Recorded, ABC):
     def _tabulated(self) -> dict[str, tuple[tuple[str, ...], Any]]:
         """What `to_xarray` holds: names, the axes after time, values."""
 
+    def _axes(self) -> dict[str, np.ndarray]:
+        """The axes that all of it begins with, with their coordinates."""
+        return {self.time_word: self.t}
+
     def _coordinates(self) -> dict[str, np.ndarray]:
-        """Coordinates of these axes, where they have any."""
+        """Coordinates of the axes after them, where they have any."""
         return {}
 
     def save(self, path: str | PathLike[str]) -> None:
@@ -87,6 +91,6 @@ class Report(Recorded, ABC):
             import xarray
         except ImportError:
             raise ImportError("to_xarray needs xarray: pip install xarray") from None
-        axis = self.time_word
-        data = {name: ((axis, *axes), value) for name, (axes, value) in self._tabulated().items()}
-        return xarray.Dataset(data, {axis: self.t, **self._coordinates()}, attrs=self.describe())
+        first = self._axes()
+        data = {name: ((*first, *axes), value) for name, (axes, value) in self._tabulated().items()}
+        return xarray.Dataset(data, {**first, **self._coordinates()}, attrs=self.describe())

@@ -126,7 +126,7 @@ class TracedStepping(Stepping):
     def draws(self, noise_dtype: np.dtype) -> Draws:
         """What a step draws."""
         step = self.step
-        return Draws(step.n_draws, step.n_uniforms, step.signs, noise_dtype.itemsize == 4, step.picks)
+        return Draws(step.n_draws, step.n_uniforms, step.signs, noise_dtype.itemsize == 4, step.picks, step.words)
 
     @cached_property
     def n_operations(self) -> int:

@@ -111,7 +111,8 @@ def langevin(
         As for `simulate`.
     expectations : mapping of str to callable, optional
         Functions ``f(k, x)`` of iteration and position, of underdamped methods ``f(k, x, v)``, in scalar code as for
-        `simulate`; their means over the chains at saved iterations with standard errors are ``chains.expectations``.
+        `simulate`; the state may come first, as in ``f(x, k)``. Their means over the chains at saved iterations with
+        standard errors are ``chains.expectations``.
     diagnostics : bool or int, optional
         Gather what ``ess``, ``rhat`` and ``pooled_mean`` need in 16 batches a chain, or so many (even); by default for
         up to 16 components.

@@ -14,7 +14,7 @@ def mirrored(step: Step) -> Step:
     n = len(step.outputs)
     mirror = _further_rows(n)
     mirror |= {symbol(f"z{i}"): -symbol(f"z{i}") for i in range(step.n_draws)}
-    mirror |= {symbol(f"u{i}"): as_expr(1 - symbol(f"u{i}")) for i in range(step.n_uniforms)}
+    mirror |= {symbol(f"{kind}{i}"): as_expr(1 - symbol(f"{kind}{i}")) for kind in "ub" for i in range(step.n_uniforms)}
     known: dict[Expr, Expr] = {}
     return replace(step, outputs=(*step.outputs, *(substitute(e, mirror, known) for e in step.outputs)))
 

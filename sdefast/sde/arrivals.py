@@ -21,23 +21,28 @@ OFTEN = 1 / 8
 #: From which bit on what a uniform of float64 says is taken for a uniform of its own.
 _BITS = 37
 
+#: Bits of a uniform of float32.
+_SHORT_BITS = 23
+
 
 @register
 class Written(NamedTuple):
     """What a step with jumps is written for: how many in one step, and whether uniforms are ``short``, of 23 bits.
 
-    Jumps that come ``often`` are computed for all paths.
+    Jumps that come ``often`` are computed for all paths. Short uniforms may come as ``words``, whose other 9 bits
+    do what would take a uniform of their own.
     """
 
     most: int
     short: bool
     often: bool
+    words: bool = False
 
 
 class Arrivals(NamedTuple):
     """Jumps of a step that ends at ``t``: their number ``n`` >= 1, up to ``most``, and a ``pair`` of uniforms.
 
-    Of the first uniform of the pair there may be few values, evenly spaced.
+    Of the first uniform of the pair there may be few values, evenly spaced: 512 if it is ``coarse``.
     """
 
     t: Expr
@@ -45,6 +50,7 @@ class Arrivals(NamedTuple):
     n: Expr
     pair: tuple[Expr, Expr]
     most: int
+    coarse: bool = False
 
 
 def probabilities(means: np.ndarray, most: int) -> np.ndarray:
@@ -67,18 +73,23 @@ def probabilities_of(mean: Expr, most: int) -> Vector:
     return tuple(reversed(tails))
 
 
-def counted(t: Expr, parameters: Any, uniforms: Vector, tails: Vector) -> Arrivals:
+def counted(t: Expr, parameters: Any, uniforms: Vector, tails: Vector, rest: Expr | None = None) -> Arrivals:
     """The number of jumps by inversion, and where the uniform lies among those that give this number.
 
-    There is a second uniform where the first one has too few bits for both.
+    There is a second uniform, or the ``rest`` of its word, where the first one has too few bits for both.
     """
     u = uniforms[0]
     n, upper, lower = constant(1.0), tails[0], tails[1] if len(tails) > 1 else constant(0.0)
     for k, tail in enumerate(tails[1:], start=2):
-        more, rest = u < tail, tails[k] if k < len(tails) else constant(0.0)
-        n, upper, lower = (as_expr(select(more, *pair)) for pair in ((float(k), n), (tail, upper), (rest, lower)))
-    share = as_expr((u - lower) / (upper - lower))
+        more, further = u < tail, tails[k] if k < len(tails) else constant(0.0)
+        n, upper, lower = (as_expr(select(more, *pair)) for pair in ((float(k), n), (tail, upper), (further, lower)))
+    fine = u if rest is None else as_expr(u + (rest - 0.5) * 2.0**-_SHORT_BITS)
+    share = as_expr((fine - lower) / (upper - lower))
+    if rest is not None:  # a border between two numbers may lie within the last bit of the uniform
+        share = make("min", make("abs", share), constant(1.0))
     share = make("max", share, constant(2.0**-60))  # a uniform may lie on the border between two numbers
+    if rest is not None:
+        return Arrivals(t, parameters, n, (rest, share), len(tails), coarse=True)
     return Arrivals(t, parameters, n, (share, uniforms[1]) if len(uniforms) > 1 else (_last_bits(u), share), len(tails))
 
 

@@ -19,6 +19,7 @@ from .antithetic import averaged, mirrored
 from .extras import Extras
 from .functionals import Functional, Leap, Move, UniformKey
 from .happenings import after_events, event_rows, jump_coefficients, jump_constants, jumped
+from .jump_process import parameter_values
 from .schemes.base import Interval, Scheme
 from .schemes.clipping import Flaw, flaw
 from .schemes.equation import Equation, Vector, named_tuple, parameter_symbol
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
 
 
 #: Rows from which on those that are alike are looked for.
-_MANY_ROWS = 6
+MANY_ROWS = 6
 
 
 class Uniforms:
@@ -149,7 +150,8 @@ class Chain(TracedStepping):
         outputs = (*(substitute(e, self._own, known) for e in outputs), *self._own.values())
         rare = self._jumps(uniforms)
         names, constants = self.parameter_names, (*constants, *jump_constants(self.sde.jumps, self.extras.jumps))
-        return Step(outputs, names, constants, n_draws, len(uniforms.slots), self.scheme.draws == "signs", rare=rare)
+        signs, words = self.scheme.draws == "signs", self.extras.jumps is not None and self.extras.jumps.words
+        return Step(outputs, names, constants, n_draws, len(uniforms.slots), signs, rare=rare, words=words)
 
     @property
     def n_draws(self) -> int:
@@ -172,9 +174,11 @@ class Chain(TracedStepping):
         if self.sde.jumps is None:
             return None
         rows = tuple(symbol(f"x{i}") for i in range(self.n_moving))
-        x = rows[: self.sde.dim]
-        happens, new = jumped(self.sde.jumps, self.extras.jumps, self._parameters, x, uniforms.of)
-        return Rare(happens, self._landed(rows, new, as_expr(symbol("t") + symbol("h")), symbol("h")))
+        x, moved = rows[: self.sde.dim], (*self.sde.per_path, *self.extras.sensitivities)
+        happens, new = jumped(self.sde.jumps, self.extras.jumps, self._parameters, x, uniforms.of, moved)
+        known: dict[Expr, Expr] = {}
+        landed = self._landed(rows, new, as_expr(symbol("t") + symbol("h")), symbol("h"))
+        return Rare(happens, (*(substitute(e, self._own, known) for e in landed), *self._own.values()))
 
     def _landed(self, rows: Vector, new: Vector, t: Expr, h: Expr) -> Vector:
         """All rows of a path that has gone from ``rows`` to the state ``new`` in no time at the end of a step."""
@@ -185,6 +189,7 @@ class Chain(TracedStepping):
         carried = zip(self.functionals, rows[dim:], strict=False)
         values = tuple(as_expr(functional.leap(value, leap)) for functional, value in carried)
         outputs = (*new, *values, *(row for own in self._event_rows(rows) for row in own))
+        outputs += tuple(e for tangents in self._derived((*new, *values), rows) for e in tangents)
         return outputs if self.extras.stop_when is None else self._stopped(rows, outputs, self._time_if_due(t, outputs))
 
     def _event_rows(self, rows: Vector) -> list[Vector]:
@@ -298,7 +303,8 @@ class Chain(TracedStepping):
         own = self._constants(run.grid.step_sizes())
         if self.sde.jumps is None:
             return own
-        return side_by_side(own, jump_coefficients(self.sde.jumps, self.extras.jumps, run.grid, self.sde.numbers()))
+        values = parameter_values(self.sde.numbers(), run.model.per_path)
+        return side_by_side(own, jump_coefficients(self.sde.jumps, self.extras.jumps, run.grid, values))
 
     @property
     def parameter_names(self) -> tuple[str, ...]:
@@ -377,7 +383,7 @@ class Chain(TracedStepping):
 def _is_long(step: Step) -> bool:
     """Whether a step is better computed as a whole for all chains: loops over rows and tables know nothing of rare."""
     sums = sums_in(step.whole)
-    return len(step.outputs) >= _MANY_ROWS or bool(sums.turns or sums.end)
+    return len(step.outputs) >= MANY_ROWS or bool(sums.turns or sums.end)
 
 
 @dataclass(frozen=True)

@@ -26,6 +26,11 @@ from .schemes.equation import Vector, state_symbols, time_symbol
 
 __all__ = ["Reset", "reset"]
 
+
+def __dir__() -> list[str]:
+    return __all__
+
+
 #: Rows that an event carries: how many there were, the time of the first and the last, the sum of the squares of the
 #: times between them, how often a step had more than it may have, and the time from which the path moves again.
 ROWS = ("count", "first", "last", "squares", "unfinished", "free")

@@ -139,7 +139,7 @@ def checked_extras(model: Model, chain: dict[str, Any], expectations: Any, contr
     derived = () if chain.get("sensitivities") is None else chain["sensitivities"]
     derived = checked_sensitivities(derived, model.parameters(), model.dim)
     if derived:
-        refuse_jumps(model, named, events, stop_when)
+        refuse_jumps(derived, model, named, events, stop_when)
     extras = Extras(boundaries, named, stop_when, antithetic, sensitivities=derived, events=events)
     return with_expectations(extras, expectations, controls)
 

@@ -43,6 +43,16 @@ def exact(ax: Axes, model: Model, component: int, t: np.ndarray, elapsed: np.nda
         ax.plot(t, mean + sign * deviation, color="k", linestyle=":", linewidth=1, label="± 2 std. deviations, exact")
 
 
+def with_errors(
+    ax: Axes, x: np.ndarray, value: np.ndarray, error: np.ndarray, exact: np.ndarray, color: str, label: str
+) -> None:
+    """A curve with two standard errors, where these are known, and dashed the exact one."""
+    bars = 2 * np.nan_to_num(plots.finite(error))
+    ax.errorbar(x, plots.finite(value), yerr=bars, color=color, marker=".", capsize=2, label=label)
+    if np.isfinite(exact).any():
+        ax.plot(x, plots.finite(exact), color="k", linestyle="--", linewidth=1, label="exact", zorder=3)
+
+
 def component_name(model: Model, component: int) -> str:
     """What a component is called."""
     if model.component_names:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,7 +12,7 @@ from ..trace import Expr, as_expr, symbol
 from .arrivals import Written
 from .events import Reset
 from .functionals import Move, UniformKey
-from .jumps import Jumps, parameter_values
+from .jumps import Jumps
 from .schemes.equation import Vector
 
 #: The events of a chain, by their names.
@@ -47,21 +47,23 @@ def jump_constants(jumps: Jumps | None, written: Written | None) -> tuple[str, .
     return tuple(f"jump{i}" for i in range(n))
 
 
-def jump_coefficients(
-    jumps: Jumps, written: Written | None, grid: TimeGrid, parameters: Mapping[str, float]
-) -> np.ndarray:
-    """Their values, for every step."""
+def jump_coefficients(jumps: Jumps, written: Written | None, grid: TimeGrid, parameters: Any) -> np.ndarray:
+    """Their values, for every step, given those of the parameters."""
     assert written is not None
-    return jumps.coefficients(grid, parameter_values(parameters), written.most)
+    return jumps.coefficients(grid, parameters, written.most)
 
 
 def jumped(
-    jumps: Jumps, written: Written | None, parameters: Any, x: Vector, uniform: UniformOf
+    jumps: Jumps, written: Written | None, parameters: Any, x: Vector, uniform: UniformOf, moved: Sequence[str]
 ) -> tuple[Expr, Vector]:
-    """Whether there is a jump at the end of a step that has led to ``x``, and where jumps lead then."""
+    """Whether there is a jump at the end of a step that has led to ``x``, and where jumps lead then.
+
+    ``moved`` are the parameters that are a path's own or that it is derived by.
+    """
     if written is None:
         raise ValueError("an SDE with jumps runs under sdefast.simulate alone")
     c = tuple(map(symbol, jump_constants(jumps, written)))
     u = tuple(uniform(("jump", i)) for i in range(jumps.n_uniforms(written)))
-    new = jumps.after(as_expr(symbol("t") + symbol("h")), symbol("h"), parameters, x, u, c, written)
+    rest = symbol(str(u[0].value).replace("u", "b"))  # what the uniform leaves out of its word
+    new = jumps.after(as_expr(symbol("t") + symbol("h")), symbol("h"), parameters, x, u, c, written, rest, moved)
     return as_expr(u[0] < c[0]), new

@@ -3,10 +3,14 @@ r"""Jumps of a state: compound Poisson processes, ``SDE(..., jumps=sf.jumps.Mert
 In a step of length h jumps come at the rate :math:`\lambda`. Their number has its exact law, Poisson with mean
 :math:`\int \lambda\,dt`, by inversion of one uniform, so that several may come in one step; what the uniform says
 beyond the number is uniform again and used for their sizes. (Uniforms of float32 states have 23 bits: probabilities of
-a step are then right to 6e-8.) The state makes its step by the scheme first, then its jumps, one after the other
-(Glasserman, Monte Carlo Methods in Financial Engineering, 2003, section 3.5.1). A rate that depends on the state is
-held for the step, and thinned: jumps come at the rate ``bound``, and those that are too many for the rate that the
-state has are left out (Glasserman and Merener, Finance and Stochastics 7, 2003).
+a step are then right to 6e-8; sizes are made of the whole word of 32 bits.) The state makes its step by the scheme
+first, then its jumps, one after the other (Glasserman, Monte Carlo Methods in Financial Engineering, 2003, section
+3.5.1). A rate that depends on the state is held for the step, and thinned: jumps come at the rate ``bound``, and those
+that are too many for the rate that the state has are left out (Glasserman and Merener, Finance and Stochastics 7,
+2003).
+
+Intensities and laws may have parameters of every path's own. A step is then written for the path that jumps most, or
+for ``bound``: with the same bound shards of such a run have the bits of the whole, and can be merged.
 
 All that jumps draw are uniforms, of stream 1: the normals of a path, and with them its way between jumps, are those
 that it has without.
@@ -14,158 +18,21 @@ that it has without.
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
-import numpy as np
-
 from .. import checks
-from ..engine.grid import TimeGrid
-from ..run.expectations import as_number
-from ..run.records import Recorded
-from ..trace import Expr, Replayed, as_expr, call_with, constant, depends_on, evaluate, make, select, symbol, trace
-from .arrivals import OFTEN, WRITTEN_FOR, Arrivals, Written, counted, normal, probabilities, probabilities_of
-from .schemes.equation import Vector, parameter_symbol, replayed_inputs, state_symbols, time_symbol
+from ..trace import Expr, Replayed, as_expr, constant, make, select, symbol, trace
+from .arrivals import Arrivals, normal
+from .jump_process import Jumps
+from .schemes.equation import Vector, plainly_named, replayed_inputs, state_symbols, time_symbol
 
 __all__ = ["CompoundPoisson", "Jumps", "Kou", "Merton"]
 
-Intensity = float | Callable[..., Any]
 
-
-@dataclass(frozen=True)
-class Jumps(Recorded):
-    """Base class of jumps: how often they come, and where they lead."""
-
-    intensity: Intensity
-    bound: float | None = field(default=None, kw_only=True)
-
-    def __post_init__(self) -> None:
-        if not callable(self.intensity):
-            object.__setattr__(self, "intensity", checks.real("intensity", self.intensity, least=0.0))
-        if self.bound is not None:
-            object.__setattr__(self, "bound", checks.real("bound", self.bound, least=0.0))
-
-    #: whether sizes are made of the pair of uniforms that `Arrivals` has
-    takes_pair: ClassVar[bool] = True
-
-    # What laws say ------------------------------------------------------------------------------------------------
-
-    @property
-    def numbers(self) -> Sequence[float]:
-        """Numbers of the law, which other values of need no other kernel."""
-        return ()
-
-    def n_more(self, most: int) -> int:
-        """Uniforms of a step besides those that `Arrivals` has."""
-        return 0
-
-    def land(self, arrivals: Arrivals, x: Vector, u: Vector, numbers: Vector) -> Vector:
-        """Where the jumps of a step lead from ``x``."""
-        raise NotImplementedError
-
-    # For an equation ----------------------------------------------------------------------------------------------
-
-    def of(self, dim: int, parameters: Any) -> Jumps:
-        """The same with functions traced, for an equation in ``dim`` components; errors in them are raised here."""
-        if not callable(self.intensity):
-            if self.bound is not None:
-                raise TypeError("bound is that of an intensity that depends on the state, which a number does not")
-            return self
-        args = (time_symbol(), state_symbols(dim), parameters)
-        rate = as_number("intensity", call_with(self.intensity, "intensity", *args))
-        moves = depends_on(rate, args[1])
-        if moves and self.bound is None:
-            raise TypeError("an intensity that depends on the state needs bound=, a number that it does not exceed")
-        if not moves and self.bound is not None:
-            raise TypeError("bound is that of an intensity that depends on the state, which this one does not")
-        return replace(self, intensity=Replayed("intensity", replayed_inputs(dim, parameters), rate))
-
-    def check_start(self, x: np.ndarray, t: float, values: dict[Expr, Any]) -> None:
-        """ValueError if the intensity is not within its bound at start states (dim, n)."""
-        if self.bound is None or not callable(self.intensity):
-            return
-        here = dict(zip(state_symbols(len(x)), x.astype(float), strict=True))
-        rates = np.asarray(evaluate(self._rate, {**values, **here, time_symbol(): t}))
-        wrong = rates[~((rates >= 0) & (rates <= self.bound))]
-        if wrong.size:
-            raise ValueError(f"intensity must be from 0 to bound={self.bound:g}, got {wrong.flat[0]:g} at x0")
-
-    @property
-    def _rate(self) -> Expr:
-        assert isinstance(self.intensity, Replayed)
-        rate: Expr = self.intensity.outputs
-        return rate
-
-    def means(self, grid: TimeGrid, values: dict[Expr, float]) -> np.ndarray:
-        """Expected numbers of (possible) jumps in the steps: one number where it is the same in all, or one a step."""
-        rate = self.intensity if self.bound is None else self.bound
-        if callable(rate) and not depends_on(self._rate, (time_symbol(),)):
-            rate = float(evaluate(self._rate, values))
-            if not 0 <= rate < math.inf:
-                raise ValueError(f"intensity must be finite and not negative, got {rate:g}")
-        if not callable(rate):
-            return np.asarray(rate * grid.step_sizes())
-        times = grid.time(np.arange(grid.first_step, grid.last_step + 1))
-        nodes, weights = np.polynomial.legendre.leggauss(5)
-        at = times[:-1, None] + 0.5 * np.diff(times)[:, None] * (1 + nodes)
-        rates = np.broadcast_to(evaluate(self._rate, {**values, time_symbol(): at}), at.shape)
-        wrong = ~(np.isfinite(rates) & (rates >= 0))
-        if wrong.any():
-            raise ValueError(
-                f"intensity must be finite and not negative, got {rates[wrong][0]:g} at t={at[wrong][0]:g}"
-            )
-        return 0.5 * np.diff(times) * (rates @ weights)
-
-    def written(self, grid: TimeGrid, values: dict[Expr, float], dtype: np.dtype) -> Written:
-        """What a kernel is to be written for: more jumps come less often than uniforms can say."""
-        means, short = self.means(grid, values), dtype.itemsize == 4
-        mean, often = float(means.max()), bool(means.mean() > OFTEN)
-        if short and 0 < mean < 2.0**-16:
-            raise ValueError(
-                f"intensity must be such that a step of float32 states has at least 1.5e-5 jumps on average, got "
-                f"{mean:.3g}: take longer steps, or dtype='float64'"
-            )
-        for most in WRITTEN_FOR:
-            if mean <= most and probabilities(np.array([mean]), most + 1)[0, -1] < 2.0 ** -(25 if short else 54):
-                return Written(most, short, often)
-        raise ValueError(
-            f"intensity must be such that a step has at most about {WRITTEN_FOR[-1] // 3} jumps on average, got "
-            f"{mean:g}: take shorter steps"
-        )
-
-    def coefficients(self, grid: TimeGrid, values: dict[Expr, float], most: int) -> np.ndarray:
-        """For every step the probabilities of at least 1, 2, ... jumps, then the numbers of the law."""
-        tails = probabilities(self.means(grid, values), most)
-        return np.hstack([tails, np.broadcast_to(np.array(self.numbers, float), (len(tails), len(self.numbers)))])
-
-    # A step -------------------------------------------------------------------------------------------------------
-
-    def n_uniforms(self, written: Written) -> int:
-        """Uniforms of a step."""
-        return 1 + (written.short and self.takes_pair) + self.n_more(written.most)
-
-    def n_coefficients(self, written: Written) -> int:
-        """How many numbers a step has."""
-        return written.most + len(self.numbers)
-
-    def after(self, t: Expr, h: Expr, parameters: Any, x: Vector, u: Vector, c: Vector, written: Written) -> Vector:
-        """The state after the jumps of a step that has led to ``x``, where ``u[0] < c[0]``; elsewhere there are none.
-
-        ``c`` are the `coefficients`.
-        """
-        n = self.n_uniforms(written) - self.n_more(written.most)
-        tails, numbers, u, more = c[: written.most], c[written.most :], u[:n], u[n:]
-        if self.bound is None:
-            return self.land(counted(t, parameters, u, tails), x, more, numbers)
-        assert callable(self.intensity)
-        rate = as_number("intensity", call_with(self.intensity, "intensity", t, x, parameters))
-        tails = probabilities_of(as_expr(rate * h), written.most)
-        landed = self.land(counted(t, parameters, u, tails), x, more, numbers)
-        wrong = (rate < 0) | (self.bound < rate)
-        new = (as_expr(select(u[0] < tails[0], jumped, stayed)) for jumped, stayed in zip(landed, x, strict=True))
-        return tuple(as_expr(select(wrong, math.nan, value)) for value in new)
+def __dir__() -> list[str]:
+    return __all__
 
 
 @dataclass(frozen=True)
@@ -181,11 +48,11 @@ class _LogJumps(Jumps):
         """The sum of the sizes."""
         raise NotImplementedError
 
-    def of(self, dim: int, parameters: Any) -> Jumps:
+    def of(self, dim: int, parameters: Any, own: Sequence[Expr] = ()) -> Jumps:
         component = checks.count("component", self.component, least=0)  # type: ignore[attr-defined]
         if component >= dim:
             raise ValueError(f"component must be from 0 to {dim - 1}, got {component}")
-        return super().of(dim, parameters)
+        return super().of(dim, parameters, own)
 
 
 @dataclass(frozen=True)
@@ -204,8 +71,9 @@ class MertonJumps(_LogJumps):
     component : int
         Which component of the state jumps.
     bound : float, optional
-        What an intensity that depends on the state does not exceed; a path on which it does, or is negative, becomes
-        NaN, and is counted and warned of.
+        What an intensity that depends on the state, or on parameters of which every path has its own, does not exceed;
+        a path on which it does, or is negative, becomes NaN, and is counted and warned of. The first needs it, and the
+        second if it depends on the time too.
 
     Raises
     ------
@@ -228,14 +96,12 @@ class MertonJumps(_LogJumps):
     std: float
     component: int = 0
 
+    law: ClassVar[tuple[str, ...]] = ("mean", "std")
+
     def __post_init__(self) -> None:
         super().__post_init__()
         object.__setattr__(self, "mean", checks.real("mean", self.mean))
         object.__setattr__(self, "std", checks.real("std", self.std, least=0.0))
-
-    @property
-    def numbers(self) -> Sequence[float]:
-        return self.mean, self.std
 
     def size(self, arrivals: Arrivals, u: Vector, numbers: Vector) -> Any:
         mean, std = numbers
@@ -282,15 +148,17 @@ class KouJumps(_LogJumps):
     eta_down: float
     component: int = 0
 
+    law: ClassVar[tuple[str, ...]] = ("p_up", "eta_up", "eta_down")
+    chances: ClassVar[tuple[str, ...]] = ("p_up",)
+
     def __post_init__(self) -> None:
         super().__post_init__()
         object.__setattr__(self, "p_up", checks.real("p_up", self.p_up, least=0.0, most=1.0))
         for name in ("eta_up", "eta_down"):
             object.__setattr__(self, name, checks.real(name, getattr(self, name), positive=True))
 
-    @property
-    def numbers(self) -> Sequence[float]:
-        return self.p_up, 1 / self.eta_up, 1 / self.eta_down
+    def number(self, name: str, value: Any) -> Any:
+        return value if name == "p_up" else 1 / value
 
     def n_more(self, most: int) -> int:
         return most - 1
@@ -298,7 +166,8 @@ class KouJumps(_LogJumps):
     def size(self, arrivals: Arrivals, u: Vector, numbers: Vector) -> Any:
         p, up, down = numbers
         total = constant(0.0)
-        pairs = [arrivals.pair, *((ui, None) for ui in u)]
+        first = (arrivals.pair[1], None) if arrivals.coarse else arrivals.pair
+        pairs = [first, *((ui, None) for ui in u)]
         for i, (chosen, rest) in enumerate(pairs):
             rises = chosen < p
             if rest is None:  # what is left of the uniform, given which way
@@ -363,17 +232,21 @@ class CompoundPoisson(Jumps):
     def n_more(self, most: int) -> int:
         return most * self._per_jump
 
-    def of(self, dim: int, parameters: Any) -> Jumps:
+    def of(self, dim: int, parameters: Any, own: Sequence[Expr] = ()) -> Jumps:
         draws = {"u": self.uniforms, "z": self.normals}
         named = {kind: tuple(f"{kind}{i}" for i in range(n)) for kind, n in draws.items() if n}
         args = [time_symbol(), state_symbols(dim), parameters, *(tuple(map(symbol, names)) for names in named.values())]
-        moved = trace(self.jump, *args, what="jump")
+        moved = plainly_named(trace(self.jump, *args, what="jump"), parameters)
         moved = moved if isinstance(moved, tuple) else (moved,)
         if len(moved) != dim or any(not isinstance(value, Expr) for value in moved):
             raise ValueError(f"jump must return {dim} number{'s' * (dim > 1)}, got {len(moved)}")
         inputs = (*replayed_inputs(dim, parameters), *named.items())
-        settled: CompoundPoisson = super().of(dim, parameters)  # type: ignore[assignment]
+        settled: CompoundPoisson = super().of(dim, parameters, own)  # type: ignore[assignment]
         return replace(settled, jump=Replayed("jump", inputs, moved))
+
+    @property
+    def moves(self) -> Vector:
+        return self.jump.outputs if isinstance(self.jump, Replayed) else ()
 
     def land(self, arrivals: Arrivals, x: Vector, u: Vector, numbers: Vector) -> Vector:
         for i in range(arrivals.most):
@@ -389,8 +262,3 @@ class CompoundPoisson(Jumps):
 
 #: what users call them
 Merton, Kou = MertonJumps, KouJumps
-
-
-def parameter_values(params: Mapping[str, float]) -> dict[Expr, float]:
-    """Values of an equation's parameters by their symbols."""
-    return {parameter_symbol(name): value for name, value in params.items()}

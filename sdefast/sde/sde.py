@@ -32,9 +32,9 @@ from .schemes.equation import (
     Equation,
     Matrix,
     Vector,
-    named,
     named_tuple,
     parameter_symbol,
+    plainly_named,
     replayed_inputs,
     seen_parameter,
     state_symbols,
@@ -143,11 +143,18 @@ class SDE(Model):
                 raise ValueError("diffusion_derivative is for diagonal noise, or for scalar noise in one dimension")
         with noting_tables() as tables:
             put("noise_dim", self.equation.noise_dim)  # errors in the functions are raised here and now
+            self._traced_jumps()
         put("params", {name: self._as_used(name, value, tables) for name, value in self.parameters().items()})
-        if self.jumps is not None:
-            if not isinstance(self.jumps, Jumps):
-                raise TypeError(f"jumps must be one of sdefast.jumps, got {checks.shown(self.jumps)}")
-            put("jumps", self.jumps.of(self.dim, self.parameter_tuple()))
+        put("jumps", self._traced_jumps())
+
+    def _traced_jumps(self) -> Jumps | None:
+        """The jumps with their functions traced."""
+        if self.jumps is None:
+            return None
+        if not isinstance(self.jumps, Jumps):
+            raise TypeError(f"jumps must be one of sdefast.jumps, got {checks.shown(self.jumps)}")
+        own = [parameter_symbol(name) for name in parameters.per_path(self.parameters())]
+        return self.jumps.of(self.dim, self.parameter_tuple(), own)
 
     def _as_used(self, name: str, value: Any, tables: set[str]) -> Any:
         """A parameter as a table if a coefficient reads it as one."""
@@ -277,10 +284,7 @@ class SDE(Model):
 
     def _traced(self, what: str, t: Expr, x: Vector, p: Any) -> Any:
         """What a function computes; parameters that differ between paths are symbols like others, whatever values."""
-        traced = call_with(getattr(self, what), what, t, x, p, spare=3)
-        plain = {s: parameter_symbol(name) for name, s in zip(p._fields, p, strict=True)}
-        changed = {s: e for s, e in plain.items() if s is not e}
-        return named(traced, changed, {}) if changed else traced
+        return plainly_named(call_with(getattr(self, what), what, t, x, p, spare=3), p)
 
     def parameter_tuple(self) -> tuple[Any, ...]:
         """The parameters as functions see them."""

@@ -20,6 +20,7 @@ import numpy as np
 from ..run.result import Expectation
 from ..trace import Expr, all_parts, constant, derivative, symbol
 from .functionals import FirstPassage, Functional
+from .jump_process import Jumps
 from .schemes.equation import parameter_symbol
 
 _START = re.compile(r"x0(?:\[(\d+)\])?")
@@ -69,15 +70,47 @@ def checked_sensitivities(asked: Any, parameters: Mapping[str, Any], dim: int) -
     return tuple(asked)
 
 
-def refuse_jumps(model: Any, functionals: Sequence[tuple[str, Functional]], events: Any, stop_when: Any) -> None:
+def refuse_jumps(
+    asked: Sequence[str], model: Any, functionals: Sequence[tuple[str, Functional]], events: Any, stop_when: Any
+) -> None:
     """ValueError where a path jumps as a parameter changes, so that its derivative says nothing."""
     for name, functional in functionals:
         if isinstance(functional, FirstPassage):
             raise ValueError(f"sensitivities cannot see functionals[{name!r}] jump, a first passage")
     if stop_when is not None:
         raise ValueError("sensitivities cannot see paths stop: leave out stop_when")
-    if model.jumps is not None or events:
-        raise ValueError("sensitivities cannot see paths jump: they are for models without jumps, and without events")
+    if events:
+        raise ValueError("sensitivities cannot see events come and go as a parameter changes: leave out events")
+    if model.jumps is not None:
+        _refuse_other_jumps(asked, model.jumps)
+
+
+def _refuse_other_jumps(asked: Sequence[str], jumps: Jumps) -> None:
+    """ValueError where there are other jumps as a parameter changes, or jumps of another kind."""
+    if jumps.bound is not None:
+        raise ValueError(
+            "sensitivities cannot see jumps come and go: their intensity depends on the state, and so on what is "
+            "derived by"
+        )
+    chances = {parameter: name for name, parameter in jumps.parameters if name in jumps.chances}
+    for name in asked:
+        if _START.fullmatch(name):
+            continue
+        if jumps.rate_depends_on([name]):
+            raise ValueError(f"sensitivities cannot see jumps come and go: their intensity depends on {name!r}")
+        if name in chances:
+            raise ValueError(f"sensitivities cannot see jumps turn round: which way they go depends on {name!r}")
+    for part in all_parts(jumps.moves):
+        if part.op == "select" and any(e.op == "symbol" and not _is_draw(e) for e in all_parts([part.args[0]])):
+            raise ValueError(
+                f"sensitivities cannot see sizes of jumps change between {part.args[1]!r} and {part.args[2]!r}: write "
+                "them without conditions on the state or on parameters"
+            )
+
+
+def _is_draw(e: Expr) -> bool:
+    """Whether a symbol of a jump's function is one of its draws."""
+    return re.fullmatch(r"[uz]\d+", str(e.value)) is not None
 
 
 def refuse_jump(what: str, value: Expr) -> None:

@@ -17,16 +17,14 @@ from ..lazy import cached_property
 from ..run import step
 from ..run.step import Kernel, Observing, Stepping, clock_rows, refuse_rows
 from ..run.where import Where
-from ..trace import Expr
 from .arrivals import Written
-from .chain import Chain, OwnChain
+from .chain import MANY_ROWS, Chain, OwnChain
 from .extras import Extras
-from .jumps import parameter_values
+from .jump_process import parameter_values
 from .models.base import Model
 from .models.linear import LinearSDE
 from .replayed import as_traced, replayed
 from .schemes import SCHEMES, Scheme, scheme_name
-from .schemes.equation import parameter_symbol
 from .sde import SDE, sde_of
 
 
@@ -273,18 +271,13 @@ def warn_of_flaw(chain: Chain, step_size: float) -> None:
         )
 
 
-def refuse_own_jumps(model: Model) -> None:
-    """ValueError for parameters that differ between paths where there are jumps, whose numbers are those of steps."""
-    if model.per_path and model._with_parameters(model.numbers()).jumps is not None:
-        names = ", ".join(model.per_path)
-        raise ValueError(f"a model with jumps takes numbers as parameters, got one per path for {names}: use sweep")
-
-
-def written_for(model: Model, grid: TimeGrid, dtype: np.dtype) -> Written:
+def written_for(model: Model, grid: TimeGrid, dtype: np.dtype, extras: Extras) -> Written:
     """What the steps of a model that has jumps are to be written for."""
+    n_rows = (model.dim + extras.n_carried(model.dim) + len(model.per_path)) * (1 + extras.antithetic)
     sde = _sde(model)
     assert sde.jumps is not None
-    return sde.jumps.written(grid, parameter_values(sde.numbers()), dtype)
+    values = parameter_values(sde.numbers(), model.per_path)
+    return sde.jumps.written(grid, values, dtype, as_words=n_rows < MANY_ROWS)
 
 
 def kept(model: Model, extras: Extras) -> Extras:
@@ -353,8 +346,7 @@ def replayed_states(s: Settings, n: int) -> np.ndarray | None:
 
 def _check_moved(s: Settings, sde: SDE, start: np.ndarray) -> None:
     """Errors in what jumps and events make of start states."""
-    values: dict[Expr, Any] = {**parameter_values(sde.numbers())}
-    values |= {parameter_symbol(name): own.values for name, own in s.model.per_path.items() if own.values is not None}
+    values = parameter_values(sde.numbers(), s.model.per_path)
     if sde.jumps is not None:
         sde.jumps.check_start(start, s.grid.t0, values)
     for name, event in s.extras.events:

@@ -31,7 +31,7 @@ from .functionals import Functional
 from .models.base import Model, check_model
 from .result import Simulation
 from .rounding import warn_of_lost_steps
-from .settings import Settings, check_observed, kept, method_of, refuse_own_jumps, start_rows, written_for
+from .settings import Settings, check_observed, kept, method_of, start_rows, written_for
 
 #: Standard errors between a control's mean and the stated one that no chance explains.
 _FAR = 7.0
@@ -152,7 +152,8 @@ def simulate(
         those of the pairs.
     sensitivities : list of str
         Names of parameters, and ``"x0"`` (``"x0[i]"`` of several components): ``run.sensitivities[name]`` has the
-        means, with standard errors, of derivatives of state, functionals and continuous expectations along paths.
+        means, with standard errors, of derivatives of state, functionals and continuous expectations along paths. They
+        pass through jumps whose number does not depend on the parameter, and are refused where a path jumps with it.
     normals : array_like of shape (n_steps, n_paths, n_draws)
         Standard normals to use instead of the generator's; for antithetic runs those of the first half of the paths.
     first_chain : int, default 0
@@ -285,14 +286,13 @@ def _fresh(
     x0, n_paths, dtype, noise_dtype = (numbers[name] for name in ("x0", "n_paths", "dtype", "noise_dtype"))
     if x0 is None or n_paths is None:
         raise TypeError("simulate needs x0 and n_paths")
-    refuse_own_jumps(model)
     scheme = method_of(model, chain["method"])
     state_type, noise_type = checks.types(dtype, noise_dtype)
     n = options.many("n_paths", n_paths)
     refuse_other_lengths(model.parameters(), n)
     extras = kept(model, checked_extras(model, chain, wanted.expectations, wanted.controls))
     if model.jumps is not None:
-        extras = replace(extras, jumps=written_for(model, grid, state_type))
+        extras = replace(extras, jumps=written_for(model, grid, state_type, extras))
     if extras.antithetic and n % 2:
         raise ValueError(f"n_paths must be even for antithetic pairs, got {n}")
     exact = plan.given_states(x0, model.dim, n)
@@ -345,7 +345,7 @@ def _continued(
     start = before._final_rows()
     grid = plan.continued_grid(old.grid, n_steps, times)
     extras = with_expectations(old.extras, wanted.expectations, wanted.controls)
-    if extras.jumps is not None and written_for(model, grid, old.dtype).most > extras.jumps.most:
+    if extras.jumps is not None and written_for(model, grid, old.dtype, extras).most > extras.jumps.most:
         raise ValueError("a resumed run has no longer steps, and no more jumps in them, than the run before it")
     n_rows = model.dim + extras.n_carried(model.dim) + len(model.per_path)
     saves, layout = _saves(wanted, grid, old.n_paths, n_rows, model.dim, old.dtype)

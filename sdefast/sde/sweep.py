@@ -8,29 +8,41 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import product
 from operator import attrgetter
-from typing import Any
+from os import PathLike
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from .. import checks
+from .. import checks, plots
 from ..engine.tiles import BLOCK
 from ..run import options
+from ..run.checkpoint import Checkpoint
+from ..run.report import Report
 from ..run.result import Expectation
 from ..run.where import Where
-from .models.base import Model, check_model
+from . import figures
+from .models.base import Model, check_model, exact_moments
 from .result import FunctionalResult, Simulation
 from .simulate import simulate
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 #: Seconds of a cell below which several run side by side: so long Ctrl-C waits for them.
 _SHORT = 0.2
 
 #: Options of `simulate` that a sweep decides, or that are of one run.
-_DECIDED = ("resume", "checkpoint", "progress")
+_DECIDED = ("progress",)
+
+#: Names that tables of results have for other things than parameters.
+_TAKEN = frozenset(("time", "path", "component", "mean", "variance", "standard_error", "n_nonfinite", "x"))
 
 
-@dataclass(frozen=True, eq=False)
-class Sweep:
+@dataclass(frozen=True, eq=False, repr=False)
+class Sweep(Report):
     """Simulations over a grid of parameters.
+
+    It is saved, and read again by `sdefast.load`, as one run is; `to_xarray` has an axis for every parameter.
 
     Attributes
     ----------
@@ -50,6 +62,8 @@ class Sweep:
 
     over: dict[str, np.ndarray]
     runs: np.ndarray
+
+    call: ClassVar[str] = "sweep"
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -119,13 +133,137 @@ class Sweep:
         """An array or number of every run, such as ``lambda run: run.quantile(0.9)``, the grid's axes first."""
         return _stacked(self.runs, function)
 
+    # As one result ------------------------------------------------------------------------------------------------
+
+    def describe(self) -> dict[str, Any]:
+        """The settings of the first cell as plain numbers and strings, and what was swept."""
+        return {"over": self._grid, **self.runs.flat[0].describe()}
+
+    def _axes(self) -> dict[str, np.ndarray]:
+        own = {f"{name}_" if name in _TAKEN else name: values for name, values in self.over.items()}
+        return own | super()._axes()
+
+    def _tabulated(self) -> dict[str, tuple[tuple[str, ...], Any]]:
+        tables = np.array([run._tabulated() for run in self.runs.flat], object).reshape(self.shape)
+        found = {}
+        for name, (axes, _) in tables.flat[0].items():
+            found[name] = axes, np.array([table[name][1] for table in tables.flat])
+        return {name: (axes, of.reshape(*self.shape, *of.shape[1:])) for name, (axes, of) in found.items()}
+
+    def _coordinates(self) -> dict[str, np.ndarray]:
+        found = [run._coordinates() for run in self.runs.flat]
+        same = all(run.settings.first_chain == self.runs.flat[0].settings.first_chain for run in self.runs.flat)
+        return found[0] if same else {}
+
+    def _to_record(self) -> dict[str, Any]:
+        return {"over": self.over, "runs": tuple(self.runs.flat)}
+
+    @classmethod
+    def _from_record(cls, record: dict[str, Any]) -> Sweep:
+        runs = np.empty(len(record["runs"]), object)
+        runs[:] = record["runs"]
+        return cls(record["over"], runs.reshape([len(values) for values in record["over"].values()]))
+
+    # Figures ------------------------------------------------------------------------------------------------------
+
+    def plot(
+        self, ax: Axes | None = None, *, statistic: str = "mean", component: int = 0, against: str | None = None
+    ) -> Axes:
+        """Draw a statistic over a parameter, or over time, with two standard errors, beside the exact one if known.
+
+        Parameters
+        ----------
+        ax : matplotlib.axes.Axes, optional
+            Where to draw; a new figure by default.
+        statistic : str
+            ``"mean"`` or ``"variance"``, or the name of an expectation or a functional.
+        component : int
+            Which component of the state.
+        against : str, optional
+            A parameter's name, for the statistic at the last saved time over its values, by default that of most
+            values; or ``"time"``. There is a line for every combination of the other values.
+
+        Returns
+        -------
+        matplotlib.axes.Axes
+
+        Raises
+        ------
+        ImportError
+            If matplotlib is not installed.
+        ValueError
+            If there is no such statistic, component or parameter, or for ``"time"`` a single time was saved.
+
+        Examples
+        --------
+        >>> import sdefast as sf
+        >>> found = sf.sweep(sf.OrnsteinUhlenbeck(), {"kappa": [1.0, 2.0, 3.0], "sigma": [0.1, 0.2]}, x0=1.0, t1=1.0,
+        ...                  n_steps=10, n_paths=100, seed=1)
+        >>> found.plot(against="kappa").get_xlabel()
+        'kappa'
+        """
+        component = checks.count("component", component, least=0, most=self.runs.flat[0].model.dim - 1)
+        value, error, exact = self._drawn(statistic, component)
+        if against is None:
+            against = max(self.over, key=lambda name: len(self.over[name]))
+        checks.choice("against", against, (*self.over, "time"))
+        if against == "time" and len(self.t) < 2:
+            raise ValueError("plot against time needs several saved times: sweep with save_at='all' or given times")
+        ax = plots.new_axes() if ax is None else ax
+        names = list(self.over)
+        if against in names:  # the last time alone, and the parameter's axis last
+            names.remove(against)
+            value, error, exact = (np.moveaxis(a[..., -1], list(self.over).index(against), -1) for a in
+                                   (value, error, exact))  # fmt: skip
+        x = self.over.get(against, self.t)
+        for i, index in enumerate(np.ndindex(value.shape[:-1])):
+            label = ", ".join(f"{name} = {self.over[name][k]:g}" for name, k in zip(names, index, strict=True))
+            figures.with_errors(ax, x, value[index], error[index], exact[index], f"C{i % 10}", label or "simulated")
+        what = figures.component_name(self.runs.flat[0].model, component) if statistic in _OF_STATES else ""
+        ax.set(xlabel=against if against in self.over else "t", ylabel=f"{statistic} {what}".strip())
+        end = "" if against not in self.over else f" at t = {self.t[-1]:g}"
+        ax.set_title(f"{type(self.runs.flat[0].model).__name__}{end}, ± 2 std. errors", fontsize="medium")
+        plots.legend(ax, beside=value.size // value.shape[-1] > _MANY_LINES)
+        return ax
+
+    def _drawn(self, statistic: str, component: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """A statistic of all cells, its standard error and what it is exactly, NaN if unknown: (*shape, n_times)."""
+        named = {name: (found.mean, found.standard_error) for name, found in self.functionals.items()}
+        named |= {name: (found.value, found.standard_error) for name, found in self.expectations.items()}
+        checks.choice("statistic", statistic, (*_OF_STATES, *named))
+        if statistic in named:
+            value, error = named[statistic]
+            return value, error, np.full_like(value, np.nan)
+        if statistic == "mean":
+            value, error = self.mean, self.standard_error
+        else:
+            value = self.variance
+            known = self.runs.flat[0].settings.layout.moments == 4
+            error = self.each(lambda run: run.variance_standard_error) if known else np.full_like(value, np.nan)
+        exact = self.each(lambda run: _exact(run)[_OF_STATES.index(statistic)])
+        return value[..., component], error[..., component], exact[..., component]
+
     def __getitem__(self, index: Any) -> Any:
         """The `Simulation` of a cell, or an array of them."""
         return self.runs[index]
 
+    @property
+    def _grid(self) -> str:
+        return " x ".join(f"{len(values)} {name}" for name, values in self.over.items())
+
     def __repr__(self) -> str:
-        grid = " x ".join(f"{len(values)} {name}" for name, values in self.over.items())
-        return f"<Sweep over {grid}, each {self.runs.flat[0]!r}>"
+        return f"<Sweep over {self._grid}, each {self.runs.flat[0]!r}>"
+
+
+#: Statistics of the state that are drawn, and from how many lines on their legend lies beside them.
+_OF_STATES, _MANY_LINES = ("mean", "variance"), 10
+
+
+def _exact(run: Simulation) -> tuple[np.ndarray, np.ndarray]:
+    """Exact mean and variance, NaN where there are none."""
+    s, nothing = run.settings, np.full_like(run.mean, np.nan)
+    known = None if s.x0 is None else exact_moments(run.model, run.t - s.grid.t0, s.x0)
+    return (nothing, nothing) if known is None else known
 
 
 def _stacked(cells: np.ndarray, function: Callable[[Any], Any]) -> np.ndarray:
@@ -142,6 +280,8 @@ def sweep(
     seed: int | None = None,
     first_chain: int = 0,
     threads: int | None = None,
+    resume: Sweep | None = None,
+    checkpoint: str | PathLike[str] | None = None,
     **simulation: Any,
 ) -> Sweep:
     """Simulate a model for every combination of values of its parameters.
@@ -170,6 +310,12 @@ def sweep(
         Number of the first path of the first cell.
     threads : int
         Worker threads; by default the processors that this process may use.
+    resume : Sweep
+        Go on from the end of this sweep, of the same model over the same values, which kept its final states, for
+        ``n_steps`` more steps: every cell as by ``simulate(resume=...)``.
+    checkpoint : path
+        A file in which to keep what is done of all cells, and from which the same call goes on, as for `simulate`.
+        Cells then run one after the other.
     **simulation
         What else `simulate` takes: ``x0``, ``t1``, ``n_steps``, ``n_paths`` (of every cell), ``expectations``, ...
 
@@ -198,17 +344,42 @@ def sweep(
     if given:
         raise TypeError(f"a sweep is made of many runs: leave out {', '.join(given)}, and save runs of cells")
     values = _checked(model, over)
-    shape = tuple(map(len, values.values()))
     cells = [model.with_parameters(dict(zip(values, cell, strict=True))) for cell in product(*values.values())]
-    fixed = {"paths": paths, "seed": options.seed(seed), "threads": threads, **simulation}
-    apart = 0 if checks.flag("common_noise", common_noise) else _apart(simulation)
+    where = Where.of(simulation.get("device", "cpu"), threads, simulation.get("executor"))
+    common = checks.flag("common_noise", common_noise)
+    if resume is not None:
+        _refuse_another(resume, values, {"seed": seed is not None, "first_chain": first_chain != 0})
+    with Checkpoint.of(checkpoint, "sweep", where.gpu is not None) as keeping:
+        kept = keeping.cells(len(cells), over=values, common_noise=common)
+        fixed = {"paths": paths, "threads": threads, **simulation}
+        if resume is None:
+            fixed["seed"] = options.seed(keeping.seed if seed is None else seed)
+        apart = 0 if common or resume is not None else _apart(simulation)
 
-    def run(k: int) -> Simulation:
-        return simulate(cells[k], first_chain=first_chain + k * apart, **fixed)
+        def run(k: int) -> Simulation:
+            own = {"first_chain": first_chain + k * apart} if resume is None else {"resume": resume.runs.flat[k]}
+            return simulate(cells[k], checkpoint=None if kept is None else kept[k], **own, **fixed)  # type: ignore[arg-type]
 
-    runs = np.empty(len(cells), object)
-    runs[:] = _all(run, len(cells), Where.of(simulation.get("device", "cpu"), threads, simulation.get("executor")))
-    return Sweep(values, runs.reshape(shape))
+        runs = np.empty(len(cells), object)
+        try:
+            runs[:] = _all(run, len(cells), where) if kept is None else [run(k) for k in range(len(cells))]
+        except BaseException:
+            keeping.stopped()
+            raise
+        keeping.finish()
+    return Sweep(values, runs.reshape([len(of) for of in values.values()]))
+
+
+def _refuse_another(before: Any, values: Mapping[str, np.ndarray], given: Mapping[str, bool]) -> None:
+    """Errors where a sweep cannot go on from another one."""
+    if not isinstance(before, Sweep):
+        raise TypeError(f"resume must be the result of an earlier sweep, got {checks.shown(before)}")
+    extra = [name for name, is_given in given.items() if is_given]
+    if extra:
+        raise TypeError(f"a resumed sweep goes on with the earlier one's settings: leave out {', '.join(extra)}")
+    same = list(before.over) == list(values)
+    if not same or any(not np.array_equal(before.over[name], of) for name, of in values.items()):
+        raise ValueError("resume goes on over the same values: over must be that of the earlier sweep")
 
 
 def _checked(model: Model, over: Any) -> dict[str, np.ndarray]:

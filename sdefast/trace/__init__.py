@@ -1,7 +1,7 @@
 """Scalar Python code turned into expressions: what it computes, its derivatives, and its source for a compiler."""
 
 from . import numpy_calls, simplify  # noqa: F401  what numpy asks of expressions; what they are made simpler to
-from .arguments import argument_order, call_with
+from .arguments import ITERATION, argument_order, call_with
 from .captures import captured
 from .derivatives import derivative
 from .evaluate import as_function, evaluate, substitute
@@ -12,6 +12,7 @@ from .tracing import TraceError, trace
 from .walk import all_parts, depends_on, inside_out, symbols_in
 
 __all__ = [
+    "ITERATION",
     "Expr",
     "Names",
     "Replayed",

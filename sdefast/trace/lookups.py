@@ -109,17 +109,30 @@ def _rows_at(values: np.ndarray, index: Expr) -> Any:
 
 
 def _numbers(name: str, values: Any) -> np.ndarray:
-    numbers = checks.array(name, np.asarray(_as_numbers(values)))
+    name = _named(name, values)
+    given = np.asarray(_as_numbers(values))
+    wrong = np.flatnonzero(~np.isfinite(given)) if given.dtype.kind == "f" and given.ndim == 1 else np.empty(0, int)
+    if len(wrong):
+        raise ValueError(f"{name} must be finite, got {given[wrong[0]]:g} in row {wrong[0]}")
+    numbers = checks.array(name, given)
     if numbers.ndim != 1 or not 1 <= len(numbers) <= _MOST_KNOTS:
         raise ValueError(f"{name} must be of one dimension and have 1 to {_MOST_KNOTS} numbers, got {numbers.shape}")
     return numbers
+
+
+def _named(name: str, values: Any) -> str:
+    """What a table is called, of a parameter by its name."""
+    if isinstance(values, Expr) and isinstance(values.value, _ArrayName):
+        return f"params[{str(values.value).removeprefix('p_')!r}], {name.rstrip(',')},"
+    return name
 
 
 def _knots(name: str, values: Any) -> np.ndarray:
     knots = _numbers(name, values)
     if (np.diff(knots) <= 0).any():
         i = int(np.argmax(np.diff(knots) <= 0))
-        raise ValueError(f"{name} must increase, got {knots[i]:g} and then {knots[i + 1]:g} at {i + 1}")
+        name = _named(name, values)
+        raise ValueError(f"{name} must increase, got {knots[i]:g} and then {knots[i + 1]:g} in row {i + 1}")
     return knots
 
 
@@ -152,7 +165,10 @@ def interp(x: Any, xp: Any, fp: Any, left: Any = None, right: Any = None, period
         )
     x, knots, values = as_expr(x), _knots("xp, the knots of numpy.interp,", xp), _numbers("fp of numpy.interp", fp)
     if len(knots) != len(values):
-        raise ValueError(f"numpy.interp takes a value for every knot, got {len(knots)} knots and {len(values)} values")
+        raise ValueError(
+            f"numpy.interp takes a value for every knot, got {len(knots)} knots and {len(values)} values: from "
+            f"row {min(len(knots), len(values))} on there are no pairs"
+        )
     found = element(values, 0.0) if len(knots) == 1 else _between(x, knots, values)
     if left is not None:
         found = as_expr(select(x < _element(Table.of(knots[:1, None]), constant(0.0)), left, found))

@@ -38,13 +38,17 @@ class TraceError(TypeError):
     """A function that cannot be compiled; the message shows its line and what is not allowed."""
 
 
+class TraceValueError(TraceError, ValueError):
+    """A function that cannot be compiled with the values that it has, as with a table whose knots do not rise."""
+
+
 def trace(function: Callable[..., Any], *args: Any, what: str = "function") -> Any:
     """What ``function(*args)`` returns, as (nested tuples of) expressions.
 
     Raises
     ------
     TraceError
-        If something in the function cannot be compiled.
+        If something in the function cannot be compiled; for the values that it has it is a ValueError too.
     """
     rebound = _rebind(_called(function), {})
     with _tracing:
@@ -116,7 +120,8 @@ class _Ways:
         except TraceError:
             raise
         except Exception as error:
-            raise TraceError(_explain(error, self.function, self.what)) from error
+            kind = TraceValueError if isinstance(error, ValueError) else TraceError
+            raise kind(_explain(error, self.function, self.what)) from error
 
 
 @contextmanager

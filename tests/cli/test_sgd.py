@@ -132,6 +132,51 @@ def test_experiments_of_ones_own(capsys):
         assert np.abs(values[:, 3]).max() < 5
 
 
+def test_momentum_and_tail_averages(capsys):
+    how = ("--theta-star", 1, -2, "--noise-std", 0.3, "--step-size", 0.02, "--steps", 40)
+    more = ("--momentum", 0.8, "--averaging", "--average-from", 20)
+    e = parsed(*how, *more)
+    assert (e.momentum, e.average_from, e.averaging) == (0.8, 20, "polyak-ruppert")
+    out = printed(capsys, *how, *more, "--runs", 2000, "--seed", 1)
+    assert "momentum 0.8, averages from iterate 20 on, float64" in out
+    assert "floor and thresholds: not known with momentum" in out
+    exact = {"step_size": 0.02, "n_steps": 40, "momentum": 0.8}
+    for name, more in (("error", {}), ("averaged", {"averaging": True, "average_from": 20})):
+        k, values = table(out, name)
+        np.testing.assert_allclose(values[:, 2], e.problem.expected_error(**exact, **more)[k], rtol=1e-6)
+        assert np.abs(values[:, 3]).max() < 5
+
+
+def test_penalties_and_rows_in_order(capsys, tmp_path):
+    rng = np.random.default_rng(1)
+    X = rng.normal(size=(12, 2))
+    y = X @ [1.0, -1.0] + 0.1 * rng.normal(size=12)
+    np.savez(tmp_path / "data.npz", X=X, y=y)
+    np.save(tmp_path / "order.npy", np.arange(12)[::-1])
+    how = ("--data", tmp_path / "data.npz", "--step-size", 0.05, "--steps", 20)
+    penalised = parsed(*how, "--ridge", 0.1, "--label-noise", 0.3)
+    problem = sf.LeastSquares(data=(X, y), ridge=0.1, label_noise=0.3)
+    assert penalised.problem == problem
+    assert parsed(*how, "--sampling", tmp_path / "order.npy").sampling == tuple(range(11, -1, -1))
+    out = printed(capsys, *how, "--ridge", 0.1, "--sampling", tmp_path / "order.npy", "--runs", 30)
+    assert "rows in a given order" in out
+    assert "note: no exact error: rows in a given order are not random" in out
+    ridge = sf.LeastSquares(data=(X, y), ridge=0.1)
+    fit = sf.sgd(ridge, step_size=0.05, n_steps=20, n_runs=30, sampling=np.arange(12)[::-1], seed=0)
+    k, values = table(out)
+    np.testing.assert_allclose(values[:, 0], fit.error[k], rtol=1e-6)
+    for options, message in (
+        (("--ridge", 0.1), "--ridge must come with --data"),
+        ((*how, "--sampling", "sorted"), "--sampling, if it is no file that ends in .npy or .csv, must be one of"),
+        ((*how, "--sampling", tmp_path / "no.npy"), "no.npy"),
+        (("--average-from", 3), "average_from says which iterates"),
+        (("--momentum", 1.5), "momentum must be"),
+    ):
+        with pytest.raises(SystemExit):
+            main(["sgd", *map(str, options)])
+        assert message in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("text", "law"),
     [("normal", sf.inputs.Normal()), ("uniform:-1:2.5", Uniform(-1, 2.5)), ("rademacher", Rademacher()),

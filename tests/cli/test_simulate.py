@@ -104,3 +104,29 @@ def test_plots_show_the_run_that_is_told(tmp_path, monkeypatch, capsys):
     paths = [line.get_ydata() for line in kept[0].lines if line.get_color() == "0.6"]
     assert np.array_equal(np.transpose(paths), run.x[:, :20, 0])
     assert "seed 4" in kept[0].get_title()
+
+
+def test_step_sizes_jumps_and_sensitivities(capsys):
+    """What jumps have of parameters is an option too, with dashes or as in Python."""
+    how = ("--dt", 1 / 12, "--paths", 2000, "--seed", 3, "--method", "qe", "--jump-mean", -0.2, "--jump_std", 0.1)
+    assert main(["simulate", "bates", *map(str, (*how, "--sensitivities", "mu", "x0[0]", "--method", "heun"))]) == 0
+    out = capsys.readouterr().out
+    model = sf.Bates(jump_mean=-0.2, jump_std=0.1)
+    run = sf.simulate(
+        model, x0=model.example_start, t1=1.0, dt=1 / 12, n_paths=2000, seed=3, method="heun", save_at=2, paths=False,
+        moments=4, sensitivities=["mu", "x0[0]"],
+    )  # fmt: skip
+    assert "2,000 paths x 12 steps of heun" in out
+    assert f"{run.mean[-1, 0]:.7g}" in out
+    rows = re.findall(r"^ *(\S+) +in (\S+)\[(\d)\] +(\S+) +(\S+)$", out, re.M)
+    assert len(rows) == 5 * 2 * 2
+    for t, name, c, value, error in rows:
+        i = int(np.argmin(np.abs(run.t - float(t))))
+        found = run.sensitivities[name]
+        assert float(value) == pytest.approx(found.mean[i, int(c)], rel=1e-6)
+        assert float(error) == pytest.approx(found.standard_error[i, int(c)], rel=5e-3)
+    assert main(["simulate", "bates", *map(str, how)]) == 0
+    assert "2,000 paths x 12 steps of qe" in capsys.readouterr().out
+    with pytest.raises(SystemExit):
+        main(["simulate", "ou", "--dt", "0.1", "--steps", "5"])
+    assert "--dt takes the place of --steps" in capsys.readouterr().err

@@ -72,6 +72,9 @@ def scenarios():
         **SHORT, "expectations": {"call": lambda t, x: max(x[0] - 1.0, 0), "late": lambda t, x: t * math.exp(-x[0])},
         "controls": {"x": (lambda t, x: x[0], lambda t: math.exp(0.1 * t))}, "histogram": (0.0, 2.0, 9),
     }  # fmt: skip
+    jumping = {**SHORT, "n_paths": 40, "n_steps": 8, "method": "exact"}
+    runs["jumps"] = sf.Merton(intensity=2.0), {**jumping, "dtype": "float32", "sensitivities": ["jump_mean"]}
+    runs["own-jumps"] = sf.Kou(intensity=np.linspace(0.0, 4.0, 40)), jumping
     heston, x0 = MODELS["heston"]
     for dtype in ("float32", "float64"):  # six blocks, the last one not full, which merge in a tree of three levels
         runs[f"statistics-{dtype}"] = heston, {

@@ -113,6 +113,16 @@ def test_the_same_draws_in_numpy(depends):
     np.testing.assert_allclose(run.x[:, :, 0], stepped(3000, 40, 0.025, rate), rtol=1e-9)
 
 
+@pytest.mark.parametrize("rate", [0.05, 3.0])
+def test_numbers_of_jumps_are_those_of_the_uniforms_whose_words_are_drawn(rate):
+    """Jumps by the factor e: the logarithm counts them, whether they are looked for or computed for all paths."""
+    sde = sf.SDE(NONE, NONE, jumps=sf.jumps.Merton(rate, 1.0, 0.0))
+    run = sf.simulate(sde, x0=1.0, t1=2.0, n_steps=2, n_paths=5000, seed=5, dtype="float32", save_at="all")
+    u = sf.noise.uniforms(5, 2, 5000, dtype="float32").astype(float)
+    n = np.cumsum([counted(row, rate)[0] for row in u], axis=0)
+    np.testing.assert_allclose(np.log(run.x[1:, :, 0]), n, atol=1e-5)
+
+
 def test_without_jumps_a_path_has_the_bits_that_it_has_without():
     without, never = asset(None), asset(sf.jumps.Merton(0.0, -0.1, 0.15))
     for dtype in ("float32", "float64"):
@@ -136,7 +146,12 @@ def test_laws_of_sizes():
     with np.errstate(invalid="ignore"):
         kou = rng.gamma(ups) / 4.0 - rng.gamma(n - ups) / 2.0
         gamma = 0.5 * (rng.gamma(2 * n) + 0.3 * np.sqrt(n) * rng.standard_normal(len(n)))
-    for sde, dtype, expected, start in ((double, "float64", np.exp(kou), 1.0), (own, "float32", gamma, 0.0)):
+    normal = sf.SDE(NONE, NONE, jumps=sf.jumps.Merton(mean, -0.1, 0.3))
+    merton = np.exp(-0.1 * n + 0.3 * np.sqrt(n) * rng.standard_normal(len(n)))
+    for sde, dtype, expected, start in (
+        (double, "float64", np.exp(kou), 1.0), (double, "float32", np.exp(kou), 1.0), (own, "float32", gamma, 0.0),
+        (normal, "float32", merton, 1.0),
+    ):  # fmt: skip
         x = sf.simulate(sde, x0=start, t1=1.0, n_steps=1, n_paths=n_paths, seed=4, dtype=dtype).x[0, :, 0]
         assert worst_z((x == start).mean(), math.exp(-mean), (math.exp(-mean) / n_paths) ** 0.5) < MOST_Z
         assert stats.ks_2samp(x[x != start], expected[n > 0]).pvalue > LEAST_P
@@ -212,10 +227,12 @@ def test_a_gpu_has_the_bits_of_the_cpu(dtype):
     sde = asset(sf.jumps.Kou(rate, 0.4, 10.0, 5.0, bound=3.0), sigma=0.5)
     options = {"x0": 1.0, "t1": 0.4, "n_steps": 5, "n_paths": 40, "seed": 5, "dtype": dtype, "save_at": 2}
     timed = asset(sf.jumps.Merton(lambda t, x: 2.0 + t, 0.1, 0.2))
-    model = timed if dtype == "float32" else sde
-    card, host = (sf.simulate(model, device=device, **options) for device in ("cuda", "cpu"))
-    assert np.asarray(card.x.to_numpy()).tobytes() == host.x.tobytes()
-    assert host.x[-1].tobytes() != sf.simulate(asset(None, sigma=model.params["sigma"]), **options).x[-1].tobytes()
+    seldom = asset(sf.jumps.Merton(lambda t, x: 0.8 + t / 4, 0.1, 0.2))
+    for model in (timed, seldom) if dtype == "float32" else (sde,):
+        card, host = (sf.simulate(model, device=device, **options) for device in ("cuda", "cpu"))
+        assert np.asarray(card.x.to_numpy()).tobytes() == host.x.tobytes()
+        bare = sf.simulate(asset(None, sigma=model.params["sigma"]), **options)
+        assert host.x[-1].tobytes() != bare.x[-1].tobytes()
 
 
 # Bad input -----------------------------------------------------------------------------------------------------------
@@ -266,13 +283,84 @@ def test_runs_that_cannot_be():
 def test_what_does_not_go_with_jumps_and_events():
     reset = sf.events.reset(when=lambda t, x: x[0] > 120, to=lambda t, x: 100.0)
     short = {"x0": 100.0, "t1": 1.0, "n_steps": 4, "n_paths": 2, "seed": 1}
-    with pytest.raises(ValueError, match="cannot see paths jump"):
-        sf.simulate(sf.Merton(), sensitivities=["mu"], **short)
-    with pytest.raises(ValueError, match="cannot see paths jump"):
+    with pytest.raises(ValueError, match="cannot see events come and go"):
         sf.simulate(sf.BlackScholes(), sensitivities=["mu"], events=[reset], **short)
-    for model in (sf.Merton(intensity=[1.0, 2.0]), sf.Bates(mu=[0.1, 0.2])):
-        with pytest.raises(ValueError, match="a model with jumps takes numbers as parameters, got one per path for"):
-            sf.simulate(model, **{**short, "x0": (100.0, 0.04) if model.dim == 2 else 100.0})
+    hawkes = sf.jumps.CompoundPoisson(lambda t, x: x[0], lambda t, x, p: 1.0, bound=50.0)
+    timed = sf.jumps.Merton(lambda t, x, p: p.mu * t, 0.0, 0.1)
+    turned = sf.jumps.CompoundPoisson(1.0, lambda t, x, p: 1.0 if x[0] < p.mu else -1.0)
+    for model, name, message in (
+        (sf.Merton(), "intensity", "come and go: their intensity depends on 'intensity'"),
+        (sf.Kou(), "p_up", "cannot see jumps turn round"),
+        (asset(hawkes), "x0", "come and go: their intensity depends on the state"),
+        (asset(timed), "mu", "come and go: their intensity depends on 'mu'"),
+        (asset(turned), "sigma", "sizes of jumps change between 1.0 and -1.0"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            sf.simulate(model, sensitivities=[name], **short)
+    own = sf.SDE(NONE, NONE, params={"a": [1.0, 2.0]}, jumps=sf.jumps.Merton(lambda t, x, p: p.a * t, 0.0, 0.1))
+    with pytest.raises(ValueError, match="of the time and of parameters that differ between paths needs bound="):
+        sf.simulate(own, **short)
+    with pytest.raises(ValueError, match="intensity must be finite and not negative, got -1"):
+        sf.simulate(sf.SDE(NONE, NONE, params={"a": [1.0, -1.0]},
+                           jumps=sf.jumps.Merton(lambda t, x, p: p.a, 0.0, 0.1)), **short)  # fmt: skip
+
+
+@pytest.mark.parametrize("dtype", [pytest.param("float64", marks=pytest.mark.thorough), "float32"])
+def test_every_path_has_its_own_rate_and_its_own_law(dtype):
+    """Path i is path i of a run with its parameters for all; mean E exp(mu_i), whatever the jumps."""
+    n = 4000
+    own = {"intensity": np.linspace(0.0, 3.0, n), "jump_mean": np.linspace(-0.3, 0.1, n), "mu": np.linspace(0, 0.1, n)}
+    how = {"x0": 1.0, "t1": 1.0, "n_steps": 20, "seed": 5, "dtype": dtype}
+    run = sf.simulate(sf.Merton(**own, jump_std=0.2), n_paths=n, method="exact", **how)
+    x = run.x[0, :, 0].astype(float)
+    for i in (17, n - 1):
+        model = sf.Merton(**{name: values[i] for name, values in own.items()}, jump_std=0.2)
+        one = sf.simulate(model, n_paths=1, first_chain=i, method="exact", **how).x[0, 0, 0]
+        assert x[i] == pytest.approx(one, rel=1e-10 if dtype == "float64" else 1e-4)
+    assert worst_z(run.mean[0, 0], np.exp(own["mu"]).mean(), run.standard_error[0, 0]) < MOST_Z
+    assert sf.simulate(sf.Merton(**own, jump_std=0.2), n_paths=n, method="exact", threads=2, **how).x.tobytes() == (
+        run.x.tobytes()
+    )
+
+
+@pytest.mark.thorough
+def test_own_parameters_of_users_jumps_and_of_other_models(tmp_path):
+    """Counts have the mean of the rates; Kou's and Bates' paths are those of runs with their parameters."""
+    n = 5000
+    rates = np.linspace(0.5, 2.5, n)
+    sde = sf.SDE(
+        NONE, NONE, params={"a": rates, "size": 2.0 * rates},
+        jumps=sf.jumps.CompoundPoisson(lambda t, x, p: p.a, lambda t, x, p: p.size),
+    )  # fmt: skip
+    run = sf.simulate(sde, x0=0.0, t1=1.0, n_steps=5, n_paths=n, seed=2)
+    counts = run.x[0, :, 0] / (2.0 * rates)
+    np.testing.assert_allclose(counts, np.rint(counts), atol=1e-9)
+    assert worst_z((counts - rates).mean(), 0.0, (rates.mean() / n) ** 0.5) < MOST_Z
+    half = sf.simulate(sde, x0=0.0, t1=0.4, n_steps=2, n_paths=n, seed=2)
+    half.save(tmp_path / "half.npz")
+    for begun in (half, sf.load(tmp_path / "half.npz")):
+        assert sf.simulate(sde, resume=begun, n_steps=3).x.tobytes() == run.x.tobytes()
+    thinned = sf.SDE(
+        NONE, NONE, params={"a": rates},
+        jumps=sf.jumps.CompoundPoisson(lambda t, x, p: p.a * (1 + t), lambda t, x, p: 1.0, bound=5.0),
+    )  # fmt: skip
+    whole = sf.simulate(thinned, x0=0.0, t1=1.0, n_steps=50, n_paths=n, seed=2)
+    end = whole.x[0, :, 0]
+    shards = [
+        sf.simulate(thinned.with_parameters({"a": rates[a:b]}), x0=0.0, t1=1.0, n_steps=50, n_paths=b - a,
+                    first_chain=a, seed=2)
+        for a, b in ((0, 4096), (4096, n))
+    ]  # fmt: skip
+    assert sf.merge(*shards).x.tobytes() == whole.x.tobytes()
+    mean = rates * (1.5 + 0.5 / 50)  # rates are those at the ends of steps
+    assert worst_z((end - mean).mean(), 0.0, (mean.mean() / n) ** 0.5) < MOST_Z
+    for model, name, values, start in (
+        (sf.Kou, "eta_up", np.linspace(5.0, 20.0, n), 100.0), (sf.Bates, "jump_std", rates / 10, (100.0, 0.04)),
+    ):  # fmt: skip
+        how = {"x0": start, "t1": 1.0, "n_steps": 4, "seed": 1}
+        x = sf.simulate(model(**{name: values}), n_paths=n, **how).x[0, :, 0]
+        one = sf.simulate(model(**{name: values[-3]}), n_paths=1, first_chain=n - 3, **how).x[0, 0, 0]
+        assert x[-3] == pytest.approx(one, rel=1e-12)
 
 
 def test_jumps_look_up_numbers_in_tables():

@@ -102,6 +102,47 @@ def test_on_a_gpu():
         np.testing.assert_allclose(have, want, rtol=1e-12)
 
 
+def test_tangents_go_through_jumps():
+    """Of what is multiplied by a jump the derivative is too; those of sizes against paths with the same noise."""
+    how = {"x0": 100.0, "t1": 1.0, "n_steps": 4, "n_paths": 2000, "seed": 1, "method": "exact"}
+    given = {"mu": 0.05, "sigma": 0.2, "jump_mean": -0.1, "jump_std": 0.15}
+    model = sf.Merton(intensity=2.0, **given)
+    run = sf.simulate(model, sensitivities=[*given, "x0"], functionals={"mean": sf.functionals.time_average()}, **how)
+    np.testing.assert_allclose(run.sensitivities["mu"].values, run.x, rtol=1e-12)  # S grows as exp(mu t)
+    np.testing.assert_allclose(run.sensitivities["x0"].values, run.x / 100, rtol=1e-12)
+    h = 1e-6
+    for name in ("sigma", "jump_mean", "jump_std"):
+        both = [
+            sf.simulate(
+                model.with_parameters({name: given[name] + s * h}),
+                functionals={"mean": sf.functionals.time_average()},
+                **how,
+            )
+            for s in (1, -1)
+        ]
+        np.testing.assert_allclose(
+            run.sensitivities[name].values, (both[0].x - both[1].x) / (2 * h), rtol=1e-5, atol=1e-4
+        )
+        average = [one.functionals["mean"].mean for one in both]
+        found = run.sensitivities[name].functionals["mean"].mean
+        np.testing.assert_allclose(found, (average[0] - average[1]) / (2 * h), rtol=1e-5)
+
+
+def test_greeks_of_a_call_on_what_jumps():
+    """In the law of the jumps too, against Merton's series; float32, the jumps looked for."""
+    how = HOW | {"n_paths": 40_000, "sensitivities": ["sigma", "jump_mean", "x0"], "dtype": "float32", "n_steps": 10}
+    run = sf.simulate(sf.Merton(), method="exact", expectations=CALL, **how)
+    for name, h in (("sigma", 1e-4), ("jump_mean", 1e-4), ("x0", 1e-2)):
+        two = []
+        for s in (1, -1):
+            model = (
+                sf.Merton() if name == "x0" else sf.Merton().with_parameters({name: getattr(sf.Merton(), name) + s * h})
+            )
+            two.append(model.call_price(100.0, 1.0, 100.0 + s * h * (name == "x0")))
+        greek = run.sensitivities[name].expectations["call"]
+        assert abs(greek.value[0] - (two[0] - two[1]) / (2 * h)) < 4.5 * greek.standard_error[0]
+
+
 @pytest.mark.parametrize(
     ("changed", "message"),
     [

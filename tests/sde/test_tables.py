@@ -101,11 +101,38 @@ def test_same_bits_however_it_runs(tmp_path):
     np.testing.assert_array_equal(one.x[0, 0], whole.x[0, 8999])
 
 
-def test_bad_tables():
-    with pytest.raises(TraceError, match="must increase, got 1 and then 0 at 1"):
-        seasonal([1.0, 0.0], [1.0, 2.0])
-    with pytest.raises(TraceError, match="must be finite"):
-        seasonal([0.0, 1.0], [1.0, np.inf])
+@pytest.mark.parametrize(
+    ("drift", "message"),
+    [
+        (lambda t, x, p: np.interp(t, [0.0, 2.0, 1.0], p.v), "xp, the knots of numpy.interp, must increase, got 2 and "
+         "then 1 in row 2"),
+        (lambda t, x, p: np.interp(t, p.falling, p.v), r"params\['falling'\], xp, .* in row 1"),
+        (lambda t, x, p: np.interp(t, [0.0, 1.0], [1.0, np.inf]), "fp of numpy.interp must be finite, got inf in row"),
+        (lambda t, x, p: np.interp(t, [0.0, 1.0], p.v), "got 2 knots and 3 values: from row 2 on"),
+        (lambda t, x, p: np.interp(t, [0.0, 1.0], np.ones((2, 2))), "must be of one dimension"),
+        (lambda t, x, p: float(np.searchsorted(p.falling, t)), r"params\['falling'\], the knots of numpy"),
+    ],
+)  # fmt: skip
+def test_bad_tables(drift, message):
+    """Errors of values, though they come out of a function that is compiled: its line is told too."""
+    params = {"v": [1.0, 2.0, 3.0], "falling": [3.0, 2.0, 1.0]}
+    with pytest.raises(ValueError, match=message) as caught:
+        sf.SDE(drift=drift, diffusion=lambda t, x, p: 0.0, params=params)
+    assert isinstance(caught.value, TraceError)
+    assert "test_tables.py, line" in str(caught.value)
+
+
+def test_a_table_of_every_paths_own_is_one_long_table():
+    own = np.arange(12.0).reshape(4, 3) ** 2
+    model = sf.SDE(
+        drift=lambda t, x, p: p.table[p.first + t],
+        diffusion=lambda t, x, p: 0.0,
+        params={"table": own.ravel(), "first": 3.0 * np.arange(4)},
+    )
+    run = sf.simulate(model, x0=0.0, t1=3.0, n_steps=3, n_paths=4)
+    np.testing.assert_allclose(run.x[0, :, 0], own.sum(1), rtol=1e-14)
+    with pytest.raises(ValueError, match=r"got shape \(4, 3\): a table of every path's own is one long table"):
+        sf.SDE(drift=lambda t, x, p: p.table[t], diffusion=lambda t, x, p: 0.0, params={"table": own})
 
 
 def test_beside_sums_over_rows():

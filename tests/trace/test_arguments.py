@@ -55,3 +55,25 @@ def test_every_function_of_a_run_may_take_the_state_first():
     assert runs[0].model == runs[1].model
     assert runs[0].expectations["f"].value == runs[1].expectations["f"].value == 1.0
     assert (runs[0].functionals["most"].values == runs[1].functionals["most"].values).all()
+
+
+def test_functions_of_iterations_may_take_the_iteration_second():
+    how = {"step_size": 0.1, "n_steps": 4, "n_runs": 50, "seed": 1, "save_at": 1}
+    problem = sf.LeastSquares(theta_star=[0.5, 1.0], noise_std=0.1)
+    asked = {"first": lambda k, theta: k + theta[0], "second": lambda theta, k: k + theta[0]}
+    fit = sf.sgd(problem, expectations=asked, **how).expectations
+    assert (fit["first"].value == fit["second"].value).all()
+    assert fit["first"].value[-1] == pytest.approx(4 + 0.5 * (1 - 0.9**4), abs=0.2)
+    target = sf.targets.Gaussian([0.0, 0.0], 1.0)
+    asked = {"first": lambda k, x, v: k + x[0] * v[1], "second": lambda x, step, v: step + x[0] * v[1]}
+    chains = sf.langevin(
+        target, method="baoab", step_size=0.1, n_steps=4, n_chains=50, seed=1, save_at=1, expectations=asked
+    ).expectations
+    assert (chains["first"].value == chains["second"].value).all()
+    for wrong, why in (
+        (lambda x, v: x[0], "its first argument would be the iteration, but is called x"),
+        (lambda k, v, x: x[0], "x must be its second argument"),
+        (lambda x, v, k: x[0], "the iteration must be its first argument"),
+    ):
+        with pytest.raises(TypeError, match=rf"must be a function of \(k, x\), up to \(k, x, v\).*{why}"):
+            sf.langevin(target, method="baoab", step_size=0.1, n_steps=4, n_chains=2, expectations={"f": wrong})

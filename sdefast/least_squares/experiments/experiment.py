@@ -43,8 +43,8 @@ class SGDExperiment:
         Number of iterations.
     theta0 : tuple of float, optional
         Start, of length d; zero by default.
-    batch_size, averaging, sampling
-        As for `sgd`.
+    batch_size, averaging, sampling, momentum, average_from
+        As for `sgd`, rows in a given order as a tuple.
     measure : {"squared norm", "norm", "half norm"}
         Error that is drawn, of theta - theta*.
     first_shown : int
@@ -77,7 +77,9 @@ class SGDExperiment:
     theta0: tuple[float, ...] | None = None
     batch_size: int = 1
     averaging: str | bool | None = None
-    sampling: str = "replacement"
+    sampling: str | tuple[int, ...] = "replacement"
+    momentum: float = 0.0
+    average_from: int = 0
     measure: str = "squared norm"
     first_shown: int = 0
     n_shown: int = 5
@@ -93,11 +95,19 @@ class SGDExperiment:
         checks.count("first_shown", self.first_shown, least=0, most=self.n_steps)
         checks.count("n_shown", self.n_shown, least=0)
         object.__setattr__(self, "averaging", "polyak-ruppert" if checks.averaging(self.averaging) else None)
-        checks.choice("sampling", self.sampling, SAMPLINGS)
+        checks.momentum(self.momentum)
+        checks.average_from(self.average_from, self.averaging is not None)
+        if not self.is_ordered:
+            checks.choice("sampling", self.sampling, SAMPLINGS)
         if isinstance(self.step_size, str):
             object.__setattr__(self, "step_size", Schedule(self.step_size))
         if not isinstance(self.step_size, Schedule):
             checks.real("step_size", self.step_size, positive=True)
+
+    @property
+    def is_ordered(self) -> bool:
+        """Whether all runs take the rows of data in a given order."""
+        return not isinstance(self.sampling, str)
 
     @property
     def step_sizes(self) -> np.ndarray:
@@ -106,15 +116,18 @@ class SGDExperiment:
 
     def run(self, n_runs: int, **options: Any) -> Descent:
         """Run it by `sgd`, which takes the ``options``: ``seed``, ``save_at``, ``runs``, ``dtype``, ``device``, ..."""
-        return sgd(self.problem, n_runs=n_runs, averaging=self.averaging, **self._settings, **options)
+        first: dict[str, Any] = {"average_from": self.average_from} if self.average_from else {}
+        return sgd(self.problem, n_runs=n_runs, averaging=self.averaging, **first, **self._settings, **options)
 
     def expected_error(self) -> np.ndarray:
         """The exact E|theta - theta*|^2 at iterations 0 to n_steps, of shape (n_steps + 1,), whatever is drawn."""
-        return self.problem.expected_error(**self._settings)
+        return self.problem.expected_error(**self._known_settings)
 
     def expected_averaged_error(self) -> np.ndarray:
         """The exact squared error of the average of the iterates, of shape (n_steps + 1,)."""
-        return self.problem.expected_error(**self._settings, averaging="polyak-ruppert")
+        return self.problem.expected_error(
+            **self._known_settings, averaging="polyak-ruppert", average_from=self.average_from
+        )
 
     def exact_errors(self) -> dict[str, np.ndarray]:
         """The exact curves there are: "error", and with averaging "averaged"."""
@@ -155,13 +168,20 @@ class SGDExperiment:
         with suppress(ValueError):  # inputs without a fourth moment
             curves = self.exact_errors()
         with suppress(ValueError):  # and without a second one
-            curves["mean"] = self.problem.expected_theta(**self._settings, save_at="all")
+            curves["mean"] = self.problem.expected_theta(**self._known_settings, save_at="all")
         return curves
 
     @property
     def _settings(self) -> dict[str, Any]:
-        names = ("step_size", "n_steps", "theta0", "batch_size", "sampling")
+        names = ("step_size", "n_steps", "theta0", "batch_size", "sampling", "momentum")
         return {name: getattr(self, name) for name in names}
+
+    @property
+    def _known_settings(self) -> dict[str, Any]:
+        """Those of exact laws; ValueError if there are none."""
+        if self.is_ordered:
+            raise ValueError("rows in a given order are not random: there is no expected error to compare with")
+        return self._settings
 
 
 @dataclass(frozen=True)

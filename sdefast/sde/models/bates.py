@@ -10,6 +10,9 @@ from typing import Any, ClassVar
 import numpy as np
 
 from ... import checks
+from ... import math as traced
+from ..schemes import qe
+from .base import OwnStep
 from .heston import Heston
 from .jump_diffusion import compensated
 from .merton import Merton, NormalJumps, normal_jump_function
@@ -24,7 +27,8 @@ class Bates(NormalJumps, Heston):
         dv &= \kappa(\theta - v)\,dt + \xi\sqrt{v}\,(\rho\,dW_1 + \sqrt{1 - \rho^2}\,dW_2)
 
     with :math:`J \sim N(m, s^2)` at the rate :math:`\lambda` and :math:`k = e^{m + s^2/2} - 1`, so that the mean of S
-    grows at the rate :math:`\mu`. All closed forms of `Heston` are there; schemes see v as they do there.
+    grows at the rate :math:`\mu`. All closed forms of `Heston` are there; schemes see v as they do there, and
+    ``method="qe"`` steps as there between the jumps.
 
     Parameters
     ----------
@@ -55,7 +59,7 @@ class Bates(NormalJumps, Heston):
     jump_std: float = 0.15
 
     schemes: ClassVar[Mapping[str, str]] = {}
-    own_steps: ClassVar[Mapping[str, str]] = {}  # Heston's know nothing of the jumps' mean
+    own_steps: ClassVar[Mapping[str, str]] = {"qe": "_qe"}
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -67,6 +71,15 @@ class Bates(NormalJumps, Heston):
         """The drift."""
         _, of_variance = Heston.a(t, x, p)
         return (p.mu - p.intensity * Merton.relative_jump(p)) * x[0], of_variance
+
+    def _qe(self) -> OwnStep:
+        """Heston's, less the growth that the jumps bring."""
+        return super()._qe()._replace(move=self._compensated_move)
+
+    @staticmethod
+    def _compensated_move(h: Any, root: Any, x: Any, z: Any, u: Any, p: Any) -> Any:
+        price, variance = qe.price_step(h, root, x, z, u, p)
+        return price * traced.exp(-p.intensity * Merton.relative_jump(p) * h), variance
 
     def _exponents(self, w: np.ndarray, t: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Those of `Heston` and, of the jumps, a summand of C."""

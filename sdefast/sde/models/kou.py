@@ -65,7 +65,9 @@ class Kou(JumpDiffusion):
     @property
     def jumps(self) -> jumps.Jumps:
         """Exponential jumps of the logarithm."""
-        return jumps.Kou(self.intensity, self.p_up, self.eta_up, self.eta_down)
+        names = ("intensity", "p_up", "eta_up", "eta_down")
+        numbers = {name: self.numbers()[name] for name in names}
+        return jumps.Kou(**numbers, parameters=tuple((name, name) for name in names))
 
     @staticmethod
     def relative_jump(p: Any) -> Any:

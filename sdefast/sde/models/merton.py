@@ -29,7 +29,8 @@ class NormalJumps:
     @property
     def jumps(self) -> jumps.Jumps:
         """Normal jumps of the logarithm."""
-        return jumps.Merton(self.intensity, self.jump_mean, self.jump_std)
+        law = self.intensity, self.jump_mean, self.jump_std
+        return jumps.Merton(*law, parameters=(("intensity", "intensity"), ("mean", "jump_mean"), ("std", "jump_std")))
 
 
 @dataclass(frozen=True)

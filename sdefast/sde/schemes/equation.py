@@ -164,6 +164,13 @@ def named(traced: Any, names: Mapping[Expr, Expr], known: dict[Expr, Expr]) -> A
     return substitute(traced, names, known)
 
 
+def plainly_named(traced: Any, p: Any) -> Any:
+    """What a function of the parameters ``p`` computes, in symbols that know nothing of what the parameters are."""
+    plain = {s: parameter_symbol(name) for name, s in zip(p._fields, p, strict=True)}
+    changed = {s: e for s, e in plain.items() if s is not e}
+    return named(traced, changed, {}) if changed else traced
+
+
 @lru_cache(maxsize=256)
 def named_tuple(kind: str, names: tuple[str, ...]) -> Any:
     """The class of named tuples, which takes a while to make."""

@@ -63,6 +63,21 @@ def test_quadratic_exponential_prices_at_monthly_steps():
     assert qe.variance[-1, 1] == pytest.approx(LONG.variance(10.0, X0)[1], rel=0.03)
 
 
+def test_quadratic_exponential_between_jumps():
+    """Bates' prices at monthly steps below Feller; full truncation is 8 % off at 120."""
+    model = sf.Bates(0.03, 1.0, 0.04, 0.8, -0.7, intensity=1.0, jump_mean=-0.15, jump_std=0.2)
+    assert "qe" in model.methods
+    assert not sf.CIR(model.kappa, model.theta, model.xi).satisfies_feller
+    calls = {f"at{k}": lambda t, x, k=k: max(x[0] - k, 0.0) for k in (80, 100, 120)}
+    run = sf.simulate(
+        model, x0=X0, t1=1.0, n_steps=12, n_paths=200_000, method="qe", seed=4, paths=False, expectations=calls
+    )
+    for k in (80, 100, 120):
+        found = run.expectations[f"at{k}"]
+        assert abs(found.value[0] - model.call_price(float(k), 1.0, X0, rate=0.0)) < 3 * found.standard_error[0]
+    assert np.all(np.abs(run.mean[-1] - model.mean(1.0, X0)) < 4 * run.standard_error[-1])
+
+
 @pytest.mark.parametrize("x0", [0.0, 0.3, 15.0])
 @pytest.mark.parametrize(
     "model", [sf.CIR(0.5, 0.04, 1.0), sf.CIR(), sf.CIR(0.5, 0.5, 1.0)], ids=["below Feller", "above", "at one"]
