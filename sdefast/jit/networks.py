@@ -23,6 +23,9 @@ from .step import CLOCK, Step
 #: Operations of a step for which this is worth it, and those that other loops may leave in straight-line code.
 _LONG, _FEW = 300, 250
 
+#: Terms of sums, and operations of a row, for which no other loops are tried: that of many thousand terms takes long.
+_DENSE = 64
+
 #: Terms from which on a sum is looked at as a loop, and those from which on it is if every other one is alike.
 _TERMS, _FEW_TERMS = 8, 4
 
@@ -42,12 +45,15 @@ def loops_of(step: Step) -> Loops | None:
     if step.signs or step.picks or len(step.outputs) < MANY:
         return None
     n = sum(bool(e.args) for e in all_parts(step.outputs))
+    network = Network(step) if n >= _DENSE * len(step.outputs) else None
+    if network is not None and network.plan.longest >= _DENSE and network.is_better(work(step.outputs)):
+        return network
     found = Loops(step) if n >= least(step) else None
     if found is not None and not found.is_short(n):
         found = None
     if n >= _LONG and (found is None or found.n_operations > _FEW):
-        network, other = Network(step), work(step.outputs) if found is None else _work_of(found)
-        if 2 * network.work < other and network.is_small:
+        network = network or Network(step)
+        if network.is_better(work(step.outputs) if found is None else _work_of(found)):
             return network
     return found
 
@@ -158,6 +164,11 @@ class NetworkPlan(Plan):
         self.all_sums = Sums(self.outputs, self.kinds)
         return self.all_sums.whole
 
+    @property
+    def longest(self) -> int:
+        """Terms of the longest sum."""
+        return max((len(s.terms) + 1 for s in self.sums.values()), default=0)
+
     def _left(self, e: Expr, part: Expr, owners: set[Hashable]) -> set[Hashable]:
         """Every term of a sum is computed on its own."""
         return {e} if self.all_sums.last.get(e) is part else owners
@@ -207,6 +218,10 @@ class Network(Loops):
     def work(self) -> int:
         """What it takes to compile them, in operations, functions counted as many."""
         return _work_of(self) + self.written - self.n_operations
+
+    def is_better(self, other: int) -> bool:
+        """Whether they are compiled much faster than what takes as long as ``other`` operations."""
+        return 2 * self.work < other and self.is_small
 
     def _planned(self, step: Step) -> Plan:
         plan = NetworkPlan(step, self.kinds)
