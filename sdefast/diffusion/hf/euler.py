@@ -82,10 +82,10 @@ class EulerDiscreteScheduler(SigmaSteps, diffusers.EulerDiscreteScheduler):
         Where sigma / alpha lies within ``s_tmin`` and ``s_tmax`` noise, times ``s_noise``, brings the samples to
         (1 + gamma) sigma first, gamma = min(s_churn / n, sqrt(2) - 1); what the model said of them stays.
         """
-        given = {"s_churn": s_churn, "s_tmin": s_tmin, "s_tmax": s_tmax, "s_noise": s_noise}
-        churn = Churn(**{name: CHURN[name].check(name, value) for name, value in given.items()})
         kind, row = sample.dtype, None
-        if churn.s_churn:
+        if s_churn:
+            given = {"s_churn": s_churn, "s_tmin": s_tmin, "s_tmax": s_tmax, "s_noise": s_noise}
+            churn = Churn(**{name: CHURN[name].check(name, value) for name, value in given.items()})
             sample, row = self._churned(churn, timestep, sample, generator)
         after, data = self._advance(model_output, timestep, sample, generator, row=row)
         after, data = after.to(kind), data.to(kind)
