@@ -61,6 +61,6 @@ DPMPP_3M = Sampler(
     name="dpm++3m",
     rows=rows,
     order=3,
-    reference="Lu et al. 2022 (DPM-Solver++), appendix A; their multistep program of third order with curvature=0.5",
+    reference="Lu et al. 2022 (DPM-Solver++), multistep; their program's third order with curvature=0.5",
     options=CURVATURE,
 )
