@@ -30,6 +30,7 @@ __all__ = [
     "get_sigmas_vp",
     "sample_dpmpp_2m",
     "sample_dpmpp_2m_sde",
+    "sample_dpmpp_3m_sde",
     "sample_euler",
     "sample_euler_ancestral",
     "sample_heun",
@@ -266,6 +267,28 @@ def sample_dpmpp_2m_sde(
         As of `sample_euler`.
     """
     made = _plan("dpm++2m-sde", sigmas, eta=eta, s_noise=s_noise, solver_type=solver_type)
+    return _sampled(model, x, made, sigmas, extra_args, callback, disable, noise_sampler, seed, first_sample)
+
+
+def sample_dpmpp_3m_sde(
+    model: Callable[..., Any], x: Any, sigmas: Any, extra_args: Mapping[str, Any] | None = None,
+    callback: Callable[[dict[str, Any]], object] | None = None, disable: bool | None = None, eta: float = 1.0,
+    s_noise: float = 1.0, noise_sampler: Callable[[Any, Any], Any] | None = None, *, seed: Any = 0,
+    first_sample: int = 0,
+) -> Any:  # fmt: skip
+    """SDE-DPM-Solver++(3M), with half of the second difference as k-diffusion has it.
+
+    ``plan_of_sigmas("dpm++3m-sde", sigmas)`` takes the whole of it: without noise that is of third order, this is of
+    second.
+
+    Parameters
+    ----------
+    eta, s_noise, noise_sampler
+        As of `sample_euler_ancestral`.
+    model, x, sigmas, extra_args, callback, disable, seed, first_sample
+        As of `sample_euler`.
+    """
+    made = _plan("dpm++3m-sde", sigmas, eta=eta, s_noise=s_noise, curvature=0.5)
     return _sampled(model, x, made, sigmas, extra_args, callback, disable, noise_sampler, seed, first_sample)
 
 

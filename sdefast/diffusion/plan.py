@@ -132,7 +132,8 @@ def plan(
     ----------
     method : str
         ``"ddpm"``, ``"ddim"``, ``"euler"``, ``"euler-ancestral"``, ``"heun"``, ``"dpm++2m"``, ``"dpm++2m-sde"``,
-        ``"reverse-sde"``, ``"predictor-corrector"``, ``"ode"`` or ``"annealed-langevin"``.
+        ``"dpm++3m"``, ``"dpm++3m-sde"``, ``"reverse-sde"``, ``"predictor-corrector"``, ``"ode"`` or
+        ``"annealed-langevin"``.
     schedule : Schedule
         What the model was trained on.
     n_steps : int, optional
@@ -149,8 +150,11 @@ def plan(
     **options
         Those of the sampler: ``variance`` ("beta_tilde", "beta", or an array of one variance per timestep) of ddpm;
         ``eta``, ``use_clipped_model_output`` of ddim; ``eta``, ``s_noise`` of euler-ancestral; ``s_churn``, ``s_tmin``,
-        ``s_tmax``, ``s_noise`` of euler and heun; ``eta``, ``solver_type``, ``s_noise`` of dpm++2m-sde; ``predictor``,
-        ``n_corrector``, ``snr`` of predictor-corrector; ``step_size``, ``steps_per_level`` of annealed-langevin.
+        ``s_tmax``, ``s_noise`` of euler and heun; ``eta``, ``solver_type``, ``s_noise`` of dpm++2m-sde;
+        ``curvature`` of dpm++3m, by default 1, which integrates the parabola through three D and is of third order;
+        0.5 is what the authors' program, k-diffusion and diffusers compute, of second; ``eta``, ``curvature``,
+        ``s_noise`` of dpm++3m-sde; ``predictor``, ``n_corrector``, ``snr`` of predictor-corrector; ``step_size``,
+        ``steps_per_level`` of annealed-langevin.
 
     Returns
     -------

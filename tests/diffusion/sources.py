@@ -120,6 +120,53 @@ def dpmpp_2m_sde(chain, sigmas, eta=1.0, s_noise=1.0, solver_type="midpoint"):
         old, h_last = D, h
 
 
+def dpmpp_3m_sde(chain, sigmas, eta=1.0, s_noise=1.0):
+    """k-diffusion, sample_dpmpp_3m_sde."""
+    seen, hs = [], []
+    for t, after in pairwise(sigmas):
+        D = chain.data(chain.x, 1.0, t)
+        if after == 0:
+            chain.x = D
+            continue
+        h = np.log(t / after)
+        k = h * (eta + 1)
+        chain.x = np.exp(-k) * chain.x - np.expm1(-k) * D
+        phi_2 = np.expm1(-k) / k + 1
+        if len(seen) == 1:
+            chain.x = chain.x + phi_2 * (D - seen[-1]) / (hs[-1] / h)
+        elif seen:
+            r0, r1 = hs[-1] / h, hs[-2] / h
+            d, d_last = (D - seen[-1]) / r0, (seen[-1] - seen[-2]) / r1
+            d2 = (d - d_last) / (r0 + r1)
+            chain.x = chain.x + phi_2 * (d + r0 * d2) - (phi_2 / k - 0.5) * d2
+        chain.x = chain.x + chain.z() * after * np.sqrt(-np.expm1(-2 * eta * h)) * s_noise
+        seen, hs = [*seen, D], [*hs, h]
+
+
+def parabolas(chain, sigmas, eta=0.0, s_noise=1.0):
+    """The variation of constants in l = -log sigma, x' = e^-k x + k int e^{-k (1 - u)} D(u) du + noise, by quadrature.
+
+    D(u) is the polynomial through this D and those of up to two steps before.
+    """
+    nodes, weights = np.polynomial.legendre.leggauss(40)
+    u, weights = (nodes + 1) / 2, weights / 2
+    seen = []
+    for t, after in pairwise(sigmas):
+        D = chain.data(chain.x, 1.0, t)
+        if after == 0:
+            chain.x = D
+            continue
+        h = np.log(t / after)
+        k = (1 + eta) * h
+        seen = [*seen, (-np.log(t), D)][-3:]
+        at = [(place + np.log(t)) / h for place, _ in seen]
+        chain.x = np.exp(-k) * chain.x
+        for i, (_, data) in enumerate(seen):
+            others = np.prod([(u - a) / (at[i] - a) for j, a in enumerate(at) if j != i], axis=0)
+            chain.x = chain.x + k * (weights * np.exp(-k * (1 - u)) * others).sum() * data
+        chain.x = chain.x + chain.z() * after * np.sqrt(-np.expm1(-2 * eta * h)) * s_noise
+
+
 def flow_heun(chain, sigmas):
     """Heun's method on dx/dsigma = eps - x0 of x = (1 - sigma) x0 + sigma eps, Euler's into 0."""
     for t, after in pairwise(sigmas):

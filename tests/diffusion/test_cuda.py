@@ -151,6 +151,7 @@ PLANS = {
     "ddpm": diffusion.plan("ddpm", SCHEDULE, n_steps=3, clip=1.0),
     "dpm++2m": diffusion.plan("dpm++2m", SCHEDULE, n_steps=4, prediction="v"),
     "dpm++2m-sde": diffusion.plan_of_sigmas("dpm++2m-sde", [10.0, 3.0, 1.0, 0.2, 0.0]),
+    "dpm++3m": diffusion.plan("dpm++3m", SCHEDULE, n_steps=4, prediction="v"),
     "heun": diffusion.plan_of_sigmas("heun", [10.0, 3.0, 1.0, 0.0], s_churn=1.0),
     "predictor-corrector": diffusion.plan("predictor-corrector", SCHEDULE, n_steps=3, prediction="score"),
 }

@@ -1,6 +1,5 @@
 """Schedulers in place of diffusers' own: equal to them on equal noise, and what they must not share with them."""
 
-import importlib
 import os
 import subprocess
 import sys
@@ -12,62 +11,15 @@ os.environ.setdefault("HF_HUB_OFFLINE", "1")
 torch = pytest.importorskip("torch", reason="schedulers of diffusers need torch")
 diffusers = pytest.importorskip("diffusers", reason="schedulers of diffusers need diffusers")
 
+from diffusion.schedulers import T, difference  # noqa: E402
+
 import sdefast as sf  # noqa: E402
 
 hf = sf.diffusion.hf
 # diffusers and torch about numpy 2, in constructors of diffusers' own
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
-T = 1000
 NAMES = [name for name in hf.__all__ if name != "SchedulerMixin"]
-MODULES = {
-    "DDPMScheduler": "ddpm",
-    "DDIMScheduler": "ddim",
-    "EulerDiscreteScheduler": "euler_discrete",
-    "EulerAncestralDiscreteScheduler": "euler_ancestral_discrete",
-    "HeunDiscreteScheduler": "heun_discrete",
-    "DPMSolverMultistepScheduler": "dpmsolver_multistep",
-    "FlowMatchEulerDiscreteScheduler": "flow_match_euler_discrete",
-}
 SDE = {"algorithm_type": "sde-dpmsolver++"}
-
-
-def model(x, t):
-    """Something smooth that depends on both."""
-    return 0.3 * x + 0.2 * torch.sin(3 * x) + 3e-4 * float(t) * torch.cos(x)
-
-
-def run(scheduler, n, before=lambda i, t: None, **told):
-    """A whole loop as pipelines have it."""
-    scheduler.set_timesteps(n)
-    x = torch.from_numpy(np.random.default_rng(0).standard_normal((2, 3, 8, 8)))
-    x = x * float(getattr(scheduler, "init_noise_sigma", 1.0))
-    for i, t in enumerate(scheduler.timesteps):
-        scaled = scheduler.scale_model_input(x, t) if hasattr(scheduler, "scale_model_input") else x
-        before(i, t)
-        x = scheduler.step(model(scaled, t), t, x, **told).prev_sample
-    return x
-
-
-def difference(name, n, monkeypatch, theirs_told=None, told=None, **config):
-    """Between the two ways, relative to the largest element, with the same noise and the same schedule in float64."""
-    theirs, mine = getattr(diffusers, name)(**config), getattr(hf, name)(seed=5, **config)
-    if hasattr(theirs, "alphas_cumprod"):
-        theirs.alphas_cumprod = torch.from_numpy(mine.schedule.alphas_cumprod.copy())
-        theirs.one = torch.tensor(1.0, dtype=torch.float64)
-    by_index = "Euler" in name or config.get("use_karras_sigmas", False)
-    now = {}
-    module = importlib.import_module(f"diffusers.schedulers.scheduling_{MODULES[name]}")
-    if hasattr(module, "randn_tensor"):
-        monkeypatch.setattr(module, "randn_tensor", lambda shape, **_: sf.diffusion.randn_like(
-            torch.zeros(shape, dtype=torch.float64), seed=5, step=now["step"]))  # fmt: skip
-
-    def before(i, t):
-        now["step"] = i if by_index else int(t)
-
-    want = run(theirs, n, before, **{**(told or {}), **(theirs_told or {})})
-    got = run(mine, n, **(told or {}))
-    np.testing.assert_allclose(mine.timesteps.numpy(), theirs.timesteps.numpy(), atol=2e-2)
-    return float((got - want).abs().max() / want.abs().max())
 
 
 # Equality on equal noise ---------------------------------------------------------------------------------------------
@@ -329,10 +281,15 @@ def test_pipelines_run_save_and_load(tmp_path):
 @pytest.mark.parametrize(
     ("name", "config", "words"),
     [
-        ("DDPMScheduler", {"thresholding": True}, "thresholding must be False"),
+        ("DDPMScheduler", {"thresholding": True, "sample_max_value": 0.0}, "sample_max_value must be positive"),
+        (
+            "DDIMScheduler",
+            {"thresholding": True, "dynamic_thresholding_ratio": 1.5},
+            "dynamic_thresholding_ratio must be within",
+        ),
         ("DDPMScheduler", {"variance_type": "learned_range"}, "variance_type must be 'fixed_small' or"),
         ("DDIMScheduler", {"prediction_type": "flow"}, "prediction_type must be 'epsilon' or"),
-        ("DPMSolverMultistepScheduler", {"solver_order": 3}, "solver_order must be 2 or 1"),
+        ("DPMSolverMultistepScheduler", {"solver_order": 4}, "solver_order must be 2 or 1 or 3"),
         ("DPMSolverMultistepScheduler", {"use_flow_sigmas": True}, "use_flow_sigmas must be False"),
         ("FlowMatchEulerDiscreteScheduler", {"invert_sigmas": True}, "invert_sigmas must be False"),
         ("EulerDiscreteScheduler", {"interpolation_type": "log_linear"}, "interpolation_type must be 'linear'"),
@@ -365,8 +322,12 @@ def test_bad_calls_are_refused():
     euler.set_timesteps(5)
     with pytest.raises(ValueError, match="not an index"):
         euler.step(x, 0, x)
+    with pytest.raises(ValueError, match="s_churn must be within"):
+        euler.step(x, euler.timesteps[0], x, s_churn=-1.0)
+    flow = hf.FlowMatchEulerDiscreteScheduler()
+    flow.set_timesteps(5)
     with pytest.raises(ValueError, match="s_churn must be 0"):
-        euler.step(x, euler.timesteps[0], x, s_churn=1.0)
+        flow.step(x, flow.timesteps[0], x, s_churn=1.0)
 
 
 def test_zero_terminal_snr_needs_another_prediction():

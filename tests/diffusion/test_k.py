@@ -24,6 +24,7 @@ SAMPLERS = {
     "sample_heun": CHURN,
     "sample_dpmpp_2m": {},
     "sample_dpmpp_2m_sde": {**NOISY, "solver_type": "midpoint"},
+    "sample_dpmpp_3m_sde": NOISY,
 }
 SIGMAS = {
     "get_sigmas_karras": {"n": ..., "sigma_min": ..., "sigma_max": ..., "rho": 7.0, "device": "cpu"},
@@ -108,6 +109,7 @@ def exact_variance(sampler, sigmas, **options):
         ("sample_euler_ancestral", 10, 0.098188), ("sample_dpmpp_2m_sde", 10, 0.282244),
         ("sample_euler", 20, 0.191389), ("sample_heun", 20, 0.266953), ("sample_dpmpp_2m", 20, 0.266975),
         ("sample_euler_ancestral", 20, 0.150958), ("sample_dpmpp_2m_sde", 20, 0.288098),
+        ("sample_dpmpp_3m_sde", 10, 0.802457), ("sample_dpmpp_3m_sde", 20, 0.292956),
     ],
 )  # fmt: skip
 def test_variances_are_exact(name, n, want):
@@ -161,6 +163,28 @@ def plain_2m(x, sigmas, z, eta=0.0, s_noise=1.0, solver_type="midpoint"):
     return x
 
 
+def plain_3m(x, sigmas, z, eta=1.0, s_noise=1.0):
+    """sample_dpmpp_3m_sde."""
+    seen, hs = [], []
+    for i, (sigma, to) in enumerate(pairwise(sigmas)):
+        D = at(x, sigma)
+        if to == 0:
+            return D
+        h = np.log(sigma / to)
+        k = h * (eta + 1)
+        x = np.exp(-k) * x - np.expm1(-k) * D
+        phi_2 = np.expm1(-k) / k + 1
+        if len(seen) == 1:
+            x = x + phi_2 * (D - seen[0]) * h / hs[0]
+        elif seen:
+            r0, r1 = hs[-1] / h, hs[-2] / h
+            d, e = (D - seen[-1]) / r0, (seen[-1] - seen[-2]) / r1
+            x = x + phi_2 * (d + (d - e) * r0 / (r0 + r1)) - (phi_2 / k - 0.5) * (d - e) / (r0 + r1)
+        x = x + z(i) * to * np.sqrt(-np.expm1(-2 * eta * h)) * s_noise
+        seen, hs = [*seen, D], [*hs, h]
+    return x
+
+
 def at(x, sigma):
     """A model that is not linear."""
     return np.tanh(x / (1 + sigma)) + 0.1
@@ -175,6 +199,8 @@ LOOPS = [
     ("sample_dpmpp_2m_sde", lambda *a: plain_2m(*a, 1.0), {}),
     ("sample_dpmpp_2m_sde", lambda *a: plain_2m(*a, 0.4, 0.9, "heun"),
      {"eta": 0.4, "s_noise": 0.9, "solver_type": "heun"}),
+    ("sample_dpmpp_3m_sde", lambda *a: plain_3m(*a, 1.0), {}),
+    ("sample_dpmpp_3m_sde", lambda *a: plain_3m(*a, 0.4, 0.9), {"eta": 0.4, "s_noise": 0.9}),
 ]  # fmt: skip
 
 
@@ -253,7 +279,7 @@ def test_arrays_and_tensors_have_the_same_bits():
     assert (k.sample_euler(model, turned, SHORT) == k.sample_euler(model, X, SHORT)).all()
 
 
-@pytest.mark.parametrize("name", ["sample_euler_ancestral", "sample_dpmpp_2m_sde"])
+@pytest.mark.parametrize("name", ["sample_euler_ancestral", "sample_dpmpp_2m_sde", "sample_dpmpp_3m_sde"])
 def test_noise_samplers_are_asked_where_there_is_noise(name):
     f, asked = getattr(k, name), []
 

@@ -52,6 +52,7 @@ def sampled(made, schedule):
         ("heun", WIDE, {"n_steps": 40, "spacing": "karras", "s_churn": 20.0}),
         ("dpm++2m", WIDE, {"n_steps": 60, "spacing": "karras"}),
         ("dpm++2m-sde", LINEAR, {"n_steps": 100, "spacing": "karras"}),
+        ("dpm++3m-sde", LINEAR, {"n_steps": 100, "spacing": "karras"}),
         ("reverse-sde", LINEAR, {}),
         ("ode", LINEAR, {"n_steps": 200, "spacing": "linspace"}),
     ],

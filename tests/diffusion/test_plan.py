@@ -25,6 +25,8 @@ OPTIONS = {
     "heun": [{"s_churn": 30.0}, {"s_churn": 5.0, "s_tmin": 0.1, "s_tmax": float("inf"), "s_noise": 1.01}],
     "dpm++2m": [{}],
     "dpm++2m-sde": [{"eta": 0.5, "solver_type": "heun"}, {"eta": 0.0, "s_noise": 1.1}],
+    "dpm++3m": [{"curvature": 0.5}],
+    "dpm++3m-sde": [{"eta": 0.5, "curvature": 0.5}, {"eta": 0.0, "s_noise": 1.1}],
     "reverse-sde": [{}],
     "predictor-corrector": [{"predictor": "ancestral", "n_corrector": 2}, {"snr": 0.0}, {"n_corrector": 0}],
     "ode": [{}],
@@ -111,8 +113,8 @@ def test_one_step_is_finite_and_comes_to_the_data(method, prediction, spacing):
             assert (last["alpha"], last["sigma"]) == (1, 0)
 
 
-@pytest.mark.parametrize("method", ["heun", "ode", "dpm++2m", "dpm++2m-sde"])
-def test_second_order_into_the_data_is_first_order(method):
+@pytest.mark.parametrize("method", ["heun", "ode", "dpm++2m", "dpm++2m-sde", "dpm++3m", "dpm++3m-sde"])
+def test_higher_orders_into_the_data_are_first_order(method):
     for made in (plan_of_sigmas(method, SIGMAS), plan(method, LINEAR, 7), plan(method, FLOW, 7, prediction="flow")):
         last = made.rows[-1]
         assert (last["a"], last["b"], last["c1"], last["c2"], last["s"]) == (0, 1, 0, 0, 0)
@@ -286,6 +288,7 @@ def test_nothing_imports_torch():
         (lambda: plan("ddim", LINEAR, clip=0), ValueError, "clip must be positive"),
         (lambda: plan("ddim", LINEAR, variance="beta"), TypeError, "'ddim' has no option 'variance': it takes 'eta'"),
         (lambda: plan("dpm++2m", LINEAR, eta=1.0), TypeError, "takes no options"),
+        (lambda: plan("dpm++3m", LINEAR, curvature=-0.5), ValueError, "curvature must be within"),
         (lambda: plan("ddim", LINEAR, eta=-1), ValueError, "eta must be within"),
         (lambda: plan("ddim", LINEAR, use_clipped_model_output="no"), TypeError, "True or False"),
         (lambda: plan("ddpm", LINEAR, variance="betas"), ValueError, "did you mean 'beta'"),

@@ -38,7 +38,8 @@ def test_zero_terminal_snr_refuses_models_of_noise(prediction):
 
 def test_v_of_zero_terminal_snr_is_minus_the_data():
     schedule = linear_beta_schedule(1000).zero_terminal_snr()
-    for method in ("ddim", "ddpm", "euler", "heun", "dpm++2m", "dpm++2m-sde", "euler-ancestral", "ode"):
+    multistep = "dpm++2m", "dpm++2m-sde", "dpm++3m", "dpm++3m-sde"
+    for method in (*multistep, "ddim", "ddpm", "euler", "heun", "euler-ancestral", "ode"):
         made = plan(method, schedule, 10, spacing="trailing", prediction="v")
         first = made.rows[0]
         assert (first["p"], first["q"]) == (0, -1)

@@ -75,7 +75,7 @@ def test_corrections_of_few_coordinates_throw_nothing_away(size):
     ("method", "want"),
     [
         ("euler", 0.142580), ("heun", 0.342004), ("dpm++2m", 0.291034), ("euler-ancestral", 0.098188),
-        ("dpm++2m-sde", 0.282244),
+        ("dpm++2m-sde", 0.282244), ("dpm++3m", 0.399119), ("dpm++3m-sde", 1.028454),
     ],
 )  # fmt: skip
 def test_variances_are_exact(method, want):

@@ -70,6 +70,9 @@ KNOWN = [
     exploding("dpm++2m", 10, 0.291034),
     exploding("euler-ancestral", 10, 0.098188),
     exploding("dpm++2m-sde", 10, 0.282244),
+    exploding("dpm++3m", 10, 0.399119),
+    exploding("dpm++3m", 20, 0.243214, prediction="v"),
+    exploding("dpm++3m", 20, 0.251682, curvature=0.5),
     exploding("euler", 20, 0.191389, prediction="eps"),
     exploding("heun", 20, 0.266953, prediction="v"),
     exploding("dpm++2m", 20, 0.266975, prediction="flow"),
@@ -146,6 +149,20 @@ COMPUTED = [
             **HERE,
         )
         for options in ({"eta": 0.4, "s_noise": 1.1}, {"solver_type": "heun"}, {"eta": 0.0})
+    ),
+    computed("dpm++3m", plan("dpm++3m", LINEAR, **TIMES), sources.parabolas, RATIOS, scale=LAST),
+    computed("dpm++3m-sde", plan("dpm++3m-sde", LINEAR, **TIMES), sources.parabolas, RATIOS, 1.0, scale=LAST),
+    *(
+        computed(
+            "dpm++3m-sde",
+            plan_of_sigmas("dpm++3m-sde", SIGMAS, curvature=curvature, **options),
+            source,
+            SIGMAS,
+            **options,
+            **HERE,
+        )
+        for curvature, source in ((1.0, sources.parabolas), (0.5, sources.dpmpp_3m_sde))
+        for options in ({"eta": 1.0}, {"eta": 0.4, "s_noise": 1.1}, {"eta": 0.0})
     ),
     computed("ode", plan_of_sigmas("ode", SIGMAS), sources.karras, SIGMAS, **HERE),
     *(
@@ -245,7 +262,9 @@ def slopes(error, sizes):
     return -np.diff(np.log2([error(n) for n in sizes]))
 
 
-@pytest.mark.parametrize(("method", "order"), [("euler", 1), ("heun", 2), ("dpm++2m", 2), ("ode", 2), ("ddim", 1)])
+@pytest.mark.parametrize(
+    ("method", "order"), [("euler", 1), ("heun", 2), ("dpm++2m", 2), ("dpm++3m", 3), ("ode", 2), ("ddim", 1)]
+)
 def test_order_on_the_flow_of_ve(method, order):
     def error(n):
         made = plan_of_sigmas(method, karras(n)[:-1])
@@ -274,6 +293,17 @@ def test_order_on_the_flows_of_vp_and_flow_matching(schedule, first, end, method
     found = slopes(error, (25, 50, 100, 200, 400))
     assert abs(found - order).max() < 0.06
     assert abs(found[-1] - order) < 0.01
+
+
+@pytest.mark.parametrize(("curvature", "start", "order"), [(1.0, 1.5, 3), (0.5, 1.5, 2), (1.0, 1.0, 2)])
+def test_third_order_is_of_the_whole_second_difference_and_a_short_first_step(curvature, start, order):
+    def error(n):
+        h = np.log(30) / n
+        sigmas = np.append(3 * np.exp(h**start), 3 * np.exp(-h * np.arange(n + 1)))
+        made = plan_of_sigmas("dpm++3m", sigmas, curvature=curvature)
+        return abs(moments(made, MEAN, VARIANCE + sigmas[0] ** 2)[1] - (VARIANCE + sigmas[-1] ** 2))
+
+    assert abs(slopes(error, (400, 800)) - order).max() < 0.05
 
 
 def test_order_of_the_reverse_sde_is_one_on_vp():
@@ -321,9 +351,10 @@ def test_posterior_samplers_are_one(name, n_steps):
         made("predictor-corrector", predictor="ancestral", snr=0),
     ):
         np.testing.assert_allclose(other, ddpm, rtol=0, atol=2e-12)
-    first = diffusion.row_of("dpm++2m-sde", SCHEDULES[name], 999, 900, prediction="v")
     same = diffusion.row_of("ddim", SCHEDULES[name], 999, 900, prediction="v", eta=1.0)
-    np.testing.assert_allclose([first[c] for c in "abs"], [same[c] for c in "abs"], rtol=0, atol=2e-12)
+    for method in ("dpm++2m-sde", "dpm++3m-sde"):
+        first = diffusion.row_of(method, SCHEDULES[name], 999, 900, prediction="v")
+        np.testing.assert_allclose([first[c] for c in "abs"], [same[c] for c in "abs"], rtol=0, atol=2e-12)
 
 
 @pytest.mark.parametrize("name", SCHEDULES)
@@ -335,7 +366,7 @@ def test_flow_samplers_of_first_order_are_one(name, n_steps):
     ddim = made("ddim")
     np.testing.assert_allclose(made("euler"), ddim, rtol=0, atol=2e-12)
     np.testing.assert_allclose(made("euler-ancestral", eta=0.0), ddim, rtol=0, atol=2e-12)
-    for method in ("dpm++2m", "heun", "ode"):
+    for method in ("dpm++2m", "dpm++3m", "heun", "ode"):
         row, same = made(method)[0], ddim[0]
         np.testing.assert_allclose(row, same, rtol=0, atol=2e-12)
 
@@ -356,8 +387,19 @@ def test_heun_of_edm_is_the_ode_where_alpha_is_one():
 
 
 def test_multistep_sde_without_noise_is_the_flow():
-    sde, flow = plan_of_sigmas("dpm++2m-sde", karras(10), eta=0), plan_of_sigmas("dpm++2m", karras(10))
-    assert (sde.rows == flow.rows).all()
+    for name in ("dpm++2m", "dpm++3m"):
+        sde, flow = plan_of_sigmas(f"{name}-sde", karras(10), eta=0), plan_of_sigmas(name, karras(10))
+        assert (sde.rows == flow.rows).all()
+
+
+def test_history_has_the_weights_of_the_parabola():
+    # sigma halves each step: through D = 1, u and u^2 at u = 0, -1, -2 the integrals of e^{-h (1 - u)} h are known
+    row = plan_of_sigmas("dpm++3m", 2.0 ** -np.arange(5)).rows[3]
+    seen = np.array([row["b"], row["c1"], row["c2"]])
+    one = 1 - 0.5 / np.log(2)
+    np.testing.assert_allclose(
+        seen @ np.array([[1, 0, 0], [1, -1, 1], [1, -2, 4]]), [0.5, one, 1 - 2 * one / np.log(2)]
+    )
 
 
 def test_ddpm_is_its_score_form():

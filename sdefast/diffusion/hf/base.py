@@ -20,6 +20,7 @@ from ..plan import planned
 from ..samplers.base import HOLD, PUSH
 from ..schedule import Schedule, cosine_schedule, linear_beta_schedule, scaled_linear_beta_schedule
 from ..step import given_noise, not_finite
+from .thresholds import thresholded
 
 __all__ = ["Steps", "refuse", "schedule_of", "seeded"]
 
@@ -118,7 +119,9 @@ class Steps:
 
     @property
     def clip(self) -> float | None:
-        """Where the data that the model means are clipped."""
+        """Where the data that the model means are clipped, if they are not thresholded."""
+        if self.config.get("thresholding", False):
+            return None
         return float(self.config.clip_sample_range) if self.config.get("clip_sample", False) else None
 
     def _begin(self, timesteps: torch.Tensor) -> None:
@@ -163,19 +166,23 @@ class Steps:
 
     @torch.compiler.disable  # type: ignore[untyped-decorator,unused-ignore]
     def _advance(
-        self, output: torch.Tensor, timestep: Any, sample: torch.Tensor, generator: Any = None, noise: Any = None
-    ) -> tuple[torch.Tensor, torch.Tensor]:
-        """The samples after the row of this timestep, and the data that the model meant."""
+        self, output: torch.Tensor, timestep: Any, sample: torch.Tensor, generator: Any = None, noise: Any = None,
+        row: np.ndarray | None = None,
+    ) -> tuple[torch.Tensor, torch.Tensor]:  # fmt: skip
+        """The samples after the row of this timestep, or after ``row``, and the data that the model meant."""
         i = self._seek(timestep)
         x = sample if sample.dtype in (torch.float32, torch.float64) else sample.float()
         state = State("sample", x.contiguous())
         output, code = kernel.matching("model_output", output, state)
         way = self._way(i, tuple(x.shape))
-        row, record = self._row(i, way), self._rows[i]
+        row, record = self._row(i, way) if row is None else row, self._rows[i]
         noisy = bool(row[8] != 0)
         given = None if noise is None or not noisy else given_noise(noise.to(x.dtype), state)
-        if noisy and given is None and way.keys is None:
-            way.keys = Keys.of(_seeds(generator, state.n, self.config.seed), 0, state.n)
+        if noisy and given is None:
+            self._draws(way, generator)
+        scale = None
+        if self.config.get("thresholding", False):
+            row, scale = thresholded(row, state.x, output, self.config)
         after, data = torch.empty_like(state.x), torch.empty_like(state.x)
         wrong = kernel.apply(
             row, state, output, code, after, h1=way.h1, h2=way.h2, kept=data, noisy=noisy, given=given,
@@ -183,9 +190,28 @@ class Steps:
         )  # fmt: skip
         if wrong >= 0:
             raise FloatingPointError(not_finite(f"{self._given[i]:g}", wrong))
+        if scale is not None:
+            data /= scale
         self._keep(int(record["keep"]), way, state.x, data)
         self._step_index = i + 1
         return after.to(sample.dtype), data.to(sample.dtype)
+
+    def _draws(self, way: _Trajectory, generator: Any) -> Keys:
+        """Whose noise these samples have, settled when the first is drawn."""
+        if way.keys is None:
+            way.keys = Keys.of(_seeds(generator, way.shape[0], self.config.seed), 0, way.shape[0])
+        return way.keys
+
+    def _noised(self, i: int, sample: torch.Tensor, scale: float, generator: Any) -> torch.Tensor:
+        """New samples with noise of this scale, that of the i-th row, in float32 or float64."""
+        x = sample if sample.dtype in (torch.float32, torch.float64) else sample.float()
+        state = State("sample", x.contiguous())
+        keys = self._draws(self._way(i, tuple(x.shape)), generator)
+        row, after = np.array([0, 0, math.inf, 1, 0, 0, 0, 0, scale]), torch.empty_like(state.x)
+        kernel.apply(
+            row, state, state.x, int(state.doubles), after, noisy=True, keys=keys, key=int(self._rows["key"][i])
+        )
+        return after
 
     def _way(self, i: int, shape: tuple[int, ...]) -> _Trajectory:
         """The trajectory that these samples are on: another batch is another one."""
@@ -217,9 +243,9 @@ class Steps:
 
 
 def first_order_only(row: np.ndarray) -> np.ndarray:
-    """A multistep row whose D stands for the one before, too."""
+    """A multistep row whose D stands for those before, too."""
     row = row.copy()
-    row[4], row[6] = row[4] + row[6], 0.0
+    row[4], row[6], row[7] = row[4] + row[6] + row[7], 0.0, 0.0
     return row
 
 

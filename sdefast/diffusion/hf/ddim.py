@@ -11,6 +11,7 @@ from diffusers.schedulers.scheduling_ddim import DDIMSchedulerOutput
 from ..levels import Levels, from_timesteps
 from .base import Steps, refuse, seeded
 from .lists import integers
+from .thresholds import check_threshold
 
 
 class DDIMScheduler(Steps, diffusers.DDIMScheduler):
@@ -18,7 +19,8 @@ class DDIMScheduler(Steps, diffusers.DDIMScheduler):
 
     A step goes to the next timestep of the list, where diffusers goes ``num_train_timesteps // n`` back, which is
     another one in all lists but ``"leading"``. The noise is re-derived from the clipped data unless
-    ``use_clipped_model_output=False`` is passed.
+    ``use_clipped_model_output=False`` is passed. ``thresholding=True`` sorts every sample in torch, which takes many
+    times what the step takes.
 
     Examples
     --------
@@ -31,7 +33,8 @@ class DDIMScheduler(Steps, diffusers.DDIMScheduler):
     _made: Any = None
 
     def check(self) -> None:
-        refuse(self.config, thresholding=(False,), prediction_type=("epsilon", "sample", "v_prediction"))
+        refuse(self.config, prediction_type=("epsilon", "sample", "v_prediction"))
+        check_threshold(self.config)
 
     def set_timesteps(self, num_inference_steps: int, device: Any = None) -> None:
         """The list of ``timestep_spacing``."""

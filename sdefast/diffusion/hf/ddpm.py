@@ -12,6 +12,7 @@ from diffusers.schedulers.scheduling_ddpm import DDPMSchedulerOutput
 from ..levels import from_timesteps
 from .base import Steps, refuse, seeded
 from .lists import integers
+from .thresholds import check_threshold
 
 _VARIANCES = {
     "fixed_small": "beta_tilde",
@@ -25,7 +26,7 @@ class DDPMScheduler(Steps, diffusers.DDPMScheduler):
     """`plan`'s ``"ddpm"`` as a scheduler of diffusers; its settings, and ``seed``.
 
     The last step, into the data, has no noise; diffusers adds some with ``variance_type="fixed_large"`` if the list
-    does not end at 0.
+    does not end at 0. ``thresholding=True`` sorts every sample in torch, which takes many times what the step takes.
 
     Examples
     --------
@@ -37,9 +38,9 @@ class DDPMScheduler(Steps, diffusers.DDPMScheduler):
 
     def check(self) -> None:
         refuse(
-            self.config, thresholding=(False,), variance_type=tuple(_VARIANCES),
-            prediction_type=("epsilon", "sample", "v_prediction"),
+            self.config, variance_type=tuple(_VARIANCES), prediction_type=("epsilon", "sample", "v_prediction")
         )  # fmt: skip
+        check_threshold(self.config)
 
     def set_timesteps(
         self, num_inference_steps: int | None = None, device: Any = None, timesteps: list[int] | None = None

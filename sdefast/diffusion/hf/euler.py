@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import diffusers
@@ -11,6 +12,7 @@ from diffusers.schedulers.scheduling_euler_ancestral_discrete import EulerAncest
 from diffusers.schedulers.scheduling_euler_discrete import EulerDiscreteSchedulerOutput
 
 from ... import checks
+from ..samplers.churn import CHURN, Churn
 from .base import refuse, respaced, seeded
 from .lists import fractions, times_of
 from .sigmas import SigmaSteps
@@ -19,8 +21,8 @@ from .sigmas import SigmaSteps
 class EulerDiscreteScheduler(SigmaSteps, diffusers.EulerDiscreteScheduler):
     """`plan`'s ``"euler"`` as a scheduler of diffusers; its settings, and ``seed``.
 
-    Noise added before steps, ``s_churn``, is refused: the model would have to be called after that, as
-    ``plan("euler", ..., s_churn=...)`` does.
+    Noise of ``s_churn`` is added by `step`, when the model has been called, as in diffusers. Karras et al. (2022,
+    algorithm 2) add it before: ``plan("euler", ..., s_churn=...)`` does so.
 
     Examples
     --------
@@ -30,6 +32,7 @@ class EulerDiscreteScheduler(SigmaSteps, diffusers.EulerDiscreteScheduler):
 
     __init__ = seeded(diffusers.EulerDiscreteScheduler)
     _refuses_integers = True
+    _ratios: Any = None
 
     def check(self) -> None:
         refuse(
@@ -52,7 +55,7 @@ class EulerDiscreteScheduler(SigmaSteps, diffusers.EulerDiscreteScheduler):
             given, ratios = self._spaced(num_inference_steps, timesteps)
         if self.config.timestep_type == "continuous" and self.prediction == "v":
             given = np.log(ratios[:-1]) / 4
-        self.num_inference_steps = len(given)
+        self.num_inference_steps, self._ratios = len(given), ratios
         self._go_through("euler", ratios, given, ratios[:-1])
         self.sigmas = torch.from_numpy(ratios).float()
         self._begin(torch.from_numpy(given).to(device, torch.float32))
@@ -74,12 +77,36 @@ class EulerDiscreteScheduler(SigmaSteps, diffusers.EulerDiscreteScheduler):
         s_tmin: float = 0.0, s_tmax: float = float("inf"), s_noise: float = 1.0, generator: Any = None,
         return_dict: bool = True,
     ) -> Any:  # fmt: skip
-        """From this timestep to the next one of the list."""
-        no_churn(s_churn)
-        after, data = self._advance(model_output, timestep, sample, generator)
+        """From this timestep to the next one of the list.
+
+        Where sigma / alpha lies within ``s_tmin`` and ``s_tmax`` noise, times ``s_noise``, brings the samples to
+        (1 + gamma) sigma first, gamma = min(s_churn / n, sqrt(2) - 1); what the model said of them stays.
+        """
+        kind, row = sample.dtype, None
+        if s_churn:
+            given = {"s_churn": s_churn, "s_tmin": s_tmin, "s_tmax": s_tmax, "s_noise": s_noise}
+            churn = Churn(**{name: CHURN[name].check(name, value) for name, value in given.items()})
+            sample, row = self._churned(churn, timestep, sample, generator)
+        after, data = self._advance(model_output, timestep, sample, generator, row=row)
+        after, data = after.to(kind), data.to(kind)
         if not return_dict:
             return after, data
         return EulerDiscreteSchedulerOutput(prev_sample=after, pred_original_sample=data)
+
+    def _churned(
+        self, churn: Churn, timestep: Any, sample: torch.Tensor, generator: Any
+    ) -> tuple[torch.Tensor, np.ndarray | None]:
+        """The samples with more noise, and the row that goes on from there, if they are to have any."""
+        i = self._seek(timestep)
+        ratio, to = float(self._ratios[i]), float(self._ratios[i + 1])
+        high = ratio * (1 + churn.gamma(ratio, len(self._ratios) - 1))
+        if high == ratio:
+            return sample, None
+        row = self._coefficients[i].copy()
+        if self.prediction == "eps":
+            row[0], row[1] = 1.0, -high
+        row[3], row[4] = to / high, 1 - to / high
+        return self._noised(i, sample, math.sqrt(high**2 - ratio**2) * churn.s_noise, generator), row
 
 
 class EulerAncestralDiscreteScheduler(SigmaSteps, diffusers.EulerAncestralDiscreteScheduler):
@@ -115,15 +142,6 @@ class EulerAncestralDiscreteScheduler(SigmaSteps, diffusers.EulerAncestralDiscre
         if not return_dict:
             return after, data
         return EulerAncestralDiscreteSchedulerOutput(prev_sample=after, pred_original_sample=data)
-
-
-def no_churn(s_churn: float) -> None:
-    """The model has been called before noise could be added."""
-    if s_churn:
-        raise ValueError(
-            f"s_churn must be 0 here, got {s_churn}: noise must be added before the model is called, as "
-            "sdefast.diffusion.plan('euler', ..., s_churn=...) does"
-        )
 
 
 def _decreasing(sigmas: Any) -> np.ndarray:

@@ -11,7 +11,6 @@ from diffusers.schedulers.scheduling_flow_match_euler_discrete import FlowMatchE
 
 from ..levels import Levels
 from .base import Steps, refuse, seeded
-from .euler import no_churn
 
 #: More noise than a level can have: all of it is drawn anew.
 _ALL = 1e300
@@ -57,7 +56,8 @@ class FlowMatchEulerDiscreteScheduler(Steps, diffusers.FlowMatchEulerDiscreteSch
         per_token_timesteps: torch.Tensor | None = None, return_dict: bool = True,
     ) -> Any:  # fmt: skip
         """From this timestep to the next one of the list."""
-        no_churn(s_churn)
+        if s_churn:
+            raise ValueError(f"s_churn must be 0 here, got {s_churn}: diffusers takes it for flows, and does nothing")
         if per_token_timesteps is not None:
             raise ValueError("per_token_timesteps must be None: all elements of a sample are at one timestep")
         after, _ = self._advance(model_output, timestep, sample, generator)

@@ -6,6 +6,8 @@ from .ddim import DDIM
 from .ddpm import DDPM
 from .dpmpp_2m import DPMPP_2M
 from .dpmpp_2m_sde import DPMPP_2M_SDE
+from .dpmpp_3m import DPMPP_3M
+from .dpmpp_3m_sde import DPMPP_3M_SDE
 from .euler import EULER
 from .euler_ancestral import EULER_ANCESTRAL
 from .heun import HEUN
@@ -24,6 +26,8 @@ SAMPLERS = {
         HEUN,
         DPMPP_2M,
         DPMPP_2M_SDE,
+        DPMPP_3M,
+        DPMPP_3M_SDE,
         REVERSE_SDE,
         PREDICTOR_CORRECTOR,
         ODE,

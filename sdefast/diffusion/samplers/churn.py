@@ -27,10 +27,14 @@ class Churn:
     s_tmax: float
     s_noise: float
 
+    def gamma(self, ratio: float, n: int) -> float:
+        """By how much sigma / alpha grows before one of n steps."""
+        inside = self.s_tmin <= ratio <= self.s_tmax and math.isfinite(ratio)
+        return min(self.s_churn / n, math.sqrt(2) - 1) if inside else 0.0
+
     def raised(self, levels: Levels, now: Level) -> Level:
         """Where a step starts."""
-        inside = self.s_tmin <= now.ratio <= self.s_tmax and math.isfinite(now.ratio)
-        gamma = min(self.s_churn / len(levels), math.sqrt(2) - 1) if inside else 0.0
+        gamma = self.gamma(now.ratio, len(levels))
         return levels.raised(now, now.ratio * (1 + gamma)) if gamma > 0 else now
 
     def rows(self, now: Level, high: Level) -> Iterator[Row]:

@@ -25,7 +25,7 @@ def multistep(levels: Levels, eta: float, solver_type: str, s_noise: float) -> I
         if to.sigma == 0:
             yield Row(now, to, b=to.alpha, key=now.key, keep=PUSH)
             continue
-        h = _growth(now, to)
+        h = growth(now, to)
         first = to.alpha * -math.expm1(-(1 + eta) * h)
         extra = _extrapolated(first, to.alpha, h, last, eta, solver_type)
         a = to.sigma / now.sigma * (math.exp(-eta * h) if eta else 1.0)
@@ -34,7 +34,7 @@ def multistep(levels: Levels, eta: float, solver_type: str, s_noise: float) -> I
         last = h
 
 
-def _growth(now: Level, to: Level) -> float:
+def growth(now: Level, to: Level) -> float:
     """Of log(alpha / sigma)."""
     return math.log(to.alpha * now.sigma / (now.alpha * to.sigma)) if now.alpha else math.inf
 
