@@ -12,10 +12,11 @@ from ... import checks
 from ... import math as traced
 from .. import jumps
 from . import laws
+from .base import Model
 from .jump_diffusion import JumpDiffusion
 
 
-class NormalJumps:
+class NormalJumps(Model):
     """Of models of a price whose logarithm has normal jumps: their parameters ``jump_mean`` and ``jump_std``."""
 
     intensity: float
@@ -29,7 +30,8 @@ class NormalJumps:
     @property
     def jumps(self) -> jumps.Jumps:
         """Normal jumps of the logarithm."""
-        law = self.intensity, self.jump_mean, self.jump_std
+        numbers = self.numbers()
+        law = numbers["intensity"], numbers["jump_mean"], numbers["jump_std"]
         return jumps.Merton(*law, parameters=(("intensity", "intensity"), ("mean", "jump_mean"), ("std", "jump_std")))
 
 
