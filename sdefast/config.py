@@ -49,9 +49,9 @@ def show_config() -> None:
     """Print version, compiler, the instruction set in use and the resources that runs take by default.
 
     The instruction set is the widest that the machine supports; the environment variable ``SDEFAST_ISA``
-    (``baseline``, ``x86-64-v3`` or ``x86-64-v4``), read at import, forces one. Results do not depend on it. Kernels
-    compiled for user SDEs are kept in the kernel cache, a folder that ``SDEFAST_CACHE_DIR`` chooses
-    (empty: none), of some ``SDEFAST_CACHE_SIZE`` MiB (128).
+    (``baseline``, ``x86-64-v3`` or ``x86-64-v4``), read at import, forces one, for kernels compiled for user SDEs
+    too. Results do not depend on it. Those kernels are kept in the kernel cache, a folder that ``SDEFAST_CACHE_DIR``
+    chooses (empty: none), of some ``SDEFAST_CACHE_SIZE`` MiB (128).
 
     Examples
     --------

@@ -107,7 +107,7 @@ def test_a_measurement_that_fails_leaves_its_traceback(tmp_path, capsys):
     ("environment", "message"),
     [
         ({"NUMBA_ENABLE_CUDASIM": "0", "CUDA_VISIBLE_DEVICES": ""}, "no NVIDIA card"),
-        ({"NUMBA_ENABLE_CUDASIM": "1"}, "--sizes tiny"),
+        pytest.param({"NUMBA_ENABLE_CUDASIM": "1"}, "--sizes tiny", marks=pytest.mark.thorough),
     ],
 )
 def test_one_line_where_nothing_can_be_measured(tmp_path, environment, message):

@@ -59,6 +59,7 @@ for name in sf.__all__:
 """
 
 
+@pytest.mark.thorough
 def test_every_name_is_there_at_first_use() -> None:
     assert python(EACH) == "".join(f"{name} 0\n" for name in sf.__all__)
 

@@ -45,7 +45,7 @@ void keyed(FieldJob &job, const py::object &seed, int64_t first_sample, const py
     if (first_sample < 0 || job.step < 0) throw py::value_error("first_sample and step must not be negative");
 }
 
-// The first sample whose output is not finite, or -1.
+// The first sample whose output is not finite, or -1; a negative last unit stands for all of them.
 int64_t field_step(bool doubles, const Doubles &row, int64_t n_samples, int64_t elements, Address x, Address output,
                    int output_type, Address h1, Address h2, Address out, Address kept, bool noisy, Address given,
                    const py::object &seed, int64_t first_sample, const py::object &step,
@@ -53,7 +53,9 @@ int64_t field_step(bool doubles, const Doubles &row, int64_t n_samples, int64_t 
     FieldJob job = sizes(n_samples, elements, row);
     keyed(job, seed, first_sample, step);
     if (output_type < 0 || output_type > int(OutputType::float16)) throw py::value_error("no such type of outputs");
-    if (first_unit < 0 || last_unit > active().fields[doubles].units(n_samples, elements))
+    const int64_t units = active().fields[doubles].units(n_samples, elements);
+    if (last_unit < 0) last_unit = units;
+    if (first_unit < 0 || last_unit > units)
         throw py::value_error("units out of range");
     job.output_type = OutputType(output_type), job.noisy = noisy;
     job.first_unit = first_unit, job.last_unit = last_unit;

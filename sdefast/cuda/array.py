@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import math
 import operator
 from collections.abc import Iterator
@@ -15,13 +14,12 @@ import numpy as np
 from numpy.lib.array_utils import normalize_axis_tuple
 from numpy.typing import DTypeLike
 
+from . import dlpack
 from .target import SIMULATED
 
 __all__ = ["DeviceArray"]
 
 cuda: Any = numba.cuda  # its functions have no types
-
-_CPU, _CUDA = 1, 2  # kinds of device in DLPack
 
 _FEW_BYTES = 2**20  # so little is copied whole, whatever part of it is wanted: the kernel would take longer to compile
 _MOST_GATHERED = 2**26  # bytes that are gathered at a time: a GPU full of states has no room for many more
@@ -296,7 +294,7 @@ class DeviceArray:
         return not self.size or all(step == contiguous for n, step, contiguous in axes if n > 1)
 
     def __dlpack_device__(self) -> tuple[int, int]:
-        return (_CPU, 0) if self._is_simulated else (_CUDA, self._ordinal)
+        return (dlpack.CPU, 0) if self._is_simulated else (dlpack.CUDA, self._ordinal)
 
     def __dlpack__(
         self,
@@ -315,7 +313,9 @@ class DeviceArray:
         if self.size and any(step < 0 and n > 1 for n, step in zip(self.shape, self._steps, strict=True)):
             # The standard does not forbid them, but PyTorch then ends the process.
             raise BufferError("an axis with a negative step cannot be shared: reverse it in the library that takes it")
-        return _capsule(self, device, is_versioned=max_version is not None and tuple(max_version) >= (1, 0))
+        return dlpack.capsule_of(
+            self, self._pointer, device, is_versioned=max_version is not None and tuple(max_version) >= (1, 0)
+        )
 
 
 def _contiguous_steps(shape: tuple[int, ...]) -> tuple[int, ...]:
@@ -354,61 +354,3 @@ def _copy_some(source: Any, first: int, axes: Any, target: Any, target_first: in
 
 
 _copy = cuda.jit(_copy_some)
-
-
-# DLPack ----------------------------------------------------------------------------------------------------------
-#
-# What makes a capsule hard is its end: the function that frees it may run in any thread, while an exception is on its
-# way, or when the interpreter is gone. NumPy has such a function, in C, so NumPy makes the capsule, of an array that
-# claims our addresses as the host's. It is never read: it only keeps our memory alive for as long as the capsule or
-# whoever takes it lives. Then the capsule is told on which device the memory is.
-
-
-class _Tensor(ctypes.Structure):
-    """The beginning of DLTensor."""
-
-    _fields_ = (("data", ctypes.c_void_p), ("device_type", ctypes.c_int32), ("device_id", ctypes.c_int32))
-
-
-class _Versioned(ctypes.Structure):
-    """The beginning of DLManagedTensorVersioned; the older DLManagedTensor begins with the tensor."""
-
-    _fields_ = (
-        ("version", ctypes.c_uint32 * 2),
-        ("manager", ctypes.c_void_p),
-        ("deleter", ctypes.c_void_p),
-        ("flags", ctypes.c_uint64),
-        ("tensor", _Tensor),
-    )
-
-
-class _Claim:
-    """What NumPy takes for memory of the host."""
-
-    def __init__(self, array: DeviceArray) -> None:
-        self.array = array  # kept alive
-        strides = tuple(abs(stride) for stride in array.strides)  # negative only where an axis has no second element
-        pointer = array._pointer or array.dtype.itemsize  # at 0, NumPy would look for elements elsewhere
-        self.__array_interface__ = array.__cuda_array_interface__ | {"strides": strides, "data": (pointer, False)}
-
-
-#: a function of our own: other modules set the argument types of the one that they find in ctypes.pythonapi
-_get_pointer = ctypes.PYFUNCTYPE(ctypes.c_void_p, ctypes.py_object, ctypes.c_char_p)(
-    ("PyCapsule_GetPointer", ctypes.pythonapi)
-)
-
-#: older ones know only the older capsule, which every consumer has to take too
-_NUMPY_HAS_VERSIONED = np.lib.NumpyVersion(np.__version__) >= "2.1.0"
-
-
-def _capsule(array: DeviceArray, device: tuple[int, int], is_versioned: bool) -> Any:
-    """A DLPack capsule of the array, "dltensor_versioned" or "dltensor"."""
-    if is_versioned and _NUMPY_HAS_VERSIONED:
-        capsule = np.asarray(_Claim(array)).__dlpack__(max_version=(1, 0))
-        tensor = _Versioned.from_address(_get_pointer(capsule, b"dltensor_versioned")).tensor
-    else:
-        capsule = np.asarray(_Claim(array)).__dlpack__()
-        tensor = _Tensor.from_address(_get_pointer(capsule, b"dltensor"))
-    tensor.data = array._pointer or None
-    tensor.device_type, tensor.device_id = device
-    return capsule

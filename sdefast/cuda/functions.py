@@ -16,8 +16,9 @@ from llvmlite import ir
 from numba import types
 
 from ..jit import vector_math
-from ..jit.compile import bit_functions
-from ..jit.vector_math import Arithmetic, Bits, Number, as_intrinsic
+from ..jit.arithmetic import Arithmetic, Bits, Number
+from ..jit.calls import SPARE, UNIT, flip, part, shift, sign
+from ..jit.vector_math import as_intrinsic
 from . import noise
 from .target import SIMULATED
 
@@ -194,14 +195,15 @@ def _draws(dtype: str) -> dict[str, Any]:
 
 @cache
 def _bits(dtype: str) -> dict[str, Any]:
-    """What turns words into signs; see `bit_functions`."""
-    made = bit_functions(dtype, intrinsic)
-    if not SIMULATED:
-        return made
+    """What turns words into signs, see ``jit/calls.py``."""
     real, word, n = getattr(types, dtype), types.uint32, types.int64
-    typed = {"shift_": (word, [word, n]), "sign_": (real, [word, n]), "flip_": (real, [real, real])}
-    typed |= {"unit_": (real, [word]), "spare_": (real, [word]), "word_": (word, [types.float32])}
-    return {name: _simulated(f, *typed[name]) for name, f in made.items()}
+    return {
+        "shift_": _callable(_Function(word, [word, n], lambda _, builder, args: shift(builder, *args))),
+        "sign_": _callable(_Function(real, [word, n], lambda _, builder, args: sign(builder, dtype, *args))),
+        "flip_": _callable(_Function(real, [real, real], lambda _, builder, args: flip(builder, dtype, *args))),
+        "unit_": _callable(_Function(real, [word], lambda _, builder, args: part(builder, dtype, UNIT, *args))),
+        "spare_": _callable(_Function(real, [word], lambda _, builder, args: part(builder, dtype, SPARE, *args))),
+    }
 
 
 def _given(context: Any, builder: Any, args: Any) -> tuple[Arithmetic, Any]:

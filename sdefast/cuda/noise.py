@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..jit.vector_math import Arithmetic, Bits, Number, Pair, table
+from ..jit.arithmetic import Arithmetic, Bits, Number, Pair, table
 
 Generator = tuple[Bits, Bits, Bits, Bits]
 

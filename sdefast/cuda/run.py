@@ -17,8 +17,9 @@ from numba import cuda
 
 from .. import resources
 from ..engine import tiles
+from ..engine.running import Begun, TileResult
 from ..engine.statistics import Nodes
-from ..engine.tiles import BLOCK, Begun, Gathered, Tile, TileResult
+from ..engine.tiles import BLOCK, Gathered, Tile
 from . import statistics
 from .array import DeviceArray
 from .chains import Card, ChainKernel, Launch

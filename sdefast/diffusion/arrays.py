@@ -20,7 +20,7 @@ __all__ = ["NUMPY", "Library", "library_of"]
 #: Number of a type of outputs in the kernel, `OutputType` in csrc/levels/table.hpp, by its name.
 OUTPUT_TYPES = {"float32": 0, "float64": 1, "bfloat16": 2, "float16": 3}
 
-_FLOAT32, _FLOAT64 = OUTPUT_TYPES["float32"], OUTPUT_TYPES["float64"]
+_NUMPY_FLOAT32 = np.dtype(np.float32)
 
 
 class Library(ABC):
@@ -93,6 +93,14 @@ class Library(ABC):
         """No gradients are recorded."""
         return nullcontext()
 
+    @abstractmethod
+    def ordinary(self, x: Any, output: Any) -> tuple[int, int, int, int] | None:
+        """Addresses of both, their numbers and samples, if nothing about them is unusual.
+
+        That is: arrays of this library, float32, of one shape, contiguous, in the host's memory, and nothing of what
+        `refuse` and `refuse_fixed` look for. None says only that they are to be looked at one by one.
+        """
+
 
 class _Numpy(Library):
     def __init__(self) -> None:
@@ -135,6 +143,16 @@ class _Numpy(Library):
     def where(self, here: np.ndarray, x: np.ndarray) -> np.ndarray:
         return np.where(here, x, x.dtype.type(0))
 
+    def ordinary(self, x: np.ndarray, output: np.ndarray) -> tuple[int, int, int, int] | None:
+        flags, shape = x.flags, x.shape
+        if (
+            type(output) is not np.ndarray or x.dtype is not _NUMPY_FLOAT32 or output.dtype is not _NUMPY_FLOAT32
+            or not shape or shape != output.shape or not (flags.c_contiguous and flags.writeable)
+            or not output.flags.c_contiguous
+        ):  # fmt: skip
+            return None
+        return self.address(x), self.address(output), x.size, shape[0]
+
 
 class _Torch(Library):
     word = "tensor"
@@ -142,6 +160,7 @@ class _Torch(Library):
     def __init__(self, torch: Any) -> None:
         self.torch = torch
         self._codes = {getattr(torch, name): code for name, code in OUTPUT_TYPES.items()}
+        self._tensor, self._float32 = torch.Tensor, torch.float32
 
     def code(self, x: Any) -> int | None:
         return self._codes.get(x.dtype)
@@ -193,12 +212,24 @@ class _Torch(Library):
     def where(self, here: Any, x: Any) -> Any:
         return self.torch.where(here, x, 0.0)
 
+    def ordinary(self, x: Any, output: Any) -> tuple[int, int, int, int] | None:
+        float32, shape = self._float32, x.shape
+        if (
+            type(output) is not self._tensor or x.dtype is not float32 or output.dtype is not float32
+            or x.requires_grad or output.requires_grad or not (x.is_cpu and output.is_cpu)
+            or not (x.is_contiguous() and output.is_contiguous()) or not shape or shape != output.shape
+            or x.is_neg() or output.is_neg()
+        ):  # fmt: skip
+            return None
+        return x.data_ptr(), output.data_ptr(), x.numel(), shape[0]
+
     def no_gradients(self) -> AbstractContextManager[Any]:
         return self.torch.no_grad()  # type: ignore[no-any-return]
 
 
 NUMPY = _Numpy()
-_by_type: dict[type, Library] = {np.ndarray: NUMPY}
+#: whose arrays have exactly this type
+by_type: dict[type, Library] = {np.ndarray: NUMPY}
 _torch: _Torch | None = None
 
 #: Functions that ``torch.compile`` is yet to be told of.
@@ -235,7 +266,7 @@ def library_of(name: str, x: Any) -> Library:
     TypeError
         If it is neither numpy's nor torch's.
     """
-    found = _by_type.get(type(x))
+    found = by_type.get(type(x))
     if found is not None:
         return found
     known = torch_library()
@@ -252,6 +283,6 @@ def torch_library() -> _Torch | None:
     if _torch is None:
         torch = sys.modules.get("torch")
         if torch is not None and hasattr(torch, "Tensor"):
-            _torch = _by_type[torch.Tensor] = _Torch(torch)
+            _torch = by_type[torch.Tensor] = _Torch(torch)
             _tell()
     return _torch

@@ -189,11 +189,11 @@ def _run(
     if threads is not None:
         threads = checks.count("threads", threads)
     n, elements = state.n, state.elements
-    units = _core.field_units(n, elements)
     what = state.doubles, row, n, elements, *pointers, *keys, key
     pay = n * elements // _LEAST[draws]
     if pay < 2:
-        return _core.field_step(*what, 0, units)
+        return _core.field_step(*what, 0, -1)
+    units = _core.field_units(n, elements)
 
     def call(first: int, last: int, lent: tuple[Any, ...] = lent) -> int:
         return _core.field_step(*what, first, last)

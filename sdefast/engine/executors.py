@@ -14,7 +14,8 @@ import numpy as np
 
 from .. import resources
 from . import tiles
-from .tiles import Begun, Tile, TileResult, run_tile
+from .running import Begun, TileResult, run_tile
+from .tiles import Tile
 
 _pools: dict[int, ThreadPoolExecutor] = {}
 

@@ -1,1 +1,1 @@
-"""The numba backend: expressions compiled into kernels for the rows of lanes of the chain loop."""
+"""Expressions compiled by LLVM into kernels for the rows of lanes of the chain loop."""

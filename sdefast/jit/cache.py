@@ -1,8 +1,8 @@
 """Compiled kernels on disk, so that a process does not compile again what another one has.
 
-A kernel is kept as the object code that numba made, under a hash of all that it depends on: its source, the versions of
-the compiler and of this package's own code, the processor, numba's settings. Loading one takes a millisecond and does
-not import numba. The folder is that of the environment variable ``SDEFAST_CACHE_DIR`` if it is set (empty: keep
+A kernel is kept as the object code that LLVM made, under a hash of all that it depends on: its source, the versions of
+the compiler and of this package's own code, the processor, the compiler's settings. Loading one takes a millisecond.
+The folder is that of the environment variable ``SDEFAST_CACHE_DIR`` if it is set (empty: keep
 nothing), else the user's cache folder. A folder that cannot be written to is no error, only slower.
 
 What lies there is run as native code. So the folder is made for its user alone, and nothing is taken from a folder or a
@@ -78,24 +78,23 @@ def limit() -> float:
 
 @cache
 def _surroundings() -> bytes:
-    """What a kernel depends on besides its source and numba's settings."""
+    """What a kernel depends on besides its source and the compiler's settings."""
     import importlib.metadata
 
     import llvmlite.binding as llvm
 
+    from .machine import processor
+
     code = b"".join(path.read_bytes() for path in sorted(Path(__file__).parent.glob("*.py*")))
-    parts = [importlib.metadata.version(name) for name in ("numba", "llvmlite")]
-    parts += [str(llvm.llvm_version_info), sys.version, platform.machine(), llvm.get_process_triple()]
-    parts += [llvm.get_host_cpu_name(), llvm.get_host_cpu_features().flatten()]
+    parts = [importlib.metadata.version("llvmlite"), str(llvm.llvm_version_info), sys.version, platform.machine()]
+    parts += [llvm.get_process_triple(), *processor()]
     return hashlib.sha256("\n".join(parts).encode() + code).digest()
 
 
 def _settings() -> bytes:
-    """What the compiler is told by environment variables, and by the file that numba reads besides."""
-    names = sorted(name for name in os.environ if name.startswith(("NUMBA_", "LLVMLITE_")))
-    given = [f"{n}={os.environ[n]}" for n in names if not any(other in n for other in ("CUDA", "THREAD", "CACHE"))]
-    file = Path(".numba_config.yaml").read_bytes() if os.path.exists(".numba_config.yaml") else b""
-    return os.fsencode("\n".join(given)) + b"\0" + file
+    """What the compiler is told by environment variables."""
+    names = sorted(name for name in os.environ if name.startswith("LLVMLITE_"))
+    return os.fsencode("\n".join(f"{name}={os.environ[name]}" for name in names))
 
 
 def _key(program: Any) -> bytes:
@@ -193,20 +192,17 @@ def _opened(data: bytes, key: bytes) -> tuple[str, bytes] | None:
     return (name.decode(), code) if name.isascii() and is_whole(code, name) else None
 
 
-def store(program: Any, compiled: Any) -> None:
-    """Keep what numba compiled (a `numba.cfunc`), unless it needs other code to run."""
-    library = compiled._library
-    needed = [f.name for f in library._final_module.functions if f.is_declaration and not f.name.startswith("llvm.")]
-    name, code = compiled._wrapper_name.encode(), library._get_compiled_object()
+def store(program: Any, name: str, code: bytes) -> None:
+    """Keep the object code of a kernel, a function of that name."""
     where = folder()
-    if needed or where is None or not is_whole(code, name):
+    if where is None or not is_whole(code, name.encode()):
         return
     try:
         where.mkdir(mode=0o700, parents=True, exist_ok=True)
         if not _is_trusted(where):
             return
         key = _key(program)
-        data = _closed(name, code, key)
+        data = _closed(name.encode(), code, key)
         if _on_disk(len(data)) <= limit():
             _write(where / (key.decode() + _ENDING), data)
             if key.startswith(b"0"):  # one in sixteen: a folder of thousands takes long to read

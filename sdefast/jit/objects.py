@@ -97,7 +97,7 @@ def _coff(code: bytes, machine: str) -> Iterator[tuple[int, int]]:
 
 _FILE, _SECTION, _SYMBOL = struct.Struct("<16sHHIQQQIHHHHHH"), struct.Struct("<IIQQQQIIQQ"), struct.Struct("<IBBHQQ")
 _SYMBOLS, _STRINGS, _RELOCATED, _ZEROS = 2, 3, 4, 8  # kinds of sections
-_OTHERS = (9, 17, 18)  # relocations without addends, groups, longer tables: numba makes none
+_OTHERS = (9, 17, 18)  # relocations without addends, groups, longer tables: LLVM makes none of kernels
 _IN_MEMORY, _EXECUTABLE, _KNOWN_FLAGS = 2, 4, 0x900000F7  # not those of groups, threads and compressed sections
 _FUNCTION, _OF_A_FILE = 2, 4  # kinds of symbols; those above are of threads, or found by running code
 

@@ -6,9 +6,7 @@ that it has anywhere else: only who computes it is decided here.
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
-
-import numpy as np
+from typing import NamedTuple
 
 from .code import Code, indent
 from .step import Step, draw_lines
@@ -69,7 +67,7 @@ def found_in(
 def searching_loop(step: Step, found: Found, lane: list[str]) -> list[str]:
     """The loop over lanes of a step, ``lane`` by lane, and over those of them where something rare happens.
 
-    The lanes of a group have a bit each in a word, which is 0 most of the time.
+    The lanes of a group have a bit each in a word, which is 0 most of the time; see ``calls.py``.
     """
     row = step.lanes
     loads = [f"x{i} = x[{i * row} + l]" for i in range(len(step.outputs))] + draw_lines(step, 0, 1)
@@ -88,7 +86,7 @@ def searching_loop(step: Step, found: Found, lane: list[str]) -> list[str]:
             # (a loop of its own: what would be carried through the one above takes its registers)
             f"bound = bound_({bound})", "least = W(0xFFFFFFFF)",
             "for l in range(lanes):", f"    least = least_(least, word_(u[{place} + l]))",
-            "if seldom_(least >> W(9) < bound):", *indent(groups),
+            "if seldom_(least, bound):", *indent(groups),
         ]  # fmt: skip
     return [
         f"for group in range(0, lanes, {_AT_ONCE}):",
@@ -113,102 +111,3 @@ def _word_below(step: Step, found: Found) -> tuple[str, str] | None:
     if drawn.op != "symbol" or drawn.value not in uniforms or found.search.varies(bound):
         return None
     return f"us + {uniforms.index(drawn.value) * step.lanes}", found.search.hold(bound)
-
-
-def mask_functions(intrinsic: Any) -> dict[str, Any]:
-    """What the search is written with: words of 32 bits, by a decorator for functions that emit LLVM instructions.
-
-    Words of uniforms (see `Step.words`) are below a number if their first 23 bits are so below ``bound_(number)``:
-    ``below_(values, first, bound)`` has a bit for each of the words from the first on, ``least_`` is the less of two,
-    and ``seldom_`` tells the compiler that a condition holds seldom, so that registers go to what is done otherwise.
-    ``mark_(holds, n)`` is bit n or nothing, ``both_`` has the bits of two words, ``lowest_`` is the number of the
-    lowest bit and ``rest_`` the word without it.
-    """
-    from llvmlite import ir
-    from numba import types
-
-    word = ir.IntType(32)
-
-    @intrinsic  # type: ignore[untyped-decorator]
-    def mark(typing: Any, holds: Any, n: Any) -> Any:
-        def build(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-            holds, n = args
-            bit = builder.shl(word(1), builder.trunc(n, word))
-            return builder.select(holds, bit, word(0))
-
-        return types.uint32(types.boolean, types.int64), build
-
-    @intrinsic  # type: ignore[untyped-decorator]
-    def lowest(typing: Any, hits: Any) -> Any:
-        def build(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-            return builder.zext(builder.cttz(args[0], ir.IntType(1)(1)), ir.IntType(64))
-
-        return types.int64(types.uint32), build
-
-    @intrinsic  # type: ignore[untyped-decorator]
-    def rest(typing: Any, hits: Any) -> Any:
-        def build(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-            return builder.and_(args[0], builder.sub(args[0], word(1)))
-
-        return types.uint32(types.uint32), build
-
-    @intrinsic  # type: ignore[untyped-decorator]
-    def both(typing: Any, one: Any, other: Any) -> Any:
-        def build(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-            return builder.or_(*args)
-
-        return types.uint32(types.uint32, types.uint32), build
-
-    @intrinsic  # type: ignore[untyped-decorator]
-    def least(typing: Any, one: Any, other: Any) -> Any:
-        def build(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-            return builder.select(builder.icmp_unsigned("<", *args), *args)
-
-        return types.uint32(types.uint32, types.uint32), build
-
-    @intrinsic  # type: ignore[untyped-decorator]
-    def seldom(typing: Any, holds: Any) -> Any:
-        def build(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-            bit = ir.IntType(1)
-            expect = builder.module.declare_intrinsic("llvm.expect", (bit,), ir.FunctionType(bit, [bit, bit]))
-            return builder.call(expect, [args[0], bit(0)])
-
-        return types.boolean(types.boolean), build
-
-    @intrinsic  # type: ignore[untyped-decorator]
-    def bound(typing: Any, value: Any) -> Any:
-        def build(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-            double = ir.DoubleType()
-            scaled = builder.fmul(builder.fpext(args[0], double), double(2.0**23))
-            scaled = builder.fsub(scaled, double(0.5))  # (exact, of which the next integer is the bound)
-            whole = builder.fptosi(scaled, word)
-            more = builder.fcmp_ordered(">", scaled, builder.sitofp(whole, double))
-            return builder.add(whole, builder.zext(more, word))
-
-        return types.uint32(types.float32), build
-
-    @intrinsic  # type: ignore[untyped-decorator]
-    def below(typing: Any, values: Any, first: Any, bound: Any) -> Any:
-        def build(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-            pointer, first, bound = args
-            many = ir.VectorType(word, _AT_ONCE)
-            place = builder.bitcast(builder.gep(pointer, [first]), many.as_pointer())
-            words = builder.load(place, align=4)
-            shift = ir.Constant(many, [9] * _AT_ONCE)
-            one = builder.insert_element(ir.Constant(many, ir.Undefined), bound, word(0))
-            bounds = builder.shuffle_vector(one, one, ir.Constant(many, [0] * _AT_ONCE))
-            return builder.bitcast(builder.icmp_unsigned("<", builder.lshr(words, shift), bounds), word)
-
-        return types.uint32(values, types.int64, types.uint32), build
-
-    return {
-        "seldom_": seldom,
-        "least_": least,
-        "bound_": bound,
-        "below_": below,
-        "mark_": mark,
-        "lowest_": lowest,
-        "rest_": rest,
-        "both_": both,
-        "W": np.uint32,
-    }

@@ -1,6 +1,6 @@
 """The loop over the rows of a table, in LLVM instructions on vectors of lanes.
 
-Terms are Python source over the `Arithmetic` of ``vector_math.py``, here of vectors; the loop around them is written
+Terms are Python source over the `Arithmetic` of ``arithmetic.py``, here of vectors; the loop around them is written
 out, since a compiler does not turn a loop over rows in a loop over lanes outside in. Four rows are added up at once,
 ``sum += (t0 + t1) + (t2 + t3)`` or one fma after the other where terms are a slope times a column, and those that are
 left one by one: sums are the same to the last bit on any machine, whatever the length of vectors.
@@ -15,8 +15,10 @@ from typing import Any
 
 from llvmlite import ir
 
+from .arithmetic import Arithmetic, Number, Truth, scalars
+from .assembly import Emitter, Kernel, Value
 from .sums import LANES
-from .vector_math import FUNCTIONS, Arithmetic, Number, Truth
+from .vector_math import FUNCTIONS
 
 #: Rows at once.
 FOUR = 4
@@ -78,47 +80,32 @@ def library(v: Arithmetic) -> dict[str, Any]:
     return space | {"T": lambda x: v.number(float(x))}
 
 
-def scratch(intrinsic: Any, dtype: str, n_rows: int, lanes: int = LANES) -> Any:
-    """A function that gives a kernel memory for rows of so many lanes."""
-    from numba import types
+def scratch(dtype: str, n_rows: int, lanes: int = LANES) -> Emitter:
+    """What gives a kernel memory for rows of so many lanes."""
 
-    @intrinsic  # type: ignore[untyped-decorator]
-    def rows(typing: Any) -> Any:
-        def build(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-            kind = ir.ArrayType(context.get_value_type(real), n_rows * lanes)
-            with builder.goto_entry_block():
-                memory = builder.alloca(kind)
-            memory.align = _BYTES
-            return builder.bitcast(memory, context.get_value_type(real).as_pointer())
+    def emit(kernel: Kernel, args: list[Value]) -> Value:
+        real = scalars(kernel.builder, dtype).real
+        memory = kernel.memory(ir.ArrayType(real, n_rows * lanes), _BYTES)
+        return Value(f"{dtype}*", kernel.builder.bitcast(memory, real.as_pointer()))
 
-        return types.CPointer(real)(), build
-
-    real = getattr(types, dtype)
-    return rows
+    return emit
 
 
 def row_loop(
-    intrinsic: Any, dtype: str, terms: str, first: int, n_rows: int, n_columns: int,
-    products: Sequence[tuple[int, int, int]], sums: Sequence[int], families: Sequence[tuple[int, int, int]],
-) -> Any:  # fmt: skip
-    """A function ``loop(table, q, m)`` for the first ``m`` lanes of the rows ``q``; see `sums.RowLoop`."""
-    from numba import types
+    dtype: str, terms: str, first: int, n_rows: int, n_columns: int, products: Sequence[tuple[int, int, int]],
+    sums: Sequence[int], families: Sequence[tuple[int, int, int]],
+) -> Emitter:  # fmt: skip
+    """``loop(table, q, m)`` for the first ``m`` lanes of the rows ``q``; see `sums.RowLoop`."""
 
-    real, integer = getattr(types, dtype), getattr(types, dtype.replace("float", "uint"))
+    def emit(kernel: Kernel, args: list[Value]) -> None:
+        v = scalars(kernel.builder, dtype, _Vectors)
+        space = library(v)
+        exec(compile(terms, "<sdefast terms>", "exec"), space)
+        table, memory, m = args
+        emitted = _Loop(v, space["terms"], n_columns, products, sums, families, table.ir, memory.ir)
+        emitted.all_lanes(m.ir, first, n_rows)
 
-    @intrinsic  # type: ignore[untyped-decorator]
-    def loop(typing: Any, table: Any, q: Any, m: Any) -> Any:
-        def build(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-            v = _Vectors(context, builder, real, integer)
-            space = library(v)
-            exec(compile(terms, "<sdefast terms>", "exec"), space)
-            emitted = _Loop(v, space["terms"], n_columns, products, sums, families, *args[:2])
-            emitted.all_lanes(args[2], first, n_rows)
-            return context.get_dummy_value()
-
-        return types.void(types.CPointer(real), types.CPointer(real), types.int64), build
-
-    return loop
+    return emit
 
 
 class _Loop:

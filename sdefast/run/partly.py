@@ -10,7 +10,8 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from ..engine.tiles import Begun, Tile, TileResult
+from ..engine.running import Begun, TileResult
+from ..engine.tiles import Tile
 from .archive import Archive
 from .compare import fingerprint
 from .where import Outcome, Progress

@@ -133,6 +133,11 @@ class TracedStepping(Stepping):
         """Operations of a step."""
         return sum(bool(e.args) for e in all_parts(self.step.outputs))
 
+    @cached_property
+    def n_written(self) -> int:
+        """Operations that a CPU's kernel is written with."""
+        return n_written(self.step)
+
     @property
     def cost(self) -> float:
         """Work of a step, in steps of a scalar model: normals are most of a short one's, signs take almost nothing."""
@@ -179,7 +184,7 @@ class TracedStepping(Stepping):
                 f"a chain has {_core.largest_dim} rows at most, for its state and what it carries (functionals and "
                 f"stop_when, of antithetic pairs twice), got {self.n_rows}"
             )
-        n = self.n_operations if device is not None else n_written(self.step)
+        n = self.n_operations if device is not None else self.n_written
         if n > _MOST_OPERATIONS:
             raise ValueError(
                 f"a step of {n} operations would take too long to compile; there may be {_MOST_OPERATIONS}"

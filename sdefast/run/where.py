@@ -13,8 +13,9 @@ import numpy as np
 
 from .. import _core, checks, resources
 from ..engine import executors
+from ..engine.running import TileResult, run_tile
 from ..engine.statistics import Nodes
-from ..engine.tiles import Tile, TileResult, empty_states, run_tile
+from ..engine.tiles import Tile, empty_states
 from .result import Cost
 
 if TYPE_CHECKING:

@@ -224,6 +224,8 @@ class Chain(TracedStepping):
 
     def start_rows(self, run: Any, x0: np.ndarray, normals: np.ndarray) -> np.ndarray:
         """All rows at the start, from positions (dim, n) and normals (start_normals * dim, n)."""
+        if self.n_rows == self.dim:  # positions alone
+            return np.array(x0, float)
         sizes = self.sizes(run)
         n = max(x0.shape[1], normals.shape[1], len(sizes[0]) * self.own_step_size)
         rows = np.zeros((self.n_rows, n))

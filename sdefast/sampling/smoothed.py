@@ -14,7 +14,8 @@ from typing import Any
 import numpy as np
 
 from ..lazy import cached_property
-from ..math import _weights, dot, logsumexp, sum
+from ..math import dot, logsumexp, sum
+from ..math.sums import shifted_weights
 from ..trace import Expr, as_expr, make, symbol
 from ..trace.vectors import entries, numbered, symbols, total
 from .targets import BaseTarget, Gaussian, GaussianMixture
@@ -175,7 +176,7 @@ class Smoothed(BaseTarget):
         With weights :math:`w_k` at x and precisions :math:`p_k` it is
         :math:`\sum w_k p_k m_k - x \sum w_k p_k` over :math:`\sum w_k`.
         """
-        _, weights, all_weights = _weights("score", self._log_components(x))
+        _, weights, all_weights = shifted_weights("score", self._log_components(x))
         share = as_expr(1 / all_weights)
         pulls = [spread.inverses[0] for spread in self._spreads]
         if self._is_alike:  # one precision, a common factor

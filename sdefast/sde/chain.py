@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,8 +15,10 @@ from ..lazy import cached_property
 from ..run.expectations import as_number
 from ..run.step import Settings, TracedStepping, short_steps_at_once, side_by_side
 from ..trace import Expr, as_expr, call_with, constant, evaluate, select, substitute, symbol, trace
+from .antithetic import averaged, mirrored
 from .extras import Extras
 from .functionals import Functional, Leap, Move, UniformKey
+from .happenings import after_events, event_rows, jump_coefficients, jump_constants, jumped
 from .jump_process import parameter_values
 from .schemes.base import Interval, Scheme
 from .schemes.clipping import Flaw, flaw
@@ -139,7 +141,7 @@ class Chain(TracedStepping):
         uniforms = Uniforms(self.uniform_slots)
         for i in range(self.n_own_uniforms):
             uniforms.of(("own step", i))
-        move, counted = self._happen(rows, move, uniforms)
+        move, counted = after_events(self.extras.events, self._event_rows(rows), move, uniforms.of)
         outputs = (*move.new, *self._follow(carried, move, uniforms), *counted)
         outputs += tuple(e for tangents in self._derived(outputs, rows) for e in tangents)
         if self.extras.stop_when is not None:
@@ -147,7 +149,7 @@ class Chain(TracedStepping):
         known: dict[Expr, Expr] = {}
         outputs = (*(substitute(e, self._own, known) for e in outputs), *self._own.values())
         rare = self._jumps(uniforms)
-        names, constants = self.parameter_names, (*constants, *self._jump_constants)
+        names, constants = self.parameter_names, (*constants, *jump_constants(self.sde.jumps, self.extras.jumps))
         signs, words = self.scheme.draws == "signs", self.extras.jumps is not None and self.extras.jumps.words
         return Step(outputs, names, constants, n_draws, len(uniforms.slots), signs, rare=rare, words=words)
 
@@ -167,29 +169,17 @@ class Chain(TracedStepping):
 
     # Jumps and events --------------------------------------------------------------------------------------------
 
-    @property
-    def _jump_constants(self) -> tuple[str, ...]:
-        jumps, written = self.sde.jumps, self.extras.jumps
-        n = 0 if jumps is None or written is None else jumps.n_coefficients(written)
-        return tuple(f"jump{i}" for i in range(n))
-
     def _jumps(self, uniforms: Uniforms) -> Rare | None:
         """What jumps do to the rows to which the rest of the step has led."""
-        jumps, written = self.sde.jumps, self.extras.jumps
-        if jumps is None:
+        if self.sde.jumps is None:
             return None
-        if written is None:
-            raise ValueError("an SDE with jumps runs under sdefast.simulate alone")
-        t, h = as_expr(symbol("t") + symbol("h")), symbol("h")
         rows = tuple(symbol(f"x{i}") for i in range(self.n_moving))
-        x, c = rows[: self.sde.dim], tuple(map(symbol, self._jump_constants))
-        u = tuple(uniforms.of(("jump", i)) for i in range(jumps.n_uniforms(written)))
-        rest = symbol(str(u[0].value).replace("u", "b"))
+        x = rows[: self.sde.dim]
         moved = (*self.sde.per_path, *self.extras.sensitivities)
-        new = jumps.after(t, h, self._parameters, x, u, c, written, rest, moved)
+        happens, new = jumped(self.sde.jumps, self.extras.jumps, self._parameters, x, uniforms.of, moved)
         known: dict[Expr, Expr] = {}
-        landed = (substitute(e, self._own, known) for e in self._landed(rows, new, t, h))
-        return Rare(u[0] < c[0], (*landed, *self._own.values()))
+        landed = self._landed(rows, new, as_expr(symbol("t") + symbol("h")), symbol("h"))
+        return Rare(happens, (*(substitute(e, self._own, known) for e in landed), *self._own.values()))
 
     def _landed(self, rows: Vector, new: Vector, t: Expr, h: Expr) -> Vector:
         """All rows of a path that has gone from ``rows`` to the state ``new`` in no time at the end of a step."""
@@ -203,22 +193,9 @@ class Chain(TracedStepping):
         outputs += tuple(e for tangents in self._derived((*new, *values), rows) for e in tangents)
         return outputs if self.extras.stop_when is None else self._stopped(rows, outputs, self._time_if_due(t, outputs))
 
-    def _happen(self, rows: Vector, move: Move, uniforms: Uniforms) -> tuple[Move, Vector]:
-        """Where events lead, and what becomes of the rows that they carry."""
-        counted: list[Expr] = []
-        for i, ((_, event), own) in enumerate(zip(self.extras.events, self._event_rows(rows), strict=True)):
-            u = (uniforms.of(("event", i)),) if event.bridged(self.equation, self._parameters) else ()
-            move, after = event.apply(move, own, u)
-            counted += after
-        return move, tuple(counted)
-
     def _event_rows(self, rows: Vector) -> list[Vector]:
         """The rows of every event."""
-        first, found = self.n_followed, []
-        for _, event in self.extras.events:
-            found.append(rows[first : first + event.n_rows])
-            first += event.n_rows
-        return found
+        return event_rows(self.extras.events, rows, self.n_followed)
 
     @property
     def _parameters(self) -> tuple[Any, ...]:
@@ -325,13 +302,10 @@ class Chain(TracedStepping):
     def constants(self, run: Settings) -> np.ndarray:
         """The scheme's constants, for every step size, and those of jumps."""
         own = self._constants(run.grid.step_sizes())
-        return own if self.sde.jumps is None else side_by_side(own, self._jump_coefficients(run))
-
-    def _jump_coefficients(self, run: Any) -> np.ndarray:
-        jumps, written = self.sde.jumps, self.extras.jumps
-        assert jumps is not None
-        assert written is not None
-        return jumps.coefficients(run.grid, parameter_values(self.sde.numbers(), run.model.per_path), written.most)
+        if self.sde.jumps is None:
+            return own
+        values = parameter_values(self.sde.numbers(), run.model.per_path)  # type: ignore[attr-defined]
+        return side_by_side(own, jump_coefficients(self.sde.jumps, self.extras.jumps, run.grid, values))
 
     @property
     def parameter_names(self) -> tuple[str, ...]:
@@ -405,26 +379,6 @@ class Chain(TracedStepping):
         if not self.extras.antithetic:
             return values
         return averaged([*values, *rows], self.n_single)
-
-
-def mirrored(step: Step) -> Step:
-    """A step of two chains, of which the second one, in further rows, sees -z and 1 - u."""
-    n = len(step.outputs)
-    mirror = _further_rows(n)
-    mirror |= {symbol(f"z{i}"): -symbol(f"z{i}") for i in range(step.n_draws)}
-    mirror |= {symbol(f"{kind}{i}"): as_expr(1 - symbol(f"{kind}{i}")) for kind in "ub" for i in range(step.n_uniforms)}
-    known: dict[Expr, Expr] = {}
-    return replace(step, outputs=(*step.outputs, *(substitute(e, mirror, known) for e in step.outputs)))
-
-
-def averaged(values: Sequence[Expr], n_rows: int) -> list[Expr]:
-    """Functions of a chain's rows, averaged over it and its mirror image."""
-    mirror, known = _further_rows(n_rows), dict[Expr, Expr]()
-    return [as_expr(0.5 * (value + substitute(value, mirror, known))) for value in values]
-
-
-def _further_rows(n: int) -> dict[Expr, Expr]:
-    return {symbol(f"x{i}"): symbol(f"x{i + n}") for i in range(n)}
 
 
 def _is_long(step: Step) -> bool:

@@ -12,7 +12,8 @@ from ..jit.emit import Step
 from ..lazy import cached_property
 from ..run.step import Settings
 from ..trace import Expr, as_expr, make, substitute, symbol
-from .chain import NO_VALUES, Chain, averaged, mirrored
+from .antithetic import averaged, mirrored
+from .chain import NO_VALUES, Chain
 from .extras import Extras
 from .functionals import Functional, Move, RunningMax
 from .schemes.equation import Equation, Vector

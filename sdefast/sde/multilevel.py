@@ -12,160 +12,38 @@ level is a pure function of the seed.
 from __future__ import annotations
 
 import math
-import secrets
 import time
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from concurrent.futures import Executor
-from dataclasses import dataclass, field, replace
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike
 
 from .. import checks
 from ..engine import plan
-from ..engine.statistics import Layout, Nodes
-from ..engine.tiles import BLOCK, Tile
-from ..jit.emit import ROW
+from ..run import options
 from ..run.boundaries import Boundary
-from ..run.step import ChainSettings
 from ..run.where import Where, progress_bar
 from .chain import Chain
-from .controlled import controlled
 from .coupled import Coupled
 from .extras import checked_controls, checked_extras
 from .functionals import Functional, RunningMax, RunningMin
-from .models.base import Model
-from .quasi import MOST_DIMENSIONS
+from .levels.controlled import controlled
+from .levels.decay import estimated_bias, order_of, weak_order_of
+from .levels.estimate import Found, Target, estimate, estimate_on_points
+from .levels.result import Level, Multilevel
+from .levels.sampling import FIRST_LEVELS, How, Problem
+from .models.base import Model, check_model
 from .rounding import warn_of_lost_steps
 from .schemes import SCHEMES, Scheme
 from .schemes.sriw1 import two_per_noise
+from .seeds import derived_seed
 from .settings import compiled_chain, known_values, method_of, warn_of_flaw
 from .simulate import simulate
-from .sobol_levels import FIRST_POINTS, SobolLevel, draw_enough, most_levels
-from .wiener import derived_seed
 
 __all__ = ["Level", "Multilevel", "multilevel"]
-
-_ONE = Layout(1, 2, False, False)
-
-#: What starting and observing a path costs, in path-steps.
-_PER_PATH = 8
-
-#: The part of the cost that beginning on a finer level must leave, before the coarse ones are given up.
-_WORTH_IT = 0.8
-
-#: Levels that are there from the start: two differences show a decay.
-_FIRST_LEVELS = 3
-
-_MOST_DRAWS = 2**40
-
-
-# --------------------------------------------------------------------------------------------------------------------
-# What comes out
-# --------------------------------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Level:
-    """One level: estimates of E (f_l - f_{l-1}), of E f_l on the first one.
-
-    Attributes
-    ----------
-    level, n_steps, n_paths : int
-        Number of the level, steps of its (fine) grid, paths simulated.
-    mean, variance : float
-        Of the differences.
-    fine_variance : float
-        Of f on the level's own grid.
-    cost : int
-        Path-steps, those of the coarse paths included.
-    n_nonfinite : int
-        Paths that are left out because f is not finite on them.
-    """
-
-    level: int
-    n_steps: int
-    n_paths: int
-    mean: float
-    variance: float
-    fine_variance: float
-    cost: int
-    n_nonfinite: int
-
-
-@dataclass(frozen=True)
-class Multilevel:
-    """Result of `multilevel`.
-
-    Attributes
-    ----------
-    value : float
-        The estimate of E f.
-    standard_error : float
-        Its standard error.
-    bias : float
-        Estimated size of its bias, the discretisation error of the finest level.
-    accuracy : float
-        The root-mean-square error that was asked for.
-    converged : bool
-        Whether the finest level that was allowed has a bias that fits the accuracy.
-    levels : tuple of Level
-        The levels, coarsest first: level 0 or, where paths converge so slowly that coarse levels cost more than they
-        save, the first that pays. The last one alone is plain Monte Carlo.
-    alpha, beta : float
-        Orders, in the step size, at which means and variances of the differences were seen to decay: the weak order
-        and twice the strong order where f is smooth.
-    cost : int
-        Path-steps in all, also of levels that were tried and given up.
-    plain_cost : int
-        Path-steps that paths on the finest grid alone would need for the same accuracy.
-    seed : int
-        The seed, also where none was given.
-    seconds : float
-        Wall-clock time.
-    """
-
-    value: float
-    standard_error: float
-    bias: float
-    accuracy: float
-    converged: bool
-    levels: tuple[Level, ...]
-    alpha: float
-    beta: float
-    cost: int
-    plain_cost: int
-    seed: int
-    seconds: float = field(compare=False)
-
-    @property
-    def error(self) -> float:
-        """Estimated root-mean-square error, of bias and standard error together."""
-        return math.hypot(self.standard_error, self.bias)
-
-    def __repr__(self) -> str:
-        reached = "" if self.converged else ", not converged"
-        lines = [
-            f"Multilevel: {self.value:.8g}, standard error {self.standard_error:.2g}, bias about {self.bias:.2g} "
-            f"(accuracy {self.accuracy:g} asked for{reached})",
-            f"{'level':>5} {'steps':>12} {'paths':>14} {'mean':>12} {'variance':>11} {'path-steps':>12}",
-        ]
-        lines += [
-            f"{r.level:5} {r.n_steps:12,} {r.n_paths:14,} {r.mean:12.5g} {r.variance:11.3g} {r.cost:12.3g}"
-            for r in self.levels
-        ]
-        lines.append(
-            f"{self.cost:.3g} path-steps, {self.plain_cost:.3g} on the finest grid alone; orders {self.alpha:.2f} "
-            f"(mean), {self.beta:.2f} (variance); seed {self.seed}; {self.seconds:.3g} s"
-        )
-        return "\n".join(lines)
-
-
-# --------------------------------------------------------------------------------------------------------------------
-# What users call
-# --------------------------------------------------------------------------------------------------------------------
 
 
 def multilevel(
@@ -302,8 +180,7 @@ def multilevel(
     (True, True)
     """
     started = time.perf_counter()
-    if not isinstance(model, Model):
-        raise TypeError(f"model must be a model such as sdefast.OrnsteinUhlenbeck(), got {checks.shown(model)}")
+    check_model(model)
     if model.per_path:
         raise ValueError(f"multilevel takes as many paths as it needs, which cannot have own parameters, got {model!r}")
     if not callable(f):
@@ -311,10 +188,10 @@ def multilevel(
     where = Where.of(device, threads, executor)
     chain = _chain(model, f, method, functionals, boundary, controls, antithetic)
     m = checks.count("refinement", refinement, least=2, most=8)
-    most = checks.count("max_level", max_level, least=_FIRST_LEVELS - 1, most=40)
+    most = checks.count("max_level", max_level, least=FIRST_LEVELS - 1, most=40)
     state_type, noise_type = checks.types(dtype, noise_dtype)
     start = _start(model, x0, chain, state_type)
-    steps, key = checks.count("n_steps", n_steps), secrets.randbits(64) if seed is None else checks.seed("seed", seed)
+    steps, key = checks.count("n_steps", n_steps), options.seed(seed)
     if chain.extras.controls:
         first = checks.count("n_initial", n_initial, least=2, most=2**40)
         pilot = {
@@ -323,7 +200,7 @@ def multilevel(
             "expectations": {"f": f}, "controls": controls, "device": device, "threads": threads, "executor": executor,
         }  # fmt: skip
         chain = controlled(chain, *_control_slopes(model, pilot))
-    problem = _Problem(
+    problem = Problem(
         chain, Coupled(chain.sde, chain.scheme, chain.extras, m), start, checks.real("t0", t0), checks.real("t1", t1),
         steps, key, noise_type, where.gpu, checks.flag("sobol", sobol),
     )  # fmt: skip
@@ -334,17 +211,17 @@ def multilevel(
     if state_type.itemsize == 4:
         coarsest = plan.time_grid(problem.t0, problem.t1, problem.n_steps, None)
         warn_of_lost_steps(model, plan.given_states(x0, model.dim, 1), coarsest)
-    target = _Target(
+    target = Target(
         checks.real("accuracy", accuracy, positive=True), checks.count("n_initial", n_initial, least=2, most=2**40),
         most, checks.real("max_cost", max_cost, positive=True),
     )  # fmt: skip
     shown = checks.flag("progress", progress)
     with progress_bar(shown, type(model).__name__, None, "path-step") as bar:
-        how = _How(where, bar)
+        how = How(where, bar)
         if problem.sobol:
-            found = _Found.of_points(_estimate_on_points(problem, target, how, scramblings))
+            found = Found.of_points(estimate_on_points(problem, target, how, scramblings))
         else:
-            found = _estimate(problem, target, how).found()
+            found = estimate(problem, target, how).found()
     result = _result(problem, target, found, started)
     _warn(result)
     return result
@@ -400,332 +277,14 @@ def _start(model: Model, x0: Any, chain: Chain, dtype: np.dtype) -> np.ndarray:
     return start
 
 
-# --------------------------------------------------------------------------------------------------------------------
-# Sampling a level
-# --------------------------------------------------------------------------------------------------------------------
-
-
-class _How(NamedTuple):
-    """Where to run, and the bar to tell."""
-
-    where: Where
-    bar: Any
-
-
-@dataclass(frozen=True)
-class _Problem:
-    """What the levels have in common; ``start`` is the start state, (dim, 1)."""
-
-    chain: Chain
-    coupled: Coupled
-    start: np.ndarray
-    t0: float
-    t1: float
-    n_steps: int
-    seed: int
-    noise_dtype: np.dtype
-    device: Any = None
-    sobol: bool = False
-
-    def steps(self, level: int) -> int:
-        """Steps of a level's own grid."""
-        return int(self.n_steps * self.coupled.refinement**level)
-
-    def cost(self, level: int) -> int:
-        """Path-steps of a path, those of its coarse twin included."""
-        return (self.steps(level) + (self.steps(level - 1) if level else 0)) * (1 + self.chain.extras.antithetic)
-
-    def deepest(self, most: int) -> int:
-        """The deepest level that may be used."""
-        if not self.sobol:
-            return most
-        draws, m = self.chain.step.n_draws, self.coupled.refinement
-        fit = most_levels(self.n_steps, m, draws, most)
-        if fit < _FIRST_LEVELS - 1:
-            raise ValueError(
-                f"n_steps is too large for sobol=True: paths of level {_FIRST_LEVELS - 1} take "
-                f"{self.steps(_FIRST_LEVELS - 1) * draws} normals, and Sobol' points have {MOST_DIMENSIONS} dimensions"
-            )
-        return fit
-
-    def check(self, max_level: int) -> None:
-        """Errors of every level, before any work."""
-        draws = max(self.chain.step.n_draws, self.chain.step.n_uniforms)
-        if self.steps(max_level) * draws >= _MOST_DRAWS:
-            raise ValueError(f"max_level is too large: a path has 2**40 draws, level {max_level} needs more")
-        for level in (0, max_level):
-            plan.time_grid(self.t0, self.t1, self.steps(level), None)
-        self.coupled.observed  # noqa: B018  errors in f are raised here and now
-
-    def tile(self, level: int, is_first: bool = False) -> Tile:
-        """What a level runs, for no paths yet: paths alone on the first one, else with their coarse twins."""
-        is_first = is_first or level == 0
-        chain = self.chain if is_first else self.coupled
-        grid = plan.time_grid(self.t0, self.t1, self.steps(level if is_first else level - 1), None)
-        settings = ChainSettings(
-            seed=derived_seed(self.seed, "multilevel", level), dtype=self.start.dtype, noise_dtype=self.noise_dtype,
-            first_chain=0, n_chains=0, grid=grid, saves=np.array([grid.last_step], np.int64), layout=_ONE,
-            keeps_states=False, steps_by=chain, gathers_state=False, given_normals=self.sobol,
-        )  # fmt: skip
-        return settings.tile(chain.start_rows(self.start, self.t0), device=self.device)
-
-    def sobol_level(self, level: int, replicates: int) -> SobolLevel:
-        """A level on points, before the first."""
-        cost = self.cost(level)
-        times = np.linspace(self.t0, self.t1, self.steps(level) + 1)
-        return SobolLevel(self.tile(level), times, replicates, cost, cost + _PER_PATH)
-
-
-class _Sampler:
-    """The paths of one level, which become more as they are needed.
-
-    Batches of paths begin at a new block of chains each, so that all that decides the numbers is how many paths each
-    batch has.
-    """
-
-    def __init__(self, problem: _Problem, level: int, is_first: bool = False) -> None:
-        self.number, self.n_steps = level, problem.steps(level)
-        is_first = is_first or level == 0
-        self.path_steps = self.n_steps if is_first else problem.cost(level)
-        self._fine = 0 if is_first else 1  # which of what is gathered is f on the fine paths
-        self.n_paths = 0
-        self._tile, self._next_chain = problem.tile(level, is_first), 0
-        self._nodes: tuple[Nodes, ...] = tuple({} for _ in self._tile.gathered)
-
-    @property
-    def cost(self) -> int:
-        """What a path costs, in path-steps."""
-        return self.path_steps + _PER_PATH
-
-    def draw(self, n: float, how: _How) -> None:
-        """Simulate that many more paths, at least, in whole rows of lanes."""
-        n_chains = max(math.ceil(n / ROW), 1) * ROW
-        batch = replace(self._tile, first_chain=self._next_chain, n_chains=n_chains)
-        told = None if how.bar is None else lambda steps: how.bar.update(steps * self.path_steps // batch.n_steps)
-        outcome = how.where.run(batch, told)
-        for gathered, nodes, new in zip(batch.gathered, self._nodes, outcome.nodes, strict=True):
-            gathered.layout.add(nodes, new)
-        self.n_paths += n_chains
-        self._next_chain += -(-n_chains // BLOCK) * BLOCK
-
-    def level(self) -> Level:
-        """What is known so far."""
-        totals = [_ONE.total(nodes)[0] for nodes in self._nodes]
-        (count, mean, squares), fine = totals[0], totals[self._fine]
-        return Level(
-            self.number, self.n_steps, self.n_paths, float(mean) if count else math.nan,
-            float(squares / max(count - 1, 1)), float(fine[2] / max(fine[0] - 1, 1)), self.n_paths * self.path_steps,
-            self.n_paths - int(count),
-        )  # fmt: skip
-
-
-# --------------------------------------------------------------------------------------------------------------------
-# How many levels, how many paths
-# --------------------------------------------------------------------------------------------------------------------
-
-
-class _Target(NamedTuple):
-    """What to reach, and how to go about it."""
-
-    accuracy: float
-    n_initial: int
-    max_level: int
-    max_cost: float
-
-
-class _Found(NamedTuple):
-    """The levels that are summed up, what is known of all differences, and what was spent on levels that are left."""
-
-    used: list[Level]
-    differences: list[Level]
-    spent_on_left: int = 0
-
-    @classmethod
-    def of_points(cls, levels: list[Level]) -> _Found:
-        """Of levels that are all summed up."""
-        return cls(levels, levels)
-
-
-class _Samplers(NamedTuple):
-    """The levels that are summed up, and those below, of which only the differences are known."""
-
-    used: list[_Sampler]
-    left: list[_Sampler]
-
-    def differences(self) -> list[Level]:
-        """What is known of every level, whose differences begin with the second."""
-        return [s.level() for s in (*self.left, *(self.used[1:] if self.left else self.used))]
-
-    def found(self) -> _Found:
-        """What was found."""
-        return _Found([s.level() for s in self.used], self.differences(), sum(s.level().cost for s in self.left))
-
-
-def _estimate(problem: _Problem, target: _Target, how: _How) -> _Samplers:
-    """Draw paths, and add levels, until variance and bias fit the accuracy or no level is left."""
-    m, weak_order = problem.coupled.refinement, problem.chain.scheme.weak_order
-    samplers = _Samplers([_Sampler(problem, level) for level in range(_FIRST_LEVELS)], [])
-    for sampler in samplers.used:
-        sampler.draw(target.n_initial, how)
-    while True:
-        samplers = _started_where_it_pays(problem, samplers, target, how)
-        _draw_enough(samplers.used, m, target, how)
-        levels = samplers.differences()
-        if _bias(levels, m, weak_order) <= target.accuracy / math.sqrt(2) or len(levels) > target.max_level:
-            return samplers
-        used = samplers.used
-        variances = _variances([s.level() for s in used], m)
-        used.append(_Sampler(problem, used[-1].number + 1))
-        variances.append(variances[-1] * m ** -_order([r.variance for r in levels[1:]], m))
-        used[-1].draw(_numbers(variances, [s.cost for s in used], target.accuracy)[-1], how)
-
-
-def _started_where_it_pays(problem: _Problem, samplers: _Samplers, target: _Target, how: _How) -> _Samplers:
-    """The same without coarse levels whose differences cost more than they save, as where paths converge slowly.
-
-    Beginning on level l costs (sqrt(F_l C_l) + sum over k > l of sqrt(V_k C_k))^2 for the same variance, F being the
-    variance of f on that level's own grid. What was drawn of the levels that are given up must be less than is saved.
-    """
-    used = samplers.used
-    found = [s.level() for s in used]
-    ends = [math.sqrt(r.fine_variance * (s.n_steps + _PER_PATH)) for s, r in zip(used, found, strict=True)]
-    differences = [math.sqrt(r.variance * s.cost) for s, r in zip(used, found, strict=True)]
-    costs = [(end + sum(differences[k + 1 :])) ** 2 for k, end in enumerate(ends)]
-    best = int(np.argmin(np.nan_to_num(costs, nan=math.inf)))
-    saved, lost = (
-        2 * (costs[0] - costs[best]) / target.accuracy / target.accuracy,
-        sum(s.n_paths * s.cost for s in used[: best + 1]),
-    )
-    if not (costs[best] < _WORTH_IT * costs[0] and saved > lost):
-        return samplers
-    first = _Sampler(problem, used[best].number, True)
-    first.draw(target.n_initial, how)
-    return _Samplers([first, *used[best + 1 :]], [*samplers.left, *used[1 if samplers.left else 0 : best + 1]])
-
-
-def _estimate_on_points(problem: _Problem, target: _Target, how: _How, replicates: int) -> list[Level]:
-    """The same on Sobol' points."""
-    sampled: list[SobolLevel] = []
-
-    def run(tile: Tile) -> Any:
-        told = None if how.bar is None else lambda steps: how.bar.update(steps * sampled[-1].path_steps // tile.n_steps)
-        return how.where.run(tile, told)
-
-    def levels() -> list[Level]:
-        return [_on_points(number, problem.steps(number), s) for number, s in enumerate(sampled)]
-
-    def check(more: int) -> None:
-        _refuse_nonfinite(levels())
-        spent = more + sum(s.n_paths * s.path_steps for s in sampled)
-        if spent > target.max_cost:
-            raise ValueError(f"accuracy={target.accuracy:g} takes more than max_cost={target.max_cost:g} path-steps")
-
-    m, weak_order = problem.coupled.refinement, problem.chain.scheme.weak_order
-    while True:
-        sampled.append(problem.sobol_level(len(sampled), replicates))
-        sampled[-1].draw(FIRST_POINTS, run)
-        if len(sampled) < _FIRST_LEVELS:
-            continue
-        draw_enough(sampled, 0.5 * target.accuracy**2, run, check)
-        done = levels()
-        if _bias(done, m, weak_order) <= target.accuracy / math.sqrt(2) or len(done) > target.max_level:
-            return done
-
-
-def _on_points(number: int, n_steps: int, s: SobolLevel) -> Level:
-    """What is known of a level on points."""
-    n = s.n_paths
-    return Level(number, n_steps, n, s.mean, s.variance_of_mean * n, s.fine_variance, n * s.path_steps, s.n_nonfinite)
-
-
-def _draw_enough(samplers: list[_Sampler], m: int, target: _Target, how: _How) -> None:
-    """Draw until every level has the paths that its variance, as known by then, asks for."""
-    costs, more = [s.cost for s in samplers], True
-    while more:
-        levels = [s.level() for s in samplers]
-        _refuse_nonfinite(levels)
-        variances = _variances(levels, m)
-        wanted = _numbers(variances, costs, target.accuracy)
-        _refuse_too_costly(samplers, variances, wanted, target)
-        more = False
-        for sampler, n in zip(samplers, wanted, strict=True):
-            if n > 1.01 * sampler.n_paths:
-                sampler.draw(n - sampler.n_paths, how)
-                more = True
-
-
-def _refuse_nonfinite(levels: list[Level]) -> None:
-    for r in levels:
-        if r.n_nonfinite > r.n_paths - 2:
-            raise ValueError(
-                f"f is finite on {r.n_paths - r.n_nonfinite} of {r.n_paths} paths of level {r.level} (steps: "
-                f"{r.n_steps}); if paths explode on so coarse a grid, use a larger n_steps"
-            )
-
-
-def _refuse_too_costly(samplers: list[_Sampler], variances: list[float], wanted: list[float], target: _Target) -> None:
-    spent = [max(n, s.n_paths) * s.path_steps for s, n in zip(samplers, wanted, strict=True)]
-    if not sum(spent) <= target.max_cost:  # also where variances are no longer finite
-        worst = int(np.argmax(spent))
-        raise ValueError(
-            f"accuracy={target.accuracy:g} would take about {sum(spent):.2g} path-steps, more than max_cost="
-            f"{target.max_cost:g}; most of them on level {worst} (steps: {samplers[worst].n_steps}), where the "
-            f"variance is {variances[worst]:.2g}. Ask for less or, if paths explode on so coarse a grid, use a larger "
-            "n_steps"
-        )
-
-
-def _numbers(variances: Sequence[float], costs: Sequence[int], accuracy: float) -> list[float]:
-    """The numbers of paths that give half the accuracy's square as variance at the least cost."""
-    total = sum(math.sqrt(v * c) for v, c in zip(variances, costs, strict=True))
-    per_variance = 2 / accuracy / accuracy
-    return [per_variance * math.sqrt(v / c) * total for v, c in zip(variances, costs, strict=True)]
-
-
-def _variances(levels: Sequence[Level], m: int) -> list[float]:
-    """Variances, of fine levels no less than half of what the decay leads one to expect: few paths can miss much."""
-    variances = [r.variance for r in levels]
-    decay = m ** -_order(variances[1:], m)
-    for i in range(2, len(variances)):
-        variances[i] = max(variances[i], 0.5 * decay * variances[i - 1])
-    return variances
-
-
-def _order(values: Sequence[float], m: int, weights: Sequence[float] | None = None) -> float:
-    """The order in the step size at which values of successive levels decay, at least 1/2."""
-    w = np.ones(len(values)) if weights is None else np.asarray(weights, float)
-    good = (np.abs(values) > 0) & (w > 0)
-    if good.sum() < 2:
-        return 0.5
-    x, y, w = np.arange(len(values))[good], np.log(np.abs(values)[good]) / math.log(m), w[good] / w[good].sum()
-    x = x - w @ x
-    return max(-float((w * x) @ y / (w @ x**2)), 0.5)
-
-
-def _weak_order(levels: Sequence[Level], m: int) -> float:
-    """The order at which the means decay, fitted to those that stand out of their noise."""
-    differences = levels[1:]
-    noise = [r.variance / r.n_paths for r in differences]
-    # The error of log |mean| is that of the mean over the mean; beyond ten standard errors the fit is what is wrong.
-    seen = [min(r.mean * r.mean / v, 100.0) if v > 0 else 100.0 for r, v in zip(differences, noise, strict=True)]
-    return _order([r.mean for r in differences], m, seen)
-
-
-def _bias(levels: Sequence[Level], m: int, most: float) -> float:
-    """Estimated size of what the finest level is off by."""
-    ratio = m ** min(_weak_order(levels, m), most)
-    last = [abs(r.mean) for r in levels[1:]][-3:]
-    return float(max(mean * ratio**-i for i, mean in enumerate(reversed(last))) / (ratio - 1))
-
-
-def _result(problem: _Problem, target: _Target, found: _Found, started: float) -> Multilevel:
+def _result(problem: Problem, target: Target, found: Found, started: float) -> Multilevel:
     m, (levels, known, left) = problem.coupled.refinement, found
-    bias = _bias(known, m, problem.chain.scheme.weak_order)
+    bias = estimated_bias(known, m, problem.chain.scheme.weak_order)
     plain = math.ceil(2 * levels[-1].fine_variance / target.accuracy**2)
     return Multilevel(
         math.fsum(r.mean for r in levels), math.sqrt(math.fsum(r.variance / r.n_paths for r in levels)), bias,
-        target.accuracy, bias <= target.accuracy / math.sqrt(2), tuple(levels), _weak_order(known, m),
-        _order([r.variance for r in known[1:]], m), sum(r.cost for r in levels) + left, plain * levels[-1].n_steps,
+        target.accuracy, bias <= target.accuracy / math.sqrt(2), tuple(levels), weak_order_of(known, m),
+        order_of([r.variance for r in known[1:]], m), sum(r.cost for r in levels) + left, plain * levels[-1].n_steps,
         problem.seed, time.perf_counter() - started,
     )  # fmt: skip
 

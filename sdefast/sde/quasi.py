@@ -28,7 +28,6 @@ True
 
 from __future__ import annotations
 
-import secrets
 import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -40,13 +39,15 @@ from numpy.typing import ArrayLike
 
 from .. import checks, resources
 from ..engine import plan
+from ..run.options import seed as seed_of
 from ..run.result import Expectation
-from .models.base import Model
+from .models.base import Model, check_model
 from .result import Simulation
 from .schemes import SCHEMES
+from .seeds import derived_seed
 from .settings import method_of
 from .simulate import simulate
-from .wiener import derived_seed, draws_per_step
+from .wiener.run_increments import draws_per_step
 
 __all__ = ["QuasiMonteCarlo", "quasi_monte_carlo", "sobol_normals"]
 
@@ -323,15 +324,14 @@ def quasi_monte_carlo(
     >>> run.expectations["square"].value.shape
     (1,)
     """
-    if not isinstance(model, Model):
-        raise TypeError(f"model must be a model such as sdefast.OrnsteinUhlenbeck(), got {checks.shown(model)}")
+    check_model(model)
     given = [name for name in _DECIDED if name in options]
     if given:
         raise TypeError(f"quasi_monte_carlo decides by itself about {', '.join(given)}: leave it out")
     if not expectations:
         raise TypeError("expectations must name at least one function")
     count = checks.count("replicates", replicates, least=2, most=2**20)
-    seed = secrets.randbits(64) if seed is None else checks.seed("seed", seed)
+    seed = seed_of(seed)
     if options.get("n_paths") is None:
         raise TypeError("quasi_monte_carlo needs n_paths, the paths of a replicate")
     n_paths, times = checks.count("n_paths", options["n_paths"], most=2**_BITS), _grid(options)

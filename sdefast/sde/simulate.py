@@ -28,7 +28,7 @@ from ..words import counted, gone
 from .events import Reset, warn_of_unfinished
 from .extras import checked_controls, checked_extras, with_expectations
 from .functionals import Functional
-from .models.base import Model
+from .models.base import Model, check_model
 from .result import Simulation
 from .rounding import warn_of_lost_steps
 from .settings import Settings, check_observed, kept, method_of, start_rows, written_for
@@ -212,8 +212,7 @@ def simulate(
     ((1, 10000, 1), True)
     """
     started = time.perf_counter()
-    if not isinstance(model, Model):
-        raise TypeError(f"model must be a model such as sdefast.OrnsteinUhlenbeck(), got {checks.shown(model)}")
+    check_model(model)
     where = Where.of(device, threads, executor)
     wanted = _Wanted(
         save_at, checks.flag("paths", paths), _layout_options(moments, extremes, covariance),

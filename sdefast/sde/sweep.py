@@ -21,7 +21,7 @@ from ..run.report import Report
 from ..run.result import Expectation
 from ..run.where import Where
 from . import figures
-from .models.base import Model, exact_moments
+from .models.base import Model, check_model, exact_moments
 from .result import FunctionalResult, Simulation
 from .simulate import simulate
 
@@ -339,8 +339,7 @@ def sweep(
     >>> bool((abs(found.mean[:, 0, 0] - np.exp(rates)) < 5 * found.standard_error[:, 0, 0]).all())
     True
     """
-    if not isinstance(model, Model):
-        raise TypeError(f"model must be a model such as sdefast.OrnsteinUhlenbeck(), got {model!r}")
+    check_model(model)
     given = [name for name in _DECIDED if name in simulation]
     if given:
         raise TypeError(f"a sweep is made of many runs: leave out {', '.join(given)}, and save runs of cells")

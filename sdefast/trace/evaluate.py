@@ -9,7 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from .expression import ON_NUMBERS, Expr, all_parts, inside_out, remake
+from .expression import Expr, remake
+from .operations import ON_NUMBERS
+from .walk import all_parts, inside_out
 
 #: operations whose values take more than those of their parts: of the expression and of these
 EVALUATED: dict[str, Callable[[Expr, list[np.ndarray]], Any]] = {}

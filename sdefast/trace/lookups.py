@@ -15,8 +15,10 @@ from typing import Any
 import numpy as np
 
 from .. import checks
+from .derivatives import RULES
 from .evaluate import EVALUATED
-from .expression import NUMPY_FUNCTIONS, OTHERWISE, RULES, Expr, as_expr, constant, make, node, select
+from .expression import OTHERWISE, Expr, as_expr, constant, make, node, select
+from .numpy_calls import NUMPY_FUNCTIONS
 from .table import Table
 
 #: Rounding errors, in units of the last place of the largest knot, by which knots may miss equal distances.

@@ -17,10 +17,12 @@ from typing import Any
 import numpy as np
 
 from .evaluate import evaluate, substitute
-from .expression import FUNCTIONS, Expr, all_parts, as_expr, constant, node, remade, symbol
+from .expression import Expr, as_expr, constant, node, remade, symbol
 from .lookups import LOOKUPS
+from .operations import FUNCTIONS
 from .sums import sum_again
 from .table import Table
+from .walk import all_parts
 
 #: operations of two numbers, of three, and all that users' functions are made of
 _TWO = ("add", "sub", "mul", "div", "pow", "min", "max", "lt", "le", "eq", "and", "or", "atan2", "hypot")

@@ -20,24 +20,13 @@ import numpy as np
 
 from .. import checks
 from ..lazy import cached_property
+from .derivatives import RULES, derivative
 from .evaluate import EVALUATED, evaluate, substitute
-from .expression import (
-    OTHERWISE,
-    RULES,
-    Expr,
-    all_parts,
-    as_expr,
-    constant,
-    derivative,
-    make,
-    node,
-    remake,
-    select,
-    symbol,
-)
+from .expression import OTHERWISE, Expr, as_expr, constant, make, node, remake, select, symbol
 from .lookups import LOOKUPS
 from .table import Table
 from .tracing import trace
+from .walk import all_parts
 
 #: Products of columns and parts from which on their sum is an inner product.
 LEAST_DOT = 4

@@ -22,8 +22,9 @@ from typing import Any
 
 import numpy as np
 
-from .expression import CALLED, COMPOSED, FUNCTIONS, Expr, as_expr, constant, make, select, trunc
+from .expression import CALLED, COMPOSED, Expr, as_expr, constant, make, select, trunc
 from .lookups import Indexed
+from .operations import FUNCTIONS
 
 _MOST_WAYS = 512
 
@@ -283,7 +284,10 @@ class _Module:
 
 #: modules whose functions are taken as they are, and modules of which functions that are found elsewhere are
 AS_THEY_ARE = ("sdefast", "numpy", "numba", "scipy")
-AS_THEY_ARE_INSIDE = ("sdefast.math", "sdefast.trace.records", "numpy")
+AS_THEY_ARE_INSIDE = (
+    *(f"sdefast.math.{name}" for name in ("exponentials", "selections", "sums", "trigonometry")),
+    "sdefast.trace.records", "numpy",
+)  # fmt: skip
 
 
 def _rebind(value: Any, seen: _Seen) -> Any:

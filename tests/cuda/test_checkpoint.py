@@ -81,6 +81,7 @@ class Launches:
         self.done += 1
 
 
+@pytest.mark.thorough
 @pytest.mark.usefixtures("quick", "write_always")
 @pytest.mark.parametrize("last", thorough_but([5], [1, 5]))
 def test_no_launch_is_done_again(last, file, monkeypatch, caplog):

@@ -18,6 +18,7 @@ def trained():
     return made
 
 
+@pytest.mark.thorough
 def test_digits_are_told_apart(trained):
     assert trained.accuracy(*data.digits("test")) > 0.97
     assert not trained.training

@@ -230,6 +230,7 @@ def test_smld_of_images(quick_classifier):
     assert np.isfinite(table["Frechet"]).all()
 
 
+@pytest.mark.thorough
 def test_thesis_with_its_figures(quick_classifier, tmp_path):
     from sdefast.diffusion import training
 

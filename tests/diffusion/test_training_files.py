@@ -272,6 +272,7 @@ sf.diffusion.train(points, net=net, steps=10**6, batch_size=16, out=sys.argv[1],
 """
 
 
+@pytest.mark.thorough
 def test_a_killed_training_loses_at_most_save_every_steps(tmp_path):
     out = tmp_path / "run"
     with subprocess.Popen([sys.executable, "-c", FOREVER, str(out)], stdout=subprocess.PIPE, text=True) as process:

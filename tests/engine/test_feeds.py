@@ -9,8 +9,9 @@ from engine.small_kernels import Kernel, compiled
 
 from sdefast import _core, noise
 from sdefast.engine import executors, tiles
+from sdefast.engine.running import run_tile
 from sdefast.engine.statistics import Layout
-from sdefast.engine.tiles import BLOCK, Data, Draws, Gathered, Tile, run_tile
+from sdefast.engine.tiles import BLOCK, Data, Draws, Gathered, Tile
 from sdefast.jit.compile import Program
 
 ROWS = np.random.default_rng(1).standard_normal((7, 3))

@@ -13,7 +13,7 @@ import pytest
 from conftest import thorough_but
 
 import sdefast as sf
-from sdefast.engine.tiles import run_tile
+from sdefast.engine.running import run_tile
 
 SOON = 5.0  # seconds until something must hang; Ctrl-C takes a fraction of one
 
@@ -138,7 +138,7 @@ def test_an_error_in_a_worker_reaches_the_caller_and_the_pool_goes_on(monkeypatc
         raise RuntimeError("no such luck")
 
     with monkeypatch.context() as patch:
-        patch.setattr("sdefast.engine.tiles._run_chunk", failing)
+        patch.setattr("sdefast.engine.running._run_chunk", failing)
         with pytest.raises(RuntimeError, match="no such luck"):
             sf.simulate(sf.BrownianMotion(), **settings)
     np.testing.assert_array_equal(sf.simulate(sf.BrownianMotion(), **settings).x, expected.x)

@@ -24,7 +24,7 @@ from conftest import (
 
 import sdefast as sf
 from sdefast import _core
-from sdefast.engine import tiles
+from sdefast.engine import running, tiles
 from sdefast.engine.statistics import Layout
 from sdefast.engine.tiles import BLOCK, Draws, Gathered, Tile
 
@@ -76,7 +76,7 @@ def test_small_tiles_are_small():
         "heston", np.zeros((1, 7)), Draws(2), 0, 0, BLOCK + 333, 0, 1100, state, saves, False, (Gathered(layout),), 2
     )  # fmt: skip
     assert [tile.n_chains for tile in tiles.cut(whole, tiles.CALL)] == [BLOCK, 333]
-    assert [chunk.end for chunk in tiles._chunks(whole)] == [1024, 1100]
+    assert [chunk.end for chunk in running._chunks(whole)] == [1024, 1100]
 
 
 def test_default_threads(expected):

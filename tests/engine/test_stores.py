@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 import sdefast as sf
-from sdefast.engine.tiles import BLOCK, Draws, Tile, empty_states, run_tile
+from sdefast.engine.running import run_tile
+from sdefast.engine.tiles import BLOCK, Draws, Tile, empty_states
 
 N, STEPS = BLOCK + 333, 60
 

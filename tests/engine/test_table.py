@@ -7,8 +7,9 @@ import pytest
 
 import sdefast as sf
 from sdefast.engine import executors, tiles
+from sdefast.engine.running import run_tile
 from sdefast.engine.statistics import Layout
-from sdefast.engine.tiles import BLOCK, Draws, Gathered, Observer, Tile, run_tile
+from sdefast.engine.tiles import BLOCK, Draws, Gathered, Observer, Tile
 from sdefast.jit.compile import Program
 
 TABLE = np.array([0.25, -1.0, 3.0, 0.5])

@@ -10,7 +10,8 @@ from numpy.polynomial import polynomial
 from scipy import special, stats
 
 from sdefast import noise
-from sdefast.engine.tiles import Draws, Tile, run_tile
+from sdefast.engine.running import run_tile
+from sdefast.engine.tiles import Draws, Tile
 from sdefast.jit.compile import Program
 from sdefast.jit.emit import CLOCK, Step, stepper_source
 from sdefast.least_squares.steps import chi_square

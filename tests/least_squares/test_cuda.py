@@ -127,7 +127,7 @@ def executed(machines):
 
 
 @without_a_gpu
-@pytest.mark.parametrize("name", thorough_but(EVERYDAY, FITS))
+@pytest.mark.parametrize("name", thorough_but(EVERYDAY[:2], FITS))
 def test_bits_of_numpy_from_the_ptx(name, machines):
     with executed(machines):
         assert_bits_of_numpy(FITS[name])
@@ -188,6 +188,7 @@ def gather_many_rows():
     return Where.of("cuda", None, None).run(tile, None)
 
 
+@pytest.mark.thorough
 @without_a_gpu
 def test_statistics_of_many_rows(machines):
     with executed(machines):

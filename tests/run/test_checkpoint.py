@@ -19,7 +19,7 @@ from run import checkpointed
 from run.checkpointed import CALLS, PROBLEM, descents, digest, few_paths, kill_after, many_paths, process
 
 import sdefast as sf
-from sdefast.engine import tiles
+from sdefast.engine import running, tiles
 from sdefast.engine.statistics import Layout
 from sdefast.engine.tiles import BLOCK
 from sdefast.run import archive, checkpoint, lock
@@ -56,8 +56,8 @@ class Chunks:
     """Counts the chunks that are run, and stops the run at one of them."""
 
     def __init__(self, monkeypatch):
-        self.done, self.last, self.run = 0, None, tiles._run_chunk
-        monkeypatch.setattr(tiles, "_run_chunk", self)
+        self.done, self.last, self.run = 0, None, running._run_chunk
+        monkeypatch.setattr(running, "_run_chunk", self)
 
     def __call__(self, *arguments):
         if self.last is not None and self.done >= self.last:  # (two threads may pass it at once)

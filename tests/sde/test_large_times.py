@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 import sdefast as sf
-from sdefast.engine.tiles import Draws, Tile, run_tile
+from sdefast.engine.running import run_tile
+from sdefast.engine.tiles import Draws, Tile
 from sdefast.jit.compile import Program
 from sdefast.jit.emit import CLOCK, Step, stepper_source
 from sdefast.trace import as_expr, symbol

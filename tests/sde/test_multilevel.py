@@ -18,7 +18,9 @@ from sdefast.engine import executors
 from sdefast.run.where import Where
 from sdefast.sde import functionals
 from sdefast.sde.coupled import Coupled
+from sdefast.sde.levels.sampling import Problem
 from sdefast.sde.multilevel import Multilevel
+from sdefast.sde.seeds import derived_seed
 from sdefast.trace import as_expr, evaluate, symbol
 
 estimate = sf.multilevel
@@ -116,7 +118,7 @@ def problem_of(model, method, refinement, dtype, noise_dtype, on_gpu=False):
     chain = multilevel._chain(model, lambda t, x: x[0], method, None, None)
     coupled = Coupled(chain.sde, chain.scheme, chain.extras, refinement)
     start = np.array([[1.0], [-0.5]], dtype)
-    return multilevel._Problem(chain, coupled, start, 0.5, 1.5, 3, 7, np.dtype(noise_dtype), True if on_gpu else None)
+    return Problem(chain, coupled, start, 0.5, 1.5, 3, 7, np.dtype(noise_dtype), True if on_gpu else None)
 
 
 def paths_of(model, method, level, refinement, dtype="float64", n=40):
@@ -182,7 +184,7 @@ def test_both_paths_know_the_number_of_their_step():
 
 def test_fine_paths_are_those_of_the_level_s_seed():
     fine, _, _ = paths_of(MOVING, "euler-maruyama", 1, 4, "float32")
-    seed = multilevel.derived_seed(7, "multilevel", 1)
+    seed = derived_seed(7, "multilevel", 1)
     run = sf.simulate(
         MOVING, x0=(1.0, -0.5), t0=0.5, t1=1.5, n_steps=12, n_paths=40, seed=seed, dtype="float32",
     )  # fmt: skip

@@ -52,6 +52,7 @@ def test_the_price_with_fewer_path_steps(options, times_fewer, plain):
     assert run.cost == sum(r.cost for r in run.levels)
 
 
+@pytest.mark.thorough
 def test_standard_errors_are_right_over_seeds():
     """Of the mean over twenty seeds, beyond a bias that is common to all, and of their spread."""
     runs = [price(0.1, sobol=True, seed=seed, replicates=16, n_steps=2, refinement=2) for seed in range(20)]

@@ -16,6 +16,8 @@ from sdefast import noise, resources
 from sdefast.engine.grid import TimeGrid
 from sdefast.sde import wiener
 from sdefast.sde.sde import SDE
+from sdefast.sde.seeds import derived_seed
+from sdefast.sde.wiener import run_increments
 
 GRID = np.array([0.5, 0.6, 0.75, 1.25, 1.3, 2.0])
 
@@ -110,24 +112,24 @@ def settings_of(model, method):
 @pytest.mark.parametrize("model", [sf.OrnsteinUhlenbeck(), LINEAR], ids=["ou", "linear"])
 def test_exact_transitions_have_no_increments(model):
     with pytest.raises(ValueError, match=r"run must step by Brownian increments.*'exact' of .* transition law"):
-        wiener.increments_of(settings_of(model, "exact"))
+        run_increments.increments_of(settings_of(model, "exact"))
 
 
 def test_schemes_with_other_draws(monkeypatch):
     """Two draws a noise, of which the first of all noises are the increments; and random signs."""
     sde = SDE(drift=lambda t, x, p: (-x[0], -x[1]), diffusion=lambda t, x, p: (1.0, x[1]), dim=2)
-    euler = wiener.SCHEMES["euler-maruyama"]
+    euler = run_increments.SCHEMES["euler-maruyama"]
     schemes = {
         "euler-maruyama": euler,
         "two": replace(euler, name="two", n_draws=lambda equation: 2 * equation.noise_dim),
         "signs": replace(euler, name="signs", draws="signs"),
     }
-    monkeypatch.setattr(wiener, "SCHEMES", schemes)
-    dw = wiener.increments_of(settings_of(sde, "two"))
+    monkeypatch.setattr(run_increments, "SCHEMES", schemes)
+    dw = run_increments.increments_of(settings_of(sde, "two"))
     z = noise.normals(11, 40 * 4, 9, first_chain=5).reshape(40, 4, 9)
     np.testing.assert_allclose(dw, np.sqrt(0.05) * z[:, :2].transpose(0, 2, 1), rtol=1e-15)
-    assert wiener.increments_of(settings_of(sde, "euler-maruyama")).shape == (40, 9, 2)
-    dw = wiener.increments_of(settings_of(sde, "signs"))
+    assert run_increments.increments_of(settings_of(sde, "euler-maruyama")).shape == (40, 9, 2)
+    dw = run_increments.increments_of(settings_of(sde, "signs"))
     z = noise.signs(11, 40 * 2, 9, first_chain=5).reshape(40, 2, 9)
     np.testing.assert_allclose(dw, np.sqrt(0.05) * z.transpose(0, 2, 1), rtol=1e-15)
 
@@ -169,7 +171,7 @@ def test_memory_is_refused_before_it_is_taken(monkeypatch):
     monkeypatch.setattr(resources, "available_memory", lambda: 2**30)
     huge = replace(simulate().settings, n_chains=10**6, grid=TimeGrid(0.0, 0, 10**6, h=1e-3))
     with pytest.raises(MemoryError, match=r"the increments \(1000000 steps x 1000000 paths.*first_path="):
-        wiener.increments_of(huge)
+        run_increments.increments_of(huge)
     with pytest.raises(MemoryError, match=r"the finer increments \(4000000000 steps x 2 paths.*smaller factor"):
         wiener.refine(brownian(4, 2), 0.25, 10**9, seed=1)
     with pytest.raises(MemoryError, match=r"the bridges \(3 times x 1000000000 paths.*first_chain="):
@@ -290,8 +292,8 @@ def test_refine_is_keyed():
 
 def test_the_derived_seeds_stay():
     """Pinned: they are part of what a seed means."""
-    assert wiener.derived_seed(7, "refine", 0, 10, 2) == 7463919814715487306
-    assert wiener.derived_seed(7, "bridge") == 6110604910641202652
+    assert derived_seed(7, "refine", 0, 10, 2) == 7463919814715487306
+    assert derived_seed(7, "bridge") == 6110604910641202652
 
 
 def test_subdivide_keeps_the_times():

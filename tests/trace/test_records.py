@@ -25,7 +25,7 @@ from sdefast.trace import (
     tracing,
 )
 from sdefast.trace.evaluate import _NUMPY, EVALUATED
-from sdefast.trace.expression import FUNCTIONS
+from sdefast.trace.operations import FUNCTIONS
 from sdefast.trace.records import listed, rebuilt
 
 x, y = symbol("x0"), symbol("x1")

@@ -27,7 +27,6 @@ gamma h^2, against distances of order gamma and gamma^2.
 from __future__ import annotations
 
 import math
-import secrets
 import warnings
 from collections.abc import Mapping
 from concurrent.futures import Executor
@@ -40,6 +39,7 @@ from ... import checks
 from ...engine.gathering import ONE
 from ...engine.statistics import Layout
 from ...lazy import cached_property
+from ...run import options
 from ...run.schedule import iteration_grid
 from ...run.where import Where
 from ...sde.functionals import Functional, Move
@@ -167,7 +167,7 @@ def checked(
         raise ValueError("sgd_options are for variance_reduction=False, whose runs of SGD are those of sgd")
     return Simulated(
         np.array([checks.count("n_runs", n, least=2, most=2**52) for n in counts]),
-        secrets.randbits(64) if seed is None else checks.seed("seed", seed),
+        options.seed(seed),
         reduction, checks.count("substeps", substeps, most=2**20), dict(sgd_options or {}),
         checks.types(dtype, None)[0].name, device, threads, executor,
     )  # fmt: skip

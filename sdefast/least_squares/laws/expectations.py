@@ -31,7 +31,8 @@ from typing import Any
 
 import numpy as np
 
-from .moments import Moments, Spectrum
+from .moments import Moments
+from .spectrum import Spectrum
 
 
 @dataclass(frozen=True)

@@ -28,7 +28,8 @@ from ...sde.sde import SDE
 from ...trace.sums import sum_over
 from . import krylov
 from .matrices import eigenbasis, is_diagonal, symmetric_root
-from .moments import GaussianMoments, Moments, Spectrum
+from .moments import GaussianMoments, Moments
+from .spectrum import Spectrum
 
 #: name -> order and covariance of a modified equation
 EQUATIONS = {"order 1": (1, "full"), "order 2": (2, "full"), "Ornstein-Uhlenbeck": (1, "isotropic")}

@@ -36,7 +36,8 @@ from ... import checks
 from ...run.schedule import constant_steps
 from .krylov import Map, largest_eigenvalue
 from .matrices import hessian_and_noise, rounding
-from .moments import Moments, Spectrum
+from .moments import Moments
+from .spectrum import Spectrum
 
 
 def surely_stable(moments: Moments, step_size: float, batch_size: float) -> bool:

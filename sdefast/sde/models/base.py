@@ -11,6 +11,7 @@ from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
+from ... import checks
 from ...lazy import cached_property
 from ...run.boundaries import Boundary
 from ...run.keywords import refuse_unknown
@@ -239,6 +240,12 @@ def _checking_each_path(check: Callable[[Any], None]) -> Callable[[Any], None]:
             object.__setattr__(self, name, value)
 
     return post_init
+
+
+def check_model(value: Any) -> None:
+    """TypeError if ``value`` is no model."""
+    if not isinstance(value, Model):
+        raise TypeError(f"model must be a model such as sdefast.OrnsteinUhlenbeck(), got {checks.shown(value)}")
 
 
 def exact_moments(model: Model, elapsed: np.ndarray, x0: Any) -> tuple[np.ndarray, np.ndarray] | None:

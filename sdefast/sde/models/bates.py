@@ -11,16 +11,15 @@ import numpy as np
 
 from ... import checks
 from ... import math as traced
-from .. import jumps
 from ..schemes import qe
 from .base import OwnStep
 from .heston import Heston
 from .jump_diffusion import compensated
-from .merton import Merton, merton_jumps, normal_jump_function
+from .merton import Merton, NormalJumps, normal_jump_function
 
 
 @dataclass(frozen=True)
-class Bates(Heston):
+class Bates(NormalJumps, Heston):
     r"""Bates model, with the state (S, v): a `Heston` model whose price jumps as in `Merton`'s.
 
     .. math::
@@ -65,13 +64,7 @@ class Bates(Heston):
     def __post_init__(self) -> None:
         super().__post_init__()
         object.__setattr__(self, "intensity", checks.real("intensity", self.intensity, least=0.0))
-        object.__setattr__(self, "jump_mean", checks.real("jump_mean", self.jump_mean))
-        object.__setattr__(self, "jump_std", checks.real("jump_std", self.jump_std, least=0.0))
-
-    @property
-    def jumps(self) -> jumps.Jumps:
-        """Normal jumps of log S."""
-        return merton_jumps(self.numbers())
+        self._check_jumps()
 
     @staticmethod
     def a(t: Any, x: Any, p: Any) -> Any:

@@ -15,8 +15,28 @@ from . import laws
 from .jump_diffusion import JumpDiffusion
 
 
+class NormalJumps:
+    """Of models of a price whose logarithm has normal jumps: their parameters ``jump_mean`` and ``jump_std``."""
+
+    intensity: float
+    jump_mean: float
+    jump_std: float
+    numbers: Any
+
+    def _check_jumps(self) -> None:
+        object.__setattr__(self, "jump_mean", checks.real("jump_mean", self.jump_mean))
+        object.__setattr__(self, "jump_std", checks.real("jump_std", self.jump_std, least=0.0))
+
+    @property
+    def jumps(self) -> jumps.Jumps:
+        """Normal jumps of the logarithm."""
+        numbers = self.numbers()
+        law = numbers["intensity"], numbers["jump_mean"], numbers["jump_std"]
+        return jumps.Merton(*law, parameters=(("intensity", "intensity"), ("mean", "jump_mean"), ("std", "jump_std")))
+
+
 @dataclass(frozen=True)
-class Merton(JumpDiffusion):
+class Merton(NormalJumps, JumpDiffusion):
     r"""Merton's jump diffusion, :math:`dS = (\mu - \lambda k) S\,dt + \sigma S\,dW + S\,(e^J - 1)\,dN`.
 
     Jumps of the logarithm are normal, :math:`J \sim N(m, s^2)`, and come at the rate :math:`\lambda`; with
@@ -51,13 +71,7 @@ class Merton(JumpDiffusion):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        object.__setattr__(self, "jump_mean", checks.real("jump_mean", self.jump_mean))
-        object.__setattr__(self, "jump_std", checks.real("jump_std", self.jump_std, least=0.0))
-
-    @property
-    def jumps(self) -> jumps.Jumps:
-        """Normal jumps of the logarithm."""
-        return merton_jumps(self.numbers())
+        self._check_jumps()
 
     @staticmethod
     def relative_jump(p: Any) -> Any:
@@ -76,12 +90,6 @@ class Merton(JumpDiffusion):
         forwards = forward * np.exp(n * growth - expected * math.expm1(growth))
         given = laws.black(forwards, strike, np.sqrt(self.sigma**2 * t + n * self.jump_std**2))
         return float(np.exp(log_chance) @ given)
-
-
-def merton_jumps(numbers: dict[str, float]) -> jumps.Jumps:
-    """The jumps of models whose parameters have these names."""
-    law = numbers["intensity"], numbers["jump_mean"], numbers["jump_std"]
-    return jumps.Merton(*law, parameters=(("intensity", "intensity"), ("mean", "jump_mean"), ("std", "jump_std")))
 
 
 def normal_jump_function(w: np.ndarray, mean: float, std: float) -> np.ndarray:

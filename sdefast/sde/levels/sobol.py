@@ -17,12 +17,10 @@ from typing import Any
 
 import numpy as np
 
-from ..engine.statistics import Layout
-from ..engine.tiles import Tile
-from .quasi import MOST_DIMENSIONS, SobolPaths
-from .wiener import derived_seed
-
-_ONE = Layout(1, 2, False, False)
+from ...engine.gathering import ONE
+from ...engine.tiles import Tile
+from ..quasi import MOST_DIMENSIONS, SobolPaths
+from ..seeds import derived_seed
 
 #: Normals that are in memory at a time, about.
 _AT_A_TIME = 2**22
@@ -63,7 +61,7 @@ class SobolLevel:
                 tile = replace(self.tile, normals=z, n_chains=z.shape[1], first_chain=first)
                 nodes = run(tile).nodes
                 for own, found in zip(total, (nodes[0], nodes[min(1, len(nodes) - 1)]), strict=True):
-                    own[:] = _joined(own, _ONE.total(found)[0])
+                    own[:] = _joined(own, ONE.total(found)[0])
                 first += z.shape[1]
         self.n_points += n_points
 

@@ -7,9 +7,9 @@ from dataclasses import replace
 
 import numpy as np
 
-from ..trace import Replayed, as_expr, symbol
-from .chain import Chain
-from .schemes.equation import replayed_inputs
+from ...trace import Replayed, as_expr, symbol
+from ..chain import Chain
+from ..schemes.equation import replayed_inputs
 
 
 def controlled(chain: Chain, known: np.ndarray, slopes: np.ndarray) -> Chain:
