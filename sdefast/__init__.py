@@ -59,7 +59,8 @@ if _TYPE_CHECKING:
     from .sampling.result import Chains
     from .sde import quasi, wiener
     from .sde.multilevel import Multilevel, multilevel
-    from .sde.sweep import Sweep, sweep
+    from .sde.sweep import sweep
+    from .sde.swept import Sweep
 
 #: Modules, and names in modules, that are imported when they are first used: nobody waits for what a script has not.
 _MODULES = {
@@ -68,7 +69,7 @@ _MODULES = {
     "quasi": "sde.quasi", "sgd_presets": "least_squares.experiments.presets",
     "targets": "sampling.targets", "wiener": "sde.wiener",
 }  # fmt: skip
-_FAMILIES = ("least_squares.sgd", "sampling.langevin", "sampling.annealed", "sampling.targets", "sde.sweep")
+_FAMILIES = ("least_squares.sgd", "sampling.langevin", "sampling.annealed", "sampling.targets", "sde.swept")
 _NAMES = {
     "AnnealedChains": "sampling.annealed", "Chains": "sampling.result", "METHODS": "sampling.methods",
     "annealed_langevin": "sampling.annealed", "geometric_sigmas": "sampling.levels",
@@ -77,7 +78,7 @@ _NAMES = {
     "Descent": "least_squares.result", "GradientDescent": "least_squares.gradient_descent",
     "LeastSquares": "least_squares.problem", "Multilevel": "sde.multilevel", "gd": "least_squares.gradient_descent",
     "load": "run.saving", "multilevel": "sde.multilevel", "noisy_gd": "least_squares.sgd", "sgd": "least_squares.sgd",
-    "Sweep": "sde.sweep", "sweep": "sde.sweep",
+    "Sweep": "sde.swept", "sweep": "sde.sweep",
 }  # fmt: skip
 
 

@@ -14,7 +14,7 @@ from itertools import groupby, pairwise
 from typing import NamedTuple
 
 from ..trace import Expr, all_parts, plain, substitute, symbol
-from ..trace.expression import FUNCTIONS
+from ..trace.operations import FUNCTIONS
 from .code import TIMES, Code, constant_lines, count_uses, few_lanes, indent
 from .step import CLOCK, Step, clock_lines, draw_setup, parameter_lines
 from .turns import near_row, near_rows

@@ -2,17 +2,14 @@
 
 ``exp_`` and so on are functions of the state's type, ``exp64_`` of float64. Random bits become signs by ``shift_(word,
 n)``, which shifts right, ``sign_(word, n)``, +1 or -1 as bit n of the word is 1 or 0, and ``flip_(x, sign)``, their
-product, all put together from bits. Of words that uniforms of float32 are made of ``unit_`` makes the uniform (see
-csrc/noise/stream.hpp) and ``spare_`` one of 512 values, of the bits that it leaves out; ``word_`` is the word whose
-bits a float has.
-
-The search for what is rare is written with words of 32 bits: ``mark_(holds, n)`` is bit n or nothing, ``both_`` has
-the bits of two words, ``lowest_`` is the number of the lowest bit and ``rest_`` the word without it. Words of uniforms
-(see `Step.words`) are below a number if their first 23 bits are so below ``bound_(number)``: ``below_(values, first,
-bound)`` has a bit for each of the words from the first on, ``least_`` is the less of two, and ``seldom_`` tells the
-compiler that a condition holds seldom, so that registers go to what is done otherwise.
-
-``scratch_``, ``numbers_`` and ``row_loop_`` make more functions, see ``rows.py``.
+product, all put together from bits. The search for what is rare is written with words of 32 bits: ``mark_(holds, n)``
+is bit n or nothing, ``both_`` has the bits of two words, ``lowest_`` is the number of the lowest bit and ``rest_`` the
+word without it. Of words that uniforms of float32 are made of (see csrc/noise/stream.hpp) ``unit_`` makes the uniform
+and ``spare_`` one of 512 values, of the bits that it leaves out; ``word_`` is the word whose bits a float has. They are
+below a number if their first 23 bits are so below ``bound_(number)``: ``below_(values, first, bound)`` has a bit for
+each of 32 words from the first on, ``least_`` is the less of two, ``seldom_(word, bound)`` whether one is, which the
+compiler is told to be seldom, so that registers go to what is done otherwise. ``scratch_``, ``numbers_`` and
+``row_loop_`` make more of them, see ``rows.py``.
 """
 
 from __future__ import annotations
@@ -30,9 +27,15 @@ from .assembly import Emitter, Kernel, Value
 from .rows import numbers, row_loop, scratch
 from .vector_math import FUNCTIONS
 
-__all__ = ["calls", "flip", "part", "shift", "sign"]
+__all__ = ["SPARE", "UNIT", "calls", "flip", "part", "shift", "sign"]
 
 _WORD = ir.IntType(32)
+
+#: What of a word a uniform is made of: the first bit, and how many.
+UNIT, SPARE = (9, 23), (0, 9)
+
+#: Lanes that are searched at once.
+_AT_ONCE = 32
 
 
 @cache
@@ -41,9 +44,9 @@ def calls(dtype: str) -> dict[str, Any]:
     known: dict[str, Any] = {f"{name}64_": _function(name, "float64") for name in FUNCTIONS}
     known |= {f"{name}_": _function(name, dtype) for name in FUNCTIONS}
     known |= {"shift_": _shift, "sign_": partial(_sign, dtype), "flip_": partial(_flip, dtype)}
-    known |= {"unit_": partial(_part, dtype, UNIT), "spare_": partial(_part, dtype, SPARE), "word_": _word}
     known |= {"mark_": _mark, "both_": _both, "lowest_": _lowest, "rest_": _rest}
-    known |= {"seldom_": _seldom, "least_": _least, "bound_": _bound, "below_": _below}
+    known |= {"unit_": partial(_part, dtype, UNIT), "spare_": partial(_part, dtype, SPARE), "word_": _word_of}
+    known |= {"bound_": _bound, "below_": _below, "least_": _least, "seldom_": _seldom}
     return known | {"scratch_": partial(scratch, dtype), "numbers_": numbers, "row_loop_": partial(row_loop, dtype)}
 
 
@@ -91,20 +94,6 @@ def flip(builder: Any, dtype: str, x: Any, by: Any) -> Any:
     return builder.bitcast(builder.xor(x, builder.and_(by, _top(integer))), real)
 
 
-#: Of which bits of a word a uniform of float32 is, the first and how many, and what is left.
-UNIT, SPARE = (9, 23), (0, 9)
-
-
-def part(builder: Any, dtype: str, bits: tuple[int, int], value: Any) -> Any:
-    """The middle of one of 2^n equal parts of (0, 1), which n bits of a word say."""
-    first, n = bits
-    own = builder.and_(builder.lshr(value, _WORD(first)), _WORD((1 << n) - 1))
-    one = builder.or_(builder.shl(own, _WORD(23 - n)), _WORD(0x3F800000))  # from 1 to 2
-    single = builder.bitcast(one, ir.FloatType())
-    number = builder.fsub(single, ir.Constant(ir.FloatType(), 1.0 - 2.0 ** -(n + 1)))
-    return number if dtype == "float32" else builder.fpext(number, ir.DoubleType())
-
-
 def _real_and_integer(dtype: str) -> tuple[Any, Any]:
     return (ir.FloatType(), ir.IntType(32)) if dtype == "float32" else (ir.DoubleType(), ir.IntType(64))
 
@@ -123,14 +112,6 @@ def _sign(dtype: str, kernel: Kernel, args: list[Value]) -> Value:
 
 def _flip(dtype: str, kernel: Kernel, args: list[Value]) -> Value:
     return Value(dtype, flip(kernel.builder, dtype, *(kernel.converted(a, dtype).ir for a in args)))
-
-
-def _part(dtype: str, bits: tuple[int, int], kernel: Kernel, args: list[Value]) -> Value:
-    return Value(dtype, part(kernel.builder, dtype, bits, args[0].ir))
-
-
-def _word(kernel: Kernel, args: list[Value]) -> Value:
-    return Value("uint32", kernel.builder.bitcast(args[0].ir, _WORD))
 
 
 # Searches -------------------------------------------------------------------------------------------------------------
@@ -155,20 +136,29 @@ def _rest(kernel: Kernel, args: list[Value]) -> Value:
     return Value("uint32", kernel.builder.and_(word, kernel.builder.sub(word, _WORD(1))))
 
 
-def _least(kernel: Kernel, args: list[Value]) -> Value:
-    (a, b), builder = (x.ir for x in args), kernel.builder
-    return Value("uint32", builder.select(builder.icmp_unsigned("<", a, b), a, b))
+# Uniforms as words ----------------------------------------------------------------------------------------------------
 
 
-def _seldom(kernel: Kernel, args: list[Value]) -> Value:
-    bit, builder = ir.IntType(1), kernel.builder
-    expect = builder.module.declare_intrinsic("llvm.expect", (bit,), ir.FunctionType(bit, [bit, bit]))
-    return Value("bool", builder.call(expect, [args[0].ir, bit(0)]))
+def part(builder: Any, dtype: str, bits: tuple[int, int], value: Any) -> Any:
+    """The middle of one of 2^n equal parts of (0, 1), which n bits of a word say."""
+    (first, n), single = bits, ir.FloatType()
+    taken = builder.and_(builder.lshr(value, _WORD(first)), _WORD((1 << n) - 1))
+    one = builder.or_(builder.shl(taken, _WORD(23 - n)), _WORD(0x3F800000))  # from 1 to 2
+    found = builder.fsub(builder.bitcast(one, single), ir.Constant(single, 1.0 - 2.0 ** -(n + 1)))
+    return found if dtype == "float32" else builder.fpext(found, ir.DoubleType())
+
+
+def _part(dtype: str, bits: tuple[int, int], kernel: Kernel, args: list[Value]) -> Value:
+    return Value(dtype, part(kernel.builder, dtype, bits, args[0].ir))
+
+
+def _word_of(kernel: Kernel, args: list[Value]) -> Value:
+    return Value("uint32", kernel.builder.bitcast(args[0].ir, _WORD))
 
 
 def _bound(kernel: Kernel, args: list[Value]) -> Value:
-    double, builder = ir.DoubleType(), kernel.builder
-    scaled = builder.fmul(builder.fpext(args[0].ir, double), double(2.0**23))
+    builder, double = kernel.builder, ir.DoubleType()
+    scaled = builder.fmul(kernel.converted(args[0], "float64").ir, double(2.0**23))
     scaled = builder.fsub(scaled, double(0.5))  # (exact, of which the next integer is the bound)
     whole = builder.fptosi(scaled, _WORD)
     more = builder.fcmp_ordered(">", scaled, builder.sitofp(whole, double))
@@ -176,10 +166,22 @@ def _bound(kernel: Kernel, args: list[Value]) -> Value:
 
 
 def _below(kernel: Kernel, args: list[Value]) -> Value:
-    (values, first, bound), builder = (x.ir for x in args), kernel.builder
-    many = ir.VectorType(_WORD, 32)
+    (values, first, bound), builder = (a.ir for a in args), kernel.builder
+    many = ir.VectorType(_WORD, _AT_ONCE)
     words = builder.load(builder.bitcast(builder.gep(values, [first]), many.as_pointer()), align=4)
     one = builder.insert_element(ir.Constant(many, ir.Undefined), bound, _WORD(0))
-    bounds = builder.shuffle_vector(one, one, ir.Constant(many, [0] * 32))
-    shifted = builder.lshr(words, ir.Constant(many, [SPARE[1]] * 32))
+    bounds = builder.shuffle_vector(one, one, ir.Constant(many, [0] * _AT_ONCE))
+    shifted = builder.lshr(words, ir.Constant(many, [UNIT[0]] * _AT_ONCE))
     return Value("uint32", builder.bitcast(builder.icmp_unsigned("<", shifted, bounds), _WORD))
+
+
+def _least(kernel: Kernel, args: list[Value]) -> Value:
+    one, other = (a.ir for a in args)
+    return Value("uint32", kernel.builder.select(kernel.builder.icmp_unsigned("<", one, other), one, other))
+
+
+def _seldom(kernel: Kernel, args: list[Value]) -> Value:
+    (word, bound), builder, bit = (a.ir for a in args), kernel.builder, ir.IntType(1)
+    holds = builder.icmp_unsigned("<", builder.lshr(word, _WORD(UNIT[0])), bound)
+    expect = builder.module.declare_intrinsic("llvm.expect", (bit,), ir.FunctionType(bit, [bit, bit]))
+    return Value("bool", builder.call(expect, [holds, bit(0)]))

@@ -86,7 +86,7 @@ def searching_loop(step: Step, found: Found, lane: list[str]) -> list[str]:
             # (a loop of its own: what would be carried through the one above takes its registers)
             f"bound = bound_({bound})", "least = W(0xFFFFFFFF)",
             "for l in range(lanes):", f"    least = least_(least, word_(u[{place} + l]))",
-            "if seldom_(least >> W(9) < bound):", *indent(groups),
+            "if seldom_(least, bound):", *indent(groups),
         ]  # fmt: skip
     return [
         f"for group in range(0, lanes, {_AT_ONCE}):",

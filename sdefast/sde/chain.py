@@ -174,7 +174,8 @@ class Chain(TracedStepping):
         if self.sde.jumps is None:
             return None
         rows = tuple(symbol(f"x{i}") for i in range(self.n_moving))
-        x, moved = rows[: self.sde.dim], (*self.sde.per_path, *self.extras.sensitivities)
+        x = rows[: self.sde.dim]
+        moved = (*self.sde.per_path, *self.extras.sensitivities)
         happens, new = jumped(self.sde.jumps, self.extras.jumps, self._parameters, x, uniforms.of, moved)
         known: dict[Expr, Expr] = {}
         landed = self._landed(rows, new, as_expr(symbol("t") + symbol("h")), symbol("h"))
@@ -303,7 +304,7 @@ class Chain(TracedStepping):
         own = self._constants(run.grid.step_sizes())
         if self.sde.jumps is None:
             return own
-        values = parameter_values(self.sde.numbers(), run.model.per_path)
+        values = parameter_values(self.sde.numbers(), run.model.per_path)  # type: ignore[attr-defined]
         return side_by_side(own, jump_coefficients(self.sde.jumps, self.extras.jumps, run.grid, values))
 
     @property

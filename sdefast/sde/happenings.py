@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,7 +12,7 @@ from ..trace import Expr, as_expr, symbol
 from .arrivals import Written
 from .events import Reset
 from .functionals import Move, UniformKey
-from .jumps import Jumps
+from .jump_process import Jumps
 from .schemes.equation import Vector
 
 #: The events of a chain, by their names.
@@ -47,10 +47,10 @@ def jump_constants(jumps: Jumps | None, written: Written | None) -> tuple[str, .
     return tuple(f"jump{i}" for i in range(n))
 
 
-def jump_coefficients(jumps: Jumps, written: Written | None, grid: TimeGrid, parameters: Any) -> np.ndarray:
-    """Their values, for every step, given those of the parameters."""
+def jump_coefficients(jumps: Jumps, written: Written | None, grid: TimeGrid, values: Mapping[Expr, Any]) -> np.ndarray:
+    """Their values, for every step, of values of the parameters."""
     assert written is not None
-    return jumps.coefficients(grid, parameters, written.most)
+    return jumps.coefficients(grid, values, written.most)
 
 
 def jumped(
@@ -58,12 +58,12 @@ def jumped(
 ) -> tuple[Expr, Vector]:
     """Whether there is a jump at the end of a step that has led to ``x``, and where jumps lead then.
 
-    ``moved`` are the parameters that are a path's own or that it is derived by.
+    Parameters that are ``moved`` are no numbers of a step, see `Jumps.after`.
     """
     if written is None:
         raise ValueError("an SDE with jumps runs under sdefast.simulate alone")
     c = tuple(map(symbol, jump_constants(jumps, written)))
     u = tuple(uniform(("jump", i)) for i in range(jumps.n_uniforms(written)))
-    rest = symbol(str(u[0].value).replace("u", "b"))  # what the uniform leaves out of its word
+    rest = symbol(str(u[0].value).replace("u", "b"))
     new = jumps.after(as_expr(symbol("t") + symbol("h")), symbol("h"), parameters, x, u, c, written, rest, moved)
     return as_expr(u[0] < c[0]), new

@@ -27,6 +27,11 @@ __all__ = ["Experiment", "OUExperiment", "SGDExperiment", "figure", "named", "na
 
 Experiment = SGDExperiment | OUExperiment
 
+
+def __dir__() -> list[str]:
+    return __all__
+
+
 _THETA_STAR = (0.1, -0.2, 1.0, 0.5, -0.5)
 _STEP, _SIGMA = 0.01, 0.1
 _COORDINATES = ("the test error", "the first coordinate beside its optimum", "the second coordinate beside its optimum")

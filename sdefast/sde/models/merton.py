@@ -22,6 +22,7 @@ class NormalJumps(Model):
     intensity: float
     jump_mean: float
     jump_std: float
+    numbers: Any
 
     def _check_jumps(self) -> None:
         object.__setattr__(self, "jump_mean", checks.real("jump_mean", self.jump_mean))
