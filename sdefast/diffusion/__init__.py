@@ -7,6 +7,7 @@ from typing import Any as _Any
 from .bound import Bound, gaussian_bound, q_posterior, variational_bound
 from .conversions import convert
 from .likelihood import log_likelihood
+from .noise import noise_sampler, prior, randn_like
 from .plan import ROW, Plan, plan, plan_of_sigmas, row_of
 from .predictions import PREDICTIONS, coefficients
 from .processes import VE, VP, Flow, Process
@@ -23,7 +24,7 @@ from .schedule import (
     sigmoid_schedule,
 )
 from .spacing import timesteps
-from .step import ddim_step, ddim_step_, ddpm_step, ddpm_step_, noise_sampler, prior, randn_like
+from .step import ddim_step, ddim_step_, ddpm_step, ddpm_step_
 
 if _TYPE_CHECKING:
     from . import data as data

@@ -12,9 +12,10 @@ from .. import checks
 from ..run.where import progress_bar
 from . import kernel
 from .kernel import Keys, State
+from .noise import prior
 from .plan import Plan, plan
 from .schedule import Schedule
-from .step import given_noise, not_finite, prior
+from .step import given_noise, not_finite
 
 __all__ = ["Progress", "Trajectory", "ddim_sample", "ddpm_sample", "sample"]
 

@@ -16,11 +16,11 @@ import numpy as np
 
 from ... import checks, plots
 from .. import data
+from ..noise import randn_like
 from ..objectives import Eps
 from ..plan import Plan, plan
 from ..sample import sample
 from ..schedule import Schedule, linear_beta_schedule
-from ..step import randn_like
 from ..tensors import torch
 from ..training import Trained
 from .base import Bench, Outcome, Table

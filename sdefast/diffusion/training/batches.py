@@ -8,8 +8,8 @@ import numpy as np
 
 from ... import noise
 from ..networks import NO_LABEL
+from ..noise import randn_like
 from ..seeds import TRAINING, apart
-from ..step import randn_like
 from ..tensors import torch
 from .settings import Settings
 
