@@ -138,11 +138,8 @@ class Jumps(Recorded):
             )
         return 0.5 * np.diff(times) * (rates @ weights)
 
-    def written(self, grid: TimeGrid, values: Mapping[Expr, Any], dtype: np.dtype, as_words: bool = False) -> Written:
-        """What a kernel is to be written for: more jumps come less often than uniforms can say.
-
-        ``as_words``: it can take short uniforms as words.
-        """
+    def written(self, grid: TimeGrid, values: Mapping[Expr, Any], dtype: np.dtype) -> Written:
+        """What a kernel is to be written for: more jumps come less often than uniforms can say."""
         means, short = self.means(grid, values), dtype.itemsize == 4
         mean, often = float(means.max()), bool(means.mean() > OFTEN)
         if short and 0 < mean < 2.0**-16:
@@ -152,7 +149,7 @@ class Jumps(Recorded):
             )
         for most in WRITTEN_FOR:
             if mean <= most and probabilities(np.array([mean]), most + 1)[0, -1] < 2.0 ** -(25 if short else 54):
-                return Written(most, short, often, short and self.takes_pair and as_words)
+                return Written(most, short, often, short and self.takes_pair)
         raise ValueError(
             f"intensity must be such that a step has at most about {WRITTEN_FOR[-1] // 3} jumps on average, got "
             f"{mean:g}: take shorter steps"

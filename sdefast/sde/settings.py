@@ -277,7 +277,8 @@ def written_for(model: Model, grid: TimeGrid, dtype: np.dtype, extras: Extras) -
     sde = _sde(model)
     assert sde.jumps is not None
     values = parameter_values(sde.numbers(), model.per_path)
-    return sde.jumps.written(grid, values, dtype, as_words=n_rows < MANY_ROWS)
+    written = sde.jumps.written(grid, values, dtype)
+    return written if n_rows < MANY_ROWS else written._replace(words=False)
 
 
 def kept(model: Model, extras: Extras) -> Extras:
