@@ -37,8 +37,10 @@ template <class T, bool keeps, bool remembers, bool noisy>
     const T *x = data.x + first, *h1 = remembers ? data.h1 + first : nullptr, *h2 = remembers ? data.h2 + first : nullptr;
     T *out = data.out + first, *kept = keeps ? data.kept + first : nullptr;
     const FieldRow<T> r = row;
-    const auto one = [&](i64 i, T noise) SDEFAST_LAMBDA {
+    T wrong[field_width] = {};  // 0 times the outputs: not a number where one is none, or infinite
+    const auto one = [&](i64 i, int l, T noise) SDEFAST_LAMBDA {
         const T e = output[i], xi = x[i];
+        wrong[l] = fma(e, T(0), wrong[l]);
         T D = fma(r.p, xi, r.q * e);
         D = D > r.limit ? r.limit : D;  // not a number stays so
         D = D < -r.limit ? -r.limit : D;
@@ -47,17 +49,15 @@ template <class T, bool keeps, bool remembers, bool noisy>
         if constexpr (noisy) sum = fma(r.s, noise, sum);
         if constexpr (keeps) kept[i] = D;
         out[i] = sum;
-        return u32(!(e - e == T(0)));
     };
-    u32 wrong[field_width] = {};
     const i64 whole = n - n % field_width;
     for (i64 b = 0; b < whole; b += field_width, z += z_row) {
 #pragma GCC ivdep
-        for (int l = 0; l < field_width; ++l) wrong[l] |= one(b + l, noisy ? z[l] : T(0));
+        for (int l = 0; l < field_width; ++l) one(b + l, l, noisy ? z[l] : T(0));
     }
-    for (i64 i = whole; i < n; ++i) wrong[0] |= one(i, noisy ? z[i - whole] : T(0));
+    for (i64 i = whole; i < n; ++i) one(i, 0, noisy ? z[i - whole] : T(0));
     u32 some = 0;
-    for (int l = 0; l < field_width; ++l) some |= wrong[l];
+    for (int l = 0; l < field_width; ++l) some |= u32(!(wrong[l] == T(0)));
     return some;
 }
 
