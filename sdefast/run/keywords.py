@@ -70,6 +70,13 @@ def refuse_unknown(what: str, given: Iterable[str], known: Sequence[str], beside
             raise TypeError(f"{what} has no argument {name!r}{_hint(name, known, beside)}")
 
 
+def called_here(name: str, known: Iterable[str]) -> str | None:
+    """The known name that is meant by another, or is like it."""
+    names = list(known)
+    meant = [called for called, _ in _MEANT.get(name, ()) if called in names]
+    return next(iter([*meant, *checks.nearest(name, names)]), None)
+
+
 def _hint(name: str, known: Sequence[str], beside: Mapping[str, str]) -> str:
     meant = ((name, ""), *_MEANT.get(name, ()))
     for called, remark in meant:
