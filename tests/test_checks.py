@@ -224,6 +224,11 @@ def test_tensors_that_are_followed_by_a_gradient_are_refused():
         (lambda: sf.OrnsteinUhlenbeck(kapa=1.0), "OrnsteinUhlenbeck has no argument 'kapa'; did you mean 'kappa'"),
         (lambda: sf.langevin(NORMAL, lr=0.1), "langevin has no argument 'lr'; it is called step_size here"),
         (lambda: langevin(n_paths=4), "'n_paths'; it is called n_chains here"),
+        (lambda: simulate(sigma=0.1), r"'sigma'; that is params of the model: BlackScholes\(sigma=0.2\)"),
+        (lambda: simulate(params={}), "'params'; that is params of the model"),
+        (lambda: sf.SDE(0.0, sigma=1.0), "'sigma'; it is called diffusion here"),
+        (lambda: sf.SDE(0.0, mu=1.0), "'mu'; it is called drift here"),
+        (lambda: sf.multilevel(sf.OrnsteinUhlenbeck(), T=1.0), "multilevel has no argument 'T'; it is called t1 here"),
     ],
 )
 def test_keywords_of_elsewhere_name_those_of_here(call, said):

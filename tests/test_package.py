@@ -172,6 +172,8 @@ def test_command_line_plots(tmp_path: Path, capsys: pytest.CaptureFixture[str]) 
         (["simulate", "ou", "--plot", "no/folder/x.png"], "folder"),
         (["simulate", "ou", "--plot", "x.xyz"], "must end in one of"),
         (["simulate", "nonsense"], "invalid choice"),
+        (["simulate", "ou", "--n-paths", "3"], "unrecognized arguments: --n-paths 3; did you mean --paths?"),
+        (["simulate", "ou", "--qqq"], "unrecognized arguments: --qqq\n"),
     ],
 )
 def test_command_line_refuses(arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:

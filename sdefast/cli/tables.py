@@ -19,6 +19,8 @@ def row(start: str, name: str, value: float, error: float, exact: float | None, 
         return text
     if not has_z:
         return f"{text} {exact:14.7g} {'-':>7}"
+    if not error >= 0:  # as of a single path
+        return f"{text} {exact:14.7g} {'-':>7}"
     z = (value - exact) / error if error > 0 else 0.0
     return f"{text} {exact:14.7g} {z:7.2f}"
 

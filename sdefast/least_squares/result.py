@@ -292,12 +292,12 @@ class Descent(Result):
         ValueError
             If a single iteration was saved.
         """
-        k, error, width = self.iterations, self.error, 2 * self.error_standard_error
+        k, error, width = self.iterations, plots.finite(self.error), plots.finite(2 * self.error_standard_error)
         ax = error_axes(ax, error, self.call)
         ax.plot(k, error, color="C0", label=f"mean of {self.n_runs:,} runs")
         ax.fill_between(k, error - width, error + width, color="C0", alpha=0.2, label="± 2 standard errors")
         with suppress(ValueError):  # there is not always an exact law
-            ax.plot(k, self.exact, color="k", linestyle="--", linewidth=1, label="exact")
+            ax.plot(k, plots.finite(self.exact), color="k", linestyle="--", linewidth=1, label="exact")
         ax.legend(fontsize="small")
         return ax
 

@@ -15,6 +15,9 @@ R = TypeVar("R")
 
 NOWHERE: Mapping[str, str] = MappingProxyType({})
 
+#: whose parameters they are, which some give to the call
+OF_MODELS: Mapping[str, str] = MappingProxyType({"params": "the model"})
+
 #: what is written elsewhere -> what it may be here, of which the first that a call takes is meant, with a remark
 _MEANT: dict[str, tuple[tuple[str, str], ...]] = {}
 
@@ -25,7 +28,13 @@ def _say(names: str, *meant: tuple[str, str]) -> None:
 
 _say("dt h delta_t time_step", ("step_size", ""), ("dt", ""))
 _say("lr learning_rate eta gamma rate stepsize step_sizes eps epsilon alpha", ("step_size", ""))
-_say("sigma std sd noise_sigma noise_sd noise scale", ("noise_std", "the standard deviation of the noise in y"))
+_say("std sd noise_sigma noise_sd noise scale", ("noise_std", "the standard deviation of the noise in y"))
+_say(
+    "sigma", ("noise_std", "the standard deviation of the noise in y"), ("diffusion", ""),
+    ("params", "BlackScholes(sigma=0.2), SDE(..., params={'sigma': 0.2})"),
+)  # fmt: skip
+_say("mu", ("drift", ""), ("params", "BlackScholes(mu=0.1), SDE(..., params={'mu': 0.1})"))
+_say("parameters args kwargs", ("params", "BlackScholes(mu=0.1), SDE(..., params={'mu': 0.1})"))
 _say("X x y Xy dataset samples A b", ("data", "data=(X, y)"))
 _say("Sigma cov H hessian", ("covariance", ""))
 _say("theta w weights coef beta true_theta", ("theta_star", ""))
@@ -59,6 +68,13 @@ def refuse_unknown(what: str, given: Iterable[str], known: Sequence[str], beside
     for name in given:
         if name not in known:
             raise TypeError(f"{what} has no argument {name!r}{_hint(name, known, beside)}")
+
+
+def called_here(name: str, known: Iterable[str]) -> str | None:
+    """The known name that is meant by another, or is like it."""
+    names = list(known)
+    meant = [called for called, _ in _MEANT.get(name, ()) if called in names]
+    return next(iter([*meant, *checks.nearest(name, names)]), None)
 
 
 def _hint(name: str, known: Sequence[str], beside: Mapping[str, str]) -> str:

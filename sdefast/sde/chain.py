@@ -354,8 +354,11 @@ class Chain(TracedStepping):
         values |= {parameter_symbol(name): value for name, value in self.sde.numbers().items()}
         values |= dict(zip(self._own, own, strict=True))
         known: dict[Expr, Any] = {}
-        rows = [np.broadcast_to(evaluate(e, values, known), start.shape[1:]) for e in begun]
-        return np.concatenate([start, np.array([*rows, *own]).astype(start.dtype)])
+        begun_rows = [evaluate(e, values, known) for e in begun]
+        whole = np.empty((len(start) + len(begun) + len(own), start.shape[1]), start.dtype)
+        for row, values_of_row in zip(whole, (*start, *begun_rows, *own), strict=True):  # each is copied once
+            row[:] = values_of_row
+        return whole
 
     @cached_property
     def observed(self) -> list[Expr]:

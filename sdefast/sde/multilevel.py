@@ -25,6 +25,7 @@ from .. import checks
 from ..engine import plan
 from ..run import options
 from ..run.boundaries import Boundary
+from ..run.keywords import OF_MODELS, known_keywords
 from ..run.where import Where, progress_bar
 from .chain import Chain
 from .coupled import Coupled
@@ -46,6 +47,7 @@ from .simulate import simulate
 __all__ = ["Level", "Multilevel", "multilevel"]
 
 
+@known_keywords(OF_MODELS)
 def multilevel(
     model: Model,
     f: Callable[..., Any],

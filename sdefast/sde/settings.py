@@ -183,16 +183,19 @@ def _chain(sde: SDE, method: str, extras: Extras, captured: Any) -> Chain:
             "antithetic or parameters that differ between paths"
         )
     if sde.noise not in scheme.noises:
-        raise ValueError(
-            f"method={method!r} is for noise that is {' or '.join(sorted(scheme.noises))}, not {sde.noise}; methods "
-            f"that fit: {', '.join(name for name in SCHEMES if _fits(sde, name))}"
-        )
+        raise ValueError(_for_other_noise(sde, method, sde.methods))
     chain = _form(sde.of_any_numbers, scheme, extras, captured).with_numbers_of(sde)
     if scheme.check is not None:
         scheme.check(sde, chain.equation)
     if chain.flaw is not None and chain.flaw.is_fatal:
         raise ValueError(f"method={method!r} is not for this equation: {chain.flaw.why}; {_that_work(sde)}")
     return chain
+
+
+def _for_other_noise(sde: SDE, method: str, methods: tuple[str, ...]) -> str:
+    """What is said where a scheme is not for the noise of an equation; ``methods`` are those that run."""
+    fitting = " or ".join(sorted(SCHEMES[method].noises))
+    return f"method={method!r} is for noise that is {fitting}, not {sde.noise}; methods that fit: {', '.join(methods)}"
 
 
 @lru_cache(maxsize=256)
@@ -260,6 +263,8 @@ def method_of(model: Model, method: Any) -> str:
     name = scheme_name(method, lambda: model.methods)
     if not model.has(name) and SCHEMES[name].step is None:
         raise ValueError(f"{type(model).__name__} has no method {name!r}; it has {', '.join(model.methods)}")
+    if not model.has(name) and _sde(model).noise not in SCHEMES[name].noises:
+        raise ValueError(_for_other_noise(_sde(model), name, model.methods))
     return name
 
 
@@ -330,7 +335,9 @@ def start_rows(s: Settings, start: np.ndarray) -> np.ndarray:
     if chain is None:
         return start
     own = [value.values for value in s.model.per_path.values() if value.values is not None]
-    return chain.start_rows(start, s.grid.t0, np.array(own)) if own else chain.start_rows(start, s.grid.t0)
+    if not own:
+        return chain.start_rows(start, s.grid.t0)
+    return chain.start_rows(start, s.grid.t0, own[0][None] if len(own) == 1 else np.array(own))
 
 
 def replayed_states(s: Settings, n: int) -> np.ndarray | None:

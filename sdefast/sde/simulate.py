@@ -20,7 +20,7 @@ from ..engine.statistics import Histogram, Layout
 from ..run import options
 from ..run.boundaries import Boundary
 from ..run.checkpoint import Checkpoint
-from ..run.keywords import known_keywords
+from ..run.keywords import OF_MODELS, known_keywords
 from ..run.overflow import warn_of_overflow
 from ..run.parameters import refuse_other_lengths
 from ..run.where import Where, progress_bar
@@ -37,7 +37,7 @@ from .settings import Settings, check_observed, kept, method_of, start_rows, wri
 _FAR = 7.0
 
 
-@known_keywords()
+@known_keywords(OF_MODELS)
 def simulate(
     model: Model,
     *,

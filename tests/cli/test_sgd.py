@@ -340,6 +340,8 @@ REFUSED = {
     "--averaging tail": "invalid choice: 'tail'",
     "--seed -1": "seed must be between 0",
     "--device tpu": "device must be",
+    "--lr 0.1": "unrecognized arguments: --lr 0.1; did you mean --step-size?",
+    "--epochs=3": "unrecognized arguments: --epochs=3; did you mean --steps?",
     "--plot no/folder/x.png": "folder",
     "--plot x.xyz": "must end in one of",
 }

@@ -69,6 +69,7 @@ def test_z_is_positive_above_the_exact_value(value, z):
     assert tables.row("0.5", "mean", value, 0.1, 1.0).split() == ["0.5", "mean", f"{value:g}", "0.1", "1", z]
     assert tables.row("0.5", "mean", value, 0.1, 1.0, has_z=False).split()[-1] == "-"
     assert tables.row("0.5", "mean", value, 0.0, 1.0).split()[-1] == "0.00"
+    assert tables.row("0.5", "mean", value, float("nan"), 1.0).split()[-1] == "-"  # of a single path
     assert len(tables.row("0.5", "mean", value, 0.1, None).split()) == 4
 
 

@@ -61,3 +61,13 @@ def test_comparisons_and_weak_errors():
         assert np.array_equal(drawn, np.abs(weak.distances[name]))
         np.testing.assert_allclose(np.diff(np.log(line)), -weak.orders[name] * np.log(2), rtol=1e-12)
         assert np.log(line).mean() == pytest.approx(np.log(drawn).mean())
+
+
+@pytest.mark.filterwarnings("ignore:step_size=:RuntimeWarning", "ignore:.*no longer finite:RuntimeWarning")
+def test_the_error_of_a_run_that_explodes_is_seen():
+    """As far as it fits on an axis, which spans what is drawn; pyplot is not asked for more than floats hold."""
+    ax = sf.sgd(PROBLEM, step_size=3.0, n_steps=1000, n_runs=10, seed=0).plot()
+    shown = ax.lines[0].get_ydata()
+    assert np.nanmax(shown) > 1e100
+    assert ax.get_ylim()[1] > np.nanmax(shown)
+    ax.figure.canvas.draw()

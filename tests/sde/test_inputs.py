@@ -104,6 +104,11 @@ BAD = [
         ValueError,
         "not general; methods that fit: euler-maruyama",
     ),
+    (
+        {"model": sf.CIR(), "method": "sra1"},
+        ValueError,
+        "additive, not diagonal; methods that fit: euler-maruyama, exact, qe, milstein",
+    ),
     ({"method": "heun-ito-7"}, ValueError, "method must be one of .*'exact', .*got 'heun-ito-7'$"),
     ({"method": 1}, ValueError, "method must be one of"),
     ({"method": ["exact"]}, ValueError, "method must be one of"),
