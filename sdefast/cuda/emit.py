@@ -125,7 +125,7 @@ class _Steps:
         where = {name: at for at, name in enumerate(CLOCK)}
         where |= {name: first + j for j, name in enumerate(step.constants)}
         clock = [f"{name}_v = c[r, {at}]" for name, at in where.items() if name in used]
-        clock += [f"{name}_v_d = clock[r, {at}]" for name, at in where.items() if name in doubles]
+        clock += [f"d_{name}_v = clock[r, {at}]" for name, at in where.items() if name in doubles]
         #: what does not depend on the time
         self.fixed = [*clock, *self._first.fixed, *(self._first_found.fixed if self._first_found else ())]
 
@@ -151,7 +151,7 @@ class _Steps:
         numbered = list(enumerate(self.step.parameters, start=len(CLOCK)))
         lines = self._first.begin if isinstance(self._first, SummingCode) else []
         lines = [*lines, *(f"{name} = c[0, {j}]" for j, name in numbered)]
-        lines += [f"{name}_d = clock[0, {j}]" for j, name in numbered if name in self._doubles]
+        lines += [f"d_{name} = clock[0, {j}]" for j, name in numbered if name in self._doubles]
         return [*lines, "r = 0", *self.fixed] if self.uniform_grid else lines
 
     def lines(self, index: int) -> list[str]:
@@ -263,7 +263,7 @@ def observer_source(outputs: tuple[Expr, ...], names: tuple[str, ...], dim: int,
         code = Code(inputs, written=_WRITTEN)
         begin, results = [], code.add(sums.outputs)
     lines = [*begin, *(f"{name} = T(p[{i}])" for i, name in enumerate(names))]
-    lines += [f"{name}_d = p[{i}]" for i, name in enumerate(names) if name in code.doubles]
+    lines += [f"d_{name} = p[{i}]" for i, name in enumerate(names) if name in code.doubles]
     lines += ["time = cuda.blockIdx.y", "t = times[time]", *(f"x{i} = x[time, {i}, i]" for i in range(dim))]
     lines += [*code.fixed, *code.once, *code.per_lane]
     lines += [f"out[time, {r}, i] = T({name})" for r, name in enumerate(results)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 import warnings
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
@@ -24,6 +25,9 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_pools.clear)
 
 Progress = Callable[[int], object]
+
+#: Bytes of a thread's stack: twice what kernels of the longest steps take.
+_STACK = 2**24
 
 #: How often a tile is tried whose worker is lost.
 TRIES = 4
@@ -55,10 +59,29 @@ class Keeper(Protocol):
         ...
 
 
+class _Pool(ThreadPoolExecutor):
+    """Threads whose stacks have room for the rows of lanes that compiled kernels keep there.
+
+    (What threads have by default may be 2 MiB where the main thread's stack is unlimited, and less elsewhere.)
+    """
+
+    def __init__(self, threads: int) -> None:
+        super().__init__(threads, thread_name_prefix="sdefast")
+        self._starting = threading.Lock()
+
+    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
+        with self._starting:
+            before = threading.stack_size(_STACK)
+            try:
+                return super().submit(fn, *args, **kwargs)
+            finally:
+                threading.stack_size(before)
+
+
 def default_pool(threads: int) -> ThreadPoolExecutor:
     """The library's pool of that many threads, made on first use."""
     if threads not in _pools:
-        _pools[threads] = ThreadPoolExecutor(threads, thread_name_prefix="sdefast")
+        _pools[threads] = _Pool(threads)
     return _pools[threads]
 
 

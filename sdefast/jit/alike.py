@@ -280,7 +280,7 @@ class Loops:
         fixed = [line for code in self.codes for line in code.fixed]
         body = [*clock_lines(step, self._names, used, doubles), *fixed, *before, *times, *once, *lanes]
         wanted = parameter_lines(step.parameters, doubles, "c", len(CLOCK))
-        parameters = [line for line in wanted if line.split(" = ")[0].removesuffix("_d") in used | doubles]
+        parameters = [line for line in wanted if line.split(" = ")[0].removeprefix("d_") in used | doubles]
         return "\n".join([
             *constant_lines(self.constants), f"scratch_rows = scratch_({self.plan.n_rows}, {self.at_once})",
             *self._lists(), step.head, "    q = scratch_rows()", *indent([*self._begin(), *parameters]),
@@ -350,7 +350,7 @@ class Loops:
         (result,) = code.add([pattern])
         loads = [f"{name} = {self._row(letter).format(f'i + {k}')}" for name, letter, k in near if letter != "c"]
         own = [f"{name} = {self._row('c').format(f'i + {k}')}" for name, letter, k in near if letter == "c"]
-        own += [f"{name}_d = c[{len(CLOCK)} + i + {k}]" for name, _, k in near if name in code.doubles]
+        own += [f"d_{name} = c[{len(CLOCK)} + i + {k}]" for name, _, k in near if name in code.doubles]
         if own:  # what parameters of the row make is computed for every row
             own += [*code.fixed, *code.once]
             code.fixed, code.once = [], []

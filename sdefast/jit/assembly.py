@@ -63,7 +63,8 @@ def module_of(source: str, signature: Sequence[str], dtype: str, space: dict[str
     assert isinstance(definition, ast.FunctionDef)
     numbers = {"T": np.dtype(dtype).type, "D": np.float64, "W": np.uint32}
     known = {**space, **numbers}
-    exec(compile(ast.Module(before, []), "<sdefast kernel>", "exec"), known)
+    with np.errstate(over="ignore"):  # a number too large for float32 is infinite there
+        exec(compile(ast.Module(before, []), "<sdefast kernel>", "exec"), known)
     module = ir.Module()
     arguments = [_TYPES[kind.rstrip("*")] for kind in signature]
     places = [t.as_pointer() if kind.endswith("*") else t for t, kind in zip(arguments, signature, strict=True)]

@@ -157,8 +157,12 @@ def _word_of(kernel: Kernel, args: list[Value]) -> Value:
 
 
 def _bound(kernel: Kernel, args: list[Value]) -> Value:
+    """The least integer that is not below 2^23 times the number, less 1/2; 0 for no number and those below 0."""
     builder, double = kernel.builder, ir.DoubleType()
-    scaled = builder.fmul(kernel.converted(args[0], "float64").ir, double(2.0**23))
+    given, none, all_ = kernel.converted(args[0], "float64").ir, double(0.0), double(1.0)
+    given = builder.select(builder.fcmp_ordered(">", given, none), given, none)
+    given = builder.select(builder.fcmp_ordered("<", given, all_), given, all_)
+    scaled = builder.fmul(given, double(2.0**23))
     scaled = builder.fsub(scaled, double(0.5))  # (exact, of which the next integer is the bound)
     whole = builder.fptosi(scaled, _WORD)
     more = builder.fcmp_ordered(">", scaled, builder.sitofp(whole, double))

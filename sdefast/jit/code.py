@@ -31,7 +31,7 @@ class Code:
     """Statements that compute expressions: ``per_lane``; ``once`` for all lanes; of these those ``fixed`` in time.
 
     What is computed once and depends on time is so in float64, with all that it is made of: of a symbol ``a`` it takes
-    the float64 value ``a_d``, of the times nothing else is there; ``doubles`` are the names of such symbols.
+    the float64 value ``d_a``, of the times nothing else is there; ``doubles`` are the names of such symbols.
     ``names`` says what symbols that are equal in all lanes are called, ``prefix`` what the statements' own names begin
     with, ``constants`` collects constants and their names, ``signs`` are the lane inputs that are +1 or -1.
     ``written`` has the operations that are written with signs; others are calls of ``add_`` and so on. ``fuses`` says
@@ -128,7 +128,7 @@ class Code:
         if e not in self._doubles:
             if e.op == "symbol":
                 name = self.names.get(e.value, e.value)
-                self._doubles[e] = name if e.value in TIMES else f"{name}_d"
+                self._doubles[e] = name if e.value in TIMES else f"d_{name}"
             elif e.op == "constant":
                 self._doubles[e] = self._constant(e.value, "D")
             else:

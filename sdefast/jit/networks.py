@@ -403,7 +403,7 @@ class _Lists:
         code = self.network._code([*self._rows, _SO_FAR.value])
         (result,) = code.add([pattern])
         own = [f"{name} = T({where})" for name, where in self._scalars.items()]
-        own += [f"{name}_d = {where}" for name, where in self._scalars.items() if name in code.doubles]
+        own += [f"d_{name} = {where}" for name, where in self._scalars.items() if name in code.doubles]
         if own:
             own += [*code.fixed, *code.once]
             code.fixed, code.once = [], []

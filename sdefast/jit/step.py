@@ -99,7 +99,7 @@ class Step:
 def parameter_lines(names: Sequence[str], doubles: frozenset[str], values: str, first: int = 0) -> list[str]:
     """What loads parameters from ``values``, of which those in ``doubles`` are needed in float64 too."""
     lines = [f"{name} = T({values}[{i}])" for i, name in enumerate(names, start=first)]
-    return lines + [f"{name}_d = {values}[{i}]" for i, name in enumerate(names, start=first) if name in doubles]
+    return lines + [f"d_{name} = {values}[{i}]" for i, name in enumerate(names, start=first) if name in doubles]
 
 
 def clock_lines(step: Step, names: dict[str, str], used: frozenset[str], doubles: frozenset[str]) -> list[str]:
@@ -107,7 +107,7 @@ def clock_lines(step: Step, names: dict[str, str], used: frozenset[str], doubles
     first = len(CLOCK) + len(step.parameters)
     where = {name: at for at, name in enumerate(CLOCK)} | {name: first + j for j, name in enumerate(step.constants)}
     lines = [f"{names[name]} = T(c[r + {at}])" for name, at in where.items() if name in used]
-    lines += [f"{names[name]}_d = c[r + {at}]" for name, at in where.items() if name in doubles]
+    lines += [f"d_{names[name]} = c[r + {at}]" for name, at in where.items() if name in doubles]
     return ["r = s * stride", *lines]
 
 

@@ -26,7 +26,7 @@ from .schemes.equation import parameter_symbol
 _START = re.compile(r"x0(?:\[(\d+)\])?")
 
 #: a symbol that no expression has, by which no derivative is taken but along those of the rows
-_NOTHING = symbol("p_of_nothing")
+_NOTHING = symbol("nothing")
 
 
 @dataclass(frozen=True)

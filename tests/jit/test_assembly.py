@@ -122,6 +122,22 @@ def test_a_name_keeps_its_type():
     assert found[5][0] == found[2][0]
 
 
+def test_bounds_of_words_are_within_their_range():
+    """Whatever the probability: rounded up to words of 23 bits, none below 0 or for no number, all above 1."""
+    found = arguments("float32")
+    found[1][:] = np.nan, -0.5, 1e30, 0.25, 0.25 + 2.0**-24
+    compiled(f"{HEAD}    for l in range(5):\n        k[l] = bound_(c[l])\n", "float32")(*found)
+    np.testing.assert_array_equal(found[6][:5], [0, 0, 2**23, 2**21, 2**21])
+
+
+@pytest.mark.filterwarnings("error")
+def test_a_number_too_large_for_the_type_is_infinite():
+    source = f"k0 = T(1e300)\n{HEAD}    y[0] = k0\n"
+    found = arguments("float32")
+    compiled(source, "float32")(*found)
+    assert found[5][0] == np.inf
+
+
 def test_arguments_are_apart():
     text = str(
         module_of(f"{HEAD}    y[0] = x[0]\n", [k.format("float32") for k in KINDS], "float32", calls("float32"), "f")

@@ -89,10 +89,28 @@ def test_what_is_fixed_stays_in_the_type_of_the_state():
     """Only what depends on time is in float64."""
     x, t, a, b = (symbol(name) for name in ("x0", "t", "p_a", "p_b"))
     source = stepper_source(Step((as_expr(x * (a * b) + a * t),), ("p_a", "p_b"), (), 0))
-    assert "p_a_d = c[5]" in source
-    assert "p_b_d" not in source
+    assert "d_p_a = c[5]" in source
+    assert "d_p_b" not in source
     assert "p_a * p_b" in source
-    assert "p_a_d * t_0" in source
+    assert "d_p_a * t_0" in source
     still = stepper_source(Step((as_expr(x * (a * b)),), ("p_a", "p_b"), (), 0))
-    assert "_d = " not in still
+    assert "d_p_" not in still
     assert "D(" not in still
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_any_name_of_a_parameter_is_its_own(dtype):
+    """Names that kernels have for something else, and those of two parameters that are nearly one, are no matter."""
+    values = {
+        name: 0.5 + i / 8 for i, name in enumerate(("r", "r_d", "d_r", "h", "h_v", "k0", "x0", "lanes", "T", "v0_1"))
+    }
+
+    def drift(t, x, p):
+        return sum(value * (math.cos(value * t) + x[0]) for value in p)
+
+    sde = sf.SDE(drift, lambda t, x, p: 0.0 * p.r, params=values)
+    run = sf.simulate(sde, x0=0.25, t0=1.0, t1=1.5, n_steps=2, n_paths=3, seed=1, dtype=dtype)
+    x = 0.25
+    for t in (1.0, 1.25):
+        x += 0.25 * sum(value * (math.cos(value * t) + x) for value in values.values())
+    np.testing.assert_allclose(run.x[-1], x, rtol=1e-6 if dtype == "float32" else 1e-14)
