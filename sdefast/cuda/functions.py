@@ -81,6 +81,11 @@ class GpuArithmetic(Arithmetic):
 _ARITHMETIC = Arithmetic if SIMULATED else GpuArithmetic
 
 
+def _rounded(builder: Any) -> Any:
+    """A builder whose arithmetic is rounded by name, on a GPU."""
+    return builder if SIMULATED else _Rounded(builder)
+
+
 class _Function(NamedTuple):
     """A function's types and what emits it."""
 
@@ -201,8 +206,12 @@ def _bits(dtype: str) -> dict[str, Any]:
         "shift_": _callable(_Function(word, [word, n], lambda _, builder, args: shift(builder, *args))),
         "sign_": _callable(_Function(real, [word, n], lambda _, builder, args: sign(builder, dtype, *args))),
         "flip_": _callable(_Function(real, [real, real], lambda _, builder, args: flip(builder, dtype, *args))),
-        "unit_": _callable(_Function(real, [word], lambda _, builder, args: part(builder, dtype, UNIT, *args))),
-        "spare_": _callable(_Function(real, [word], lambda _, builder, args: part(builder, dtype, SPARE, *args))),
+        "unit_": _callable(
+            _Function(real, [word], lambda _, builder, args: part(_rounded(builder), dtype, UNIT, *args))
+        ),
+        "spare_": _callable(
+            _Function(real, [word], lambda _, builder, args: part(_rounded(builder), dtype, SPARE, *args))
+        ),
     }
 
 
