@@ -14,7 +14,6 @@ compiler is told to be seldom, so that registers go to what is done otherwise. `
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable
 from functools import cache, partial
 from typing import Any
@@ -22,10 +21,10 @@ from typing import Any
 import numpy as np
 from llvmlite import ir
 
-from .arithmetic import Number, Truth, scalars
+from .arithmetic import Truth, scalars
 from .assembly import Emitter, Kernel, Value
 from .rows import numbers, row_loop, scratch
-from .vector_math import FUNCTIONS
+from .vector_math import FUNCTIONS, arguments_of
 
 __all__ = ["SPARE", "UNIT", "calls", "flip", "part", "shift", "sign"]
 
@@ -52,8 +51,7 @@ def calls(dtype: str) -> dict[str, Any]:
 
 def _function(name: str, dtype: str) -> Emitter:
     body: Callable[..., Any] = FUNCTIONS[name]
-    _, *names = inspect.signature(body).parameters
-    kinds = [("bool", Truth) if argument == "condition" else (dtype, Number) for argument in names]
+    kinds = [("bool" if kind is Truth else dtype, kind) for kind in arguments_of(name)]
 
     def emit(kernel: Kernel, args: list[Value]) -> Value:
         v = scalars(kernel.builder, dtype)

@@ -17,7 +17,7 @@ from .exponentials import cosh, erf, exp, expm1, sinh, tanh
 from .logarithms import log, log1p, log2, log10, log_positive, pow
 from .trigonometry import acos, asin, atan, atan2, cos, hypot, sin, tan
 
-__all__ = ["FUNCTIONS", "as_intrinsic", "emitter", "signature"]
+__all__ = ["FUNCTIONS", "arguments_of", "as_intrinsic", "emitter", "signature"]
 
 
 def _min(v: Arithmetic, a: Number, b: Number) -> Number:
@@ -61,6 +61,12 @@ FUNCTIONS: dict[str, Callable[..., Number]] = {
 }
 
 
+def arguments_of(function: str) -> list[type[Number] | type[Truth]]:
+    """What a function takes: numbers, and truths where they are called ``condition``."""
+    _, *names = inspect.signature(FUNCTIONS[function]).parameters
+    return [Truth if name == "condition" else Number for name in names]
+
+
 # Any target's compiler ------------------------------------------------------------------------------------------------
 
 
@@ -69,8 +75,7 @@ def signature(function: str, name: str) -> tuple[Any, list[Any]]:
     from numba import types
 
     real = getattr(types, name)
-    _, *arguments = inspect.signature(FUNCTIONS[function]).parameters
-    return real, [types.boolean if argument == "condition" else real for argument in arguments]
+    return real, [types.boolean if kind is Truth else real for kind in arguments_of(function)]
 
 
 def emitter(function: str, name: str, arithmetic: type[Arithmetic] = Arithmetic) -> Callable[..., Any]:
@@ -78,11 +83,10 @@ def emitter(function: str, name: str, arithmetic: type[Arithmetic] = Arithmetic)
     from numba import types
 
     body, real, integer = FUNCTIONS[function], getattr(types, name), getattr(types, name.replace("float", "uint"))
-    _, *arguments = inspect.signature(body).parameters
+    kinds = arguments_of(function)
 
     def emit(context: Any, builder: Any, args: Any) -> Any:
         v = arithmetic(context, builder, real, integer)
-        kinds = (Truth if argument == "condition" else Number for argument in arguments)
         return body(v, *(kind(v, ir) for kind, ir in zip(kinds, args, strict=True))).ir
 
     return emit
