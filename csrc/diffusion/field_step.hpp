@@ -96,6 +96,8 @@ template <class T> class FieldStep {
     i64 run() {
         if (elements < least_wide_field)
             for (i64 unit = job.first_unit; unit < job.last_unit; ++unit) small(unit * lane_step);
+        else if (!draws() && job.row_stride == 0 && job.output != job.out)
+            stretch(first_element(job.first_unit), first_element(job.last_unit));
         else
             for (i64 unit = job.first_unit; unit < job.last_unit; unit += 2)
                 pair(unit, job.last_unit - unit < 2 ? 1 : 2);
@@ -157,6 +159,21 @@ template <class T> class FieldStep {
         if (first_wrong < 0 || sample < first_wrong) first_wrong = sample;
     }
 
+    i64 first_element(i64 unit) const {
+        const i64 groups = segments / field_width;
+        return unit / groups * elements + unit % groups * field_group;
+    }
+
+    // Many samples as one, where nothing differs between them. Outputs are looked at again to say whose is not finite.
+    void stretch(i64 first, i64 last) {
+        if (!updated(row(0), first, last - first, given ? given + first : nullptr, field_width)) return;
+        for (i64 sample = first / elements; first < last; ++sample) {
+            const i64 end = (sample + 1) * elements < last ? (sample + 1) * elements : last;
+            if (!is_finite(first, end - first)) return found(sample);
+            first = end;
+        }
+    }
+
     // One or two groups of wide samples, side by side in the lanes.
     void pair(i64 unit, int count) {
         const i64 groups = segments / field_width;
@@ -164,7 +181,7 @@ template <class T> class FieldStep {
         for (int u = 0; u < count; ++u) {
             sample[u] = (unit + u) / groups;
             begin[u] = (unit + u) % groups * field_group;
-            first[u] = sample[u] * elements + begin[u];
+            first[u] = first_element(unit + u);
             left[u] = elements - begin[u] < field_group ? elements - begin[u] : field_group;
             most = left[u] > most ? left[u] : most;
         }
@@ -227,20 +244,23 @@ template <class T> class FieldStep {
             if (!updated(row(sample), first, count * elements, z, field_width)) return;
         }
         for (i64 l = 0; l < count; ++l) {
-            const bool wrong = job.row_stride == 0 ? !is_finite(first + l * elements)
+            const bool wrong = job.row_stride == 0 ? !is_finite(first + l * elements, elements)
                                                    : updated(row(sample + l), first + l * elements, elements,
                                                              z + l * elements, field_width);
             if (wrong) found(sample + l);
         }
     }
 
-    // Whether the output of a small sample is.
-    bool is_finite(i64 first) const {
-        T kept[least_wide_field];
-        const T *output = turn ? kept : static_cast<const T *>(job.output) + first;
-        if (turn) turn(job.output, first, elements, kept);
-        for (i64 e = 0; e < elements; ++e)
-            if (!(output[e] - output[e] == T(0))) return false;
+    // Whether `n` outputs are.
+    bool is_finite(i64 first, i64 n) const {
+        alignas(64) T kept[turned_at_once];
+        for (i64 done = 0; done < n; done += turned_at_once) {
+            const i64 m = n - done < turned_at_once ? n - done : turned_at_once;
+            const T *output = turn ? kept : static_cast<const T *>(job.output) + first + done;
+            if (turn) turn(job.output, first + done, m, kept);
+            for (i64 e = 0; e < m; ++e)
+                if (!(output[e] - output[e] == T(0))) return false;
+        }
         return true;
     }
 };

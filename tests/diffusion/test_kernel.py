@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from itertools import product
 
 import numpy as np
 import pytest
@@ -128,13 +129,23 @@ def test_bits_depend_on_neither_batch_nor_threads_nor_place(elements, monkeypatc
         np.testing.assert_array_equal(run(slice(first, last)), whole[:, first:last])
 
 
-def test_the_first_sample_that_is_not_finite_is_found():
-    for elements in (2, 31, 32, 5000):
-        for threads in (1, 2):
-            x, e = arrays(40, elements, "float32", 2)
-            assert kernel.apply(ROW, State("x", x), e, 0, np.empty_like(x), h1=x, threads=threads) == -1
-            e[39, 0], e[33, elements - 1] = np.inf, np.nan
-            assert kernel.apply(ROW, State("x", x), e, 0, np.empty_like(x), h1=x, threads=threads) == 33
+def test_the_first_sample_that_is_not_finite_is_found(monkeypatch):
+    monkeypatch.setattr(kernel, "_LEAST", {True: 1, False: 1})  # threads divide the smallest batch, and samples
+    monkeypatch.setattr(kernel.resources, "available_threads", lambda: 8)
+    torch = pytest.importorskip("torch")
+    for elements, threads in product((2, 31, 32, 5000), (1, 2, 7)):
+        x, e = arrays(40, elements, "float32", 2)
+        assert kernel.apply(ROW, State("x", x), e, 0, np.empty_like(x), h1=x, threads=threads) == -1
+        e[39, 0], e[33, elements - 1] = np.inf, np.nan
+        assert kernel.apply(ROW, State("x", x), e, 0, np.empty_like(x), h1=x, threads=threads) == 33
+        half = torch.from_numpy(e).bfloat16()
+        state = State("x", torch.from_numpy(x))
+        out = torch.empty_like(state.x)
+        assert kernel.apply(ROW, state, half, OUTPUT_TYPES["bfloat16"], out, h1=state.x, threads=threads) == 33
+        e[3] = 1e38
+        x[3] = 3e38  # what it becomes is not finite, yet its output is
+        assert kernel.apply(ROW, State("x", x), e, 0, np.empty_like(x), h1=x, threads=threads) == 33
+        assert kernel.apply(ROW, State("x", x), e, 0, e, h1=x, threads=threads) == 33  # written over the output
 
 
 def test_squares_are_summed_in_double_precision():
