@@ -88,12 +88,13 @@ class BuiltInChain(Chain):
         sizes = np.zeros(1) if self.own_step_size else run.step_sizes
         refuse_rows(len(sizes), _N_COEFFICIENTS)
         density, batches = self._density, run.batches
-        rows = np.empty((len(sizes), _N_COEFFICIENTS))
-        rows[:, :3] = self.dim, run.temperature, run.burn_in
-        rows[:, 3:5] = (batches.length, batches.n_draws) if batches is not None else (1, 0)
-        rows[:, 5:8] = self.own_step_size, density.n, density.shape
+        length, counted = (batches.length, batches.n_draws) if batches is not None else (1, 0)
+        first, rows = self._first(run), np.empty((len(sizes), _N_COEFFICIENTS))
+        rows[:] = (
+            self.dim, run.temperature, run.burn_in, length, counted, self.own_step_size, density.n, density.shape, 0,
+            first, first + self.dim,
+        )  # fmt: skip
         rows[:, 8] = sizes
-        rows[:, 9:] = self._first(run), self._first(run) + self.dim
         return rows
 
     def _first(self, run: Any) -> int:

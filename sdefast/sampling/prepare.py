@@ -231,7 +231,8 @@ def _start(target: BaseTarget, x0: Any, n: int, seed: int, first_chain: int) -> 
             raise ValueError(f"x0 must be an array or 'sample', got {checks.shown(x0)}")
         return target.sample(n, seed=seed, first_chain=first_chain).T
     if x0 is None:
-        x0 = np.zeros(target.dim) if target.mean is None else target.mean
+        mean = target.mean
+        x0 = np.zeros(target.dim) if mean is None else mean
     start = plan.given_states(x0, target.dim, n)
     if start.shape[1] == 1:
         _check_common_start(target, tuple(start[:, 0].tolist()))

@@ -29,16 +29,21 @@ class Compared(Recorded):
         values = ", ".join(f"{field.name}={_shown(getattr(self, field.name))}" for field in fields(self))
         return f"{type(self).__name__}({values})"
 
+    @cached_property
     def _key(self) -> tuple[Any, ...]:
         """Equal for those that are the same."""
         assert is_dataclass(self)
         return tuple(comparable(getattr(self, field.name)) for field in fields(self))
 
+    @cached_property
+    def _hash(self) -> int:
+        return hash((type(self), self._key))
+
     def __eq__(self, other: object) -> bool:
-        return type(other) is type(self) and other._key() == self._key()
+        return other is self or (type(other) is type(self) and other._key == self._key)
 
     def __hash__(self) -> int:
-        return hash((type(self), self._key()))
+        return self._hash
 
     def __getstate__(self) -> dict[str, Any]:
         """What was given, without the expressions, which are made again."""

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from ... import checks
+from ...lazy import cached_property
 from .base import BaseTarget, put
 
 #: What scores may be computed on.
@@ -147,6 +148,7 @@ class BatchTarget(BaseTarget):
 
     # Comparison, files, other processes -------------------------------------------------------------------------------
 
+    @cached_property
     def _key(self) -> tuple[Any, ...]:
         return self.score, self.dim, self.log_density, self.sigma_as
 

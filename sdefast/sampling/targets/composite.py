@@ -138,5 +138,6 @@ class Composite(BaseTarget):
             which = f" of chain {i}" if len(x0) > 1 else ""
             raise ValueError(f"x0{which} is {x0[i].tolist()}, which is not in {self.penalty!r}")
 
+    @cached_property
     def _key(self) -> tuple[Any, ...]:
         return self.smooth, self.penalty

@@ -91,6 +91,7 @@ class Target(BaseTarget):
 
     # What it is, for comparison, files and other processes --------------------------------------------------------
 
+    @cached_property
     def _key(self) -> tuple[Any, ...]:
         """Equal for targets that compute the same, whichever functions say so."""
         density, x = self.density, state_symbols(self.dim)
