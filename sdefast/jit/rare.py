@@ -1,7 +1,8 @@
 """What happens to few lanes after a step: a search in many lanes at once, and statements where it finds something.
 
 Of a jump that one path in a thousand makes in a step nothing is computed for the others. What is computed has the bits
-that it has anywhere else: only who computes it is decided here.
+that it has anywhere else: only who computes it is decided here. What happens to all lanes in few steps is looked for
+once a step.
 """
 
 from __future__ import annotations
@@ -69,9 +70,13 @@ def searching_loop(step: Step, found: Found, lane: list[str]) -> list[str]:
 
     The lanes of a group have a bit each in a word, which is 0 most of the time; see ``calls.py``.
     """
+    assert step.rare is not None
     row = step.lanes
     loads = [f"x{i} = x[{i * row} + l]" for i in range(len(step.outputs))] + draw_lines(step, 0, 1)
     new = [f"x[{i * row} + l] = {result}" for i, result in enumerate(found.results) if result != f"x{i}"]
+    if not found.search.varies(step.rare.condition):
+        happening = ["for l in range(lanes):", *indent([*loads, *found.then.per_lane, *new])]
+        return ["for l in range(lanes):", *indent(lane), f"if {found.condition}:", *indent(happening)]
     handled = [
         "while hits != 0:",
         *indent(["l = group + lowest_(hits)", "hits = rest_(hits)", *loads, *found.then.per_lane, *new]),

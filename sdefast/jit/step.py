@@ -23,10 +23,11 @@ OBSERVER = "def kernel(p, time, lanes, x, out, table):"
 
 @dataclass(frozen=True)
 class Rare:
-    """What happens to few chains after a step: where ``condition`` holds, their rows become ``outputs``.
+    """What happens after a step to few chains, or after few steps: where ``condition`` holds, rows become ``outputs``.
 
     Both are expressions of the rows that the step has led to, of its draws and of its clock. Kernels look for the
-    condition in many lanes at once and compute the outputs where it holds alone.
+    condition in many lanes at once, or once a step if it is the same in all, and compute the outputs where it holds
+    alone.
     """
 
     condition: Expr

@@ -44,7 +44,7 @@ class Batches:
 
 
 class Flags(NamedTuple):
-    """Numbers that are 0 or 1 for all chains in a step: whether its draw counts, ends a batch, ends the first half."""
+    """What holds for all chains of a step alike: whether its draw counts, ends a batch, ends the first half."""
 
     counts: Expr
     ends: Expr
@@ -56,26 +56,34 @@ class Flags(NamedTuple):
         length, counted = symbol("batch_length"), symbol("counted")
         inside = (draw >= 1) & (draw <= counted)
         ends = inside & (draw - length * make("floor", as_expr(draw / length)) == 0)
-        flags = inside, ends, inside & (2 * draw == counted)
-        return cls(*(as_expr(select(flag, 1.0, 0.0)) for flag in flags))
+        return cls(inside, ends, inside & (2 * draw == counted))
 
 
-def follow(rows: Sequence[Expr], x: Sequence[Expr], draw: Expr) -> list[Expr]:
-    """The rows after a step to ``x``, which come component by component; ``center0``, ... are near the mean."""
-    flags, length = Flags.at(draw), symbol("batch_length")
+def follow(rows: Sequence[Expr], x: Sequence[Expr], flags: Flags) -> list[Expr]:
+    """The rows after a step to ``x``, which come component by component; ``center0``, ... are near the mean.
+
+    Where a batch ends they are `ended` after that.
+    """
+    counts = as_expr(select(flags.counts, 1.0, 0.0))
     new: list[Expr] = []
     for i, xi in enumerate(x):
-        batch, squares, means, mean_squares, all_squares, half = rows[N_ROWS * i : N_ROWS * (i + 1)]
+        batch, squares, *others = rows[N_ROWS * i : N_ROWS * (i + 1)]
         away = xi - symbol(f"center{i}")
-        batch = batch + flags.counts * away
-        squares = squares + flags.counts * (away * away)
-        mean = (flags.ends / length) * batch
-        means = means + mean
-        left = 1 - flags.ends
+        new += map(as_expr, (batch + counts * away, squares + counts * (away * away), *others))
+    return new
+
+
+def ended(rows: Sequence[Expr], flags: Flags) -> list[Expr]:
+    """The rows after the end of a batch, whose sums move to the others."""
+    share = 1 / symbol("batch_length")
+    new: list[Expr] = []
+    for i in range(0, len(rows), N_ROWS):
+        batch, squares, means, mean_squares, all_squares, half = rows[i : i + N_ROWS]
+        mean = share * batch
+        after = means + mean
         new += map(
             as_expr,
-            (left * batch, left * squares, means, mean_squares + mean * mean, all_squares + flags.ends * squares,
-             half + flags.halves * (means - half)),
+            (0.0, 0.0, after, mean_squares + mean * mean, all_squares + squares, select(flags.halves, after, half)),
         )  # fmt: skip
     return new
 

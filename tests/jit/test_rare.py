@@ -1,4 +1,4 @@
-"""What happens to few chains after a step: the bits of the same computed for all of them, on the CPU and on a GPU."""
+"""What happens to few chains after a step, or in few steps: the bits of the same computed for all, here and on a GPU."""
 
 from dataclasses import dataclass
 
@@ -33,6 +33,20 @@ class Walk(TracedStepping):
         return step(self.often).folded() if self.folds else step(self.often)
 
 
+@dataclass(frozen=True)
+class Counted(TracedStepping):
+    """A walk that begins anew in every third step."""
+
+    folds: bool = False
+
+    @property
+    def step(self):
+        third = as_expr(symbol("step") / 3)
+        ends = make("floor", third) * 3 == symbol("step")
+        whole = Step((as_expr(x + z), count), (), (), 1, rare=Rare(ends, (as_expr(t * z), as_expr(count + 1.0))))
+        return whole.folded() if self.folds else whole
+
+
 def run(walk, dtype="float64", device="cpu", n=4500, n_steps=20):
     settings = ChainSettings(
         seed=5, dtype=np.dtype(dtype), noise_dtype=np.dtype(dtype), first_chain=0, n_chains=n,
@@ -51,10 +65,18 @@ def test_what_is_rare_has_the_bits_of_what_is_computed_for_all(often, dtype):
     assert (states[-1, 1].max() > 0) == (often > 0)
 
 
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_what_happens_in_few_steps_has_the_bits_of_what_is_computed_in_all(dtype):
+    states = run(Counted(), dtype)
+    assert states.tobytes() == run(Counted(folds=True), dtype).tobytes()
+    assert (states[:, 1] == [[3], [7]]).all()  # steps 0, 3, ... of 7 and of 20
+
+
 def test_a_gpu_has_the_bits_of_the_cpu():
-    for dtype in ("float32", "float64"):
-        on_card = run(Walk(0.1), dtype, "cuda", n=70, n_steps=9)
-        assert on_card.tobytes() == run(Walk(0.1), dtype, n=70, n_steps=9).tobytes()
+    for walk in (Walk(0.1), Counted()):
+        for dtype in ("float32", "float64"):
+            on_card = run(walk, dtype, "cuda", n=70, n_steps=9)
+            assert on_card.tobytes() == run(walk, dtype, n=70, n_steps=9).tobytes()
 
 
 def test_what_is_rare_is_computed_where_it_happens():
@@ -63,3 +85,10 @@ def test_what_is_rare_is_computed_where_it_happens():
     assert "log_" not in for_all
     assert "log_" in for_hits
     assert "log_" in stepper_source(step(0.01).folded()).split("for l in range(lanes):")[1]
+
+
+def test_what_happens_in_few_steps_is_asked_once_a_step():
+    source = stepper_source(Counted().step)
+    for_all, then = source.split("    if ", 1)
+    assert for_all.count("for l in range(lanes):") == then.count("for l in range(lanes):") == 1
+    assert "hits" not in source

@@ -22,7 +22,7 @@ _SHOWN, _COLUMNS_SHOWN = 64, 8
 
 
 def run(
-    bench: Bench, *, steps: int = 2000, batch: int = 64, seed: int = 0, samples: int = 512, levels: int = 40,
+    bench: Bench, *, steps: int = 4000, batch: int = 64, seed: int = 0, samples: int = 512, levels: int = 40,
     sigma_max: float = 30.0, sigma_min: float = 0.05, steps_per_level: int = 10, part: float = 0.1,
     fine_levels: int = 60,
 ) -> Outcome:  # fmt: skip
