@@ -1,4 +1,4 @@
-"""What happens to few chains after a step, or in few steps: the bits of the same computed for all, here and on a GPU."""
+"""What happens to few chains after a step, or in few steps: the bits of the same computed for all, on any device."""
 
 from dataclasses import dataclass
 
