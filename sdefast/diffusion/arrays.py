@@ -94,11 +94,11 @@ class Library(ABC):
         return nullcontext()
 
     @abstractmethod
-    def ordinary(self, x: Any, output: Any) -> tuple[int, int, int, int] | None:
-        """Addresses of both, their numbers and samples, if nothing about them is unusual.
+    def ordinary(self, x: Any, output: Any) -> tuple[int, int, int, int, int] | None:
+        """Addresses of both, the output's type, their numbers and samples, if nothing about them is unusual.
 
-        That is: arrays of this library, float32, of one shape, contiguous, in the host's memory, and nothing of what
-        `refuse` and `refuse_fixed` look for. None says only that they are to be looked at one by one.
+        That is: arrays of this library, x in float32, of one shape, contiguous, in the host's memory, and nothing of
+        what `refuse` and `refuse_fixed` look for. None says only that they are to be looked at one by one.
         """
 
 
@@ -143,15 +143,15 @@ class _Numpy(Library):
     def where(self, here: np.ndarray, x: np.ndarray) -> np.ndarray:
         return np.where(here, x, x.dtype.type(0))
 
-    def ordinary(self, x: np.ndarray, output: np.ndarray) -> tuple[int, int, int, int] | None:
+    def ordinary(self, x: np.ndarray, output: np.ndarray) -> tuple[int, int, int, int, int] | None:
         flags, shape = x.flags, x.shape
         if (
-            type(output) is not np.ndarray or x.dtype is not _NUMPY_FLOAT32 or output.dtype is not _NUMPY_FLOAT32
-            or not shape or shape != output.shape or not (flags.c_contiguous and flags.writeable)
-            or not output.flags.c_contiguous
+            type(output) is not np.ndarray or x.dtype is not _NUMPY_FLOAT32 or not shape or shape != output.shape
+            or not (flags.c_contiguous and flags.writeable) or not output.flags.c_contiguous
+            or (code := 0 if output.dtype is _NUMPY_FLOAT32 else self._codes.get(output.dtype)) is None
         ):  # fmt: skip
             return None
-        return self.address(x), self.address(output), x.size, shape[0]
+        return self.address(x), self.address(output), code, x.size, shape[0]
 
 
 class _Torch(Library):
@@ -212,16 +212,16 @@ class _Torch(Library):
     def where(self, here: Any, x: Any) -> Any:
         return self.torch.where(here, x, 0.0)
 
-    def ordinary(self, x: Any, output: Any) -> tuple[int, int, int, int] | None:
+    def ordinary(self, x: Any, output: Any) -> tuple[int, int, int, int, int] | None:
         float32, shape = self._float32, x.shape
         if (
-            type(output) is not self._tensor or x.dtype is not float32 or output.dtype is not float32
-            or x.requires_grad or output.requires_grad or not (x.is_cpu and output.is_cpu)
-            or not (x.is_contiguous() and output.is_contiguous()) or not shape or shape != output.shape
-            or x.is_neg() or output.is_neg()
+            type(output) is not self._tensor or x.dtype is not float32 or x.requires_grad or output.requires_grad
+            or not (x.is_cpu and output.is_cpu) or not (x.is_contiguous() and output.is_contiguous())
+            or not shape or shape != output.shape or x.is_neg() or output.is_neg()
+            or (code := 0 if output.dtype is float32 else self._codes.get(output.dtype)) is None
         ):  # fmt: skip
             return None
-        return x.data_ptr(), output.data_ptr(), x.numel(), shape[0]
+        return x.data_ptr(), output.data_ptr(), code, x.numel(), shape[0]
 
     def no_gradients(self) -> AbstractContextManager[Any]:
         return self.torch.no_grad()  # type: ignore[no-any-return]

@@ -13,7 +13,7 @@ from ..engine.executors import default_pool
 from ..run import options
 from .arrays import Library, library_of
 
-__all__ = ["Keys", "State", "apply", "coefficients_of", "noise_into", "squares"]
+__all__ = ["Keys", "State", "apply", "coefficients_of", "noise_into", "seeds", "squares"]
 
 #: Elements that a thread must have for another one to pay, with noise and without.
 _LEAST = {True: 2**18, False: 2**20}
@@ -51,7 +51,7 @@ class Keys(NamedTuple):
         if isinstance(seed, (list, tuple, np.ndarray)) and np.ndim(seed) == 1:
             if len(seed) != n:
                 raise ValueError(f"seed must be one number, or one for each of the {n} samples, got {len(seed)}")
-            return cls(_seeds(seed), first)
+            return cls(seeds(seed), first)
         return cls(_seed("seed", seed), first)
 
 
@@ -59,7 +59,7 @@ class Keys(NamedTuple):
 NOBODY = Keys()
 
 
-def _seeds(given: Any) -> np.ndarray:
+def seeds(given: Any) -> np.ndarray:
     """One for each sample, uint64."""
     if isinstance(given, np.ndarray) and given.dtype == np.uint64:
         return np.ascontiguousarray(given)

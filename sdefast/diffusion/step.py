@@ -199,7 +199,7 @@ def _step(
 
 
 def _at_once(
-    method: str, options: dict[str, Any], x: Any, plain: tuple[int, int, int, int], library: Any, t: Any,
+    method: str, options: dict[str, Any], x: Any, plain: tuple[int, int, int, int, int], library: Any, t: Any,
     schedule: Schedule, seed: Any, first_sample: Any, prediction: str, clip: Any, threads: Any, in_place: bool,
 ) -> Any:  # fmt: skip
     """The step of samples of which nothing is unusual, on this thread; None if anything else is, or more threads pay.
@@ -207,20 +207,23 @@ def _at_once(
     A batch of one small image takes 2 us in the kernel: looking at every argument by itself would cost several times
     that.
     """
-    at, output, numbers, n = plain
+    at, output, code, numbers, n = plain
     (option,) = options.items()
     if not (
-        type(t) is int and 0 <= t < 2**16 and type(seed) is type(first_sample) is int and 0 <= seed < 2**64
-        and 0 <= first_sample < 2**62 and (clip is None or type(clip) is float) and type(option[1]) in (str, float, int)
+        type(t) is int and 0 <= t < 2**16 and type(first_sample) is int and 0 <= first_sample < 2**62
+        and ((type(seed) is int and 0 <= seed < 2**64) or (type(seed) is list and len(seed) == n))
+        and (clip is None or type(clip) is float) and type(option[1]) in (str, float, int)
         and 0 < numbers < 2**19 and (threads is None or (type(threads) is int and threads > 0))
-        and (output == at or abs(output - at) >= 4 * numbers)
+        and (output == at or abs(output - at) >= (8 if code == 1 else 4) * numbers)
     ):  # fmt: skip
         return None
     row, noisy = _ready(method, schedule, t, prediction, clip, option)
+    if type(seed) is list:
+        seed = kernel.seeds(seed)
     out = x if in_place else library.empty_like(x)
     to = at if in_place else library.address(out)
     wrong = _core.field_step(
-        False, row, n, numbers // n, at, output, 0, 0, 0, to, 0, noisy, 0, seed, first_sample, t, 0, -1
+        False, row, n, numbers // n, at, output, code, 0, 0, to, 0, noisy, 0, seed, first_sample, t, 0, -1
     )
     if in_place:
         library.changed(x)

@@ -47,6 +47,21 @@ def test_kinds_of_arrays_give_the_same_bits_and_shapes_do_not_matter():
     assert torch.equal(ddpm_step(x, torch.stack([e, e], -1)[..., 0], 70, THESIS, seed=1), want)
 
 
+@pytest.mark.parametrize("seed", [3, [5, 2**64 - 1, 0]])
+@pytest.mark.parametrize("dtype", ["float32", "float64", "bfloat16", "float16"])
+def test_what_is_not_unusual_is_done_at_once_with_the_same_bits(dtype, seed, monkeypatch):
+    x, e = pair((3, 40))
+    e = e.to(getattr(torch, dtype))
+    want, _ = ddpm_step(x, e, 70, THESIS, seed=seed, return_x0=True)  # looks at everything by itself
+    monkeypatch.setattr(diffusion.step.kernel, "apply", None)
+    assert torch.equal(ddpm_step(x, e, 70, THESIS, seed=seed), want)
+    if dtype != "bfloat16":
+        assert (ddpm_step(x.numpy(), e.numpy(), 70, THESIS, seed=seed) == want.numpy()).all()
+    assert torch.equal(ddpm_step_(x, e, 70, THESIS, seed=seed), want)
+    with pytest.raises(ValueError, match=r"seed\[1\] must be"):
+        ddpm_step(x, e, 70, THESIS, seed=[1, -1, 2])
+
+
 def test_in_place_and_out_of_place():
     x, e = pair((3, 40))
     kept = x.clone()
