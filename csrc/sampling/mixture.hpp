@@ -23,7 +23,7 @@ template <class T, int row> class Mixture {
 
   public:
     // Vectors that are kept of all components: the logarithms, and of matrices P_k (m_k - x).
-    static constexpr int most_kept = 4096;
+    static constexpr int most_kept = 4096, most_near = 32;
 
     static bool fits(int dim, i64 n, int shape) {
         return shape >= matrix && shape <= isotropic && n * (shape == matrix ? 1 + dim : 4) + dim <= most_kept;
@@ -53,13 +53,23 @@ template <class T, int row> class Mixture {
         for (int l = 0; l < lane_step; ++l) log_density[l] += log(total[l]);
     }
 
-    // `fixed` is the dimension, or 0 where it is known at run time only.
+    // `fixed` is the dimension, or 0 where it is known at run time only. The vectors from the means of few components
+    // to x stay in the first-level cache: they are computed once.
     template <bool with_density, int shape, int fixed> void of_one_shape(const T *x, T *score, T *log_density) const {
+        if (fixed && n <= most_near)
+            passes<with_density, shape, fixed, true>(x, score, log_density);
+        else
+            passes<with_density, shape, fixed, false>(x, score, log_density);
+    }
+
+    template <bool with_density, int shape, int fixed, bool near>
+    SDEFAST_INLINE void passes(const T *x, T *score, T *log_density) const {
         T sums[lane_step];
         for (int b = 0; b < lane_step; b += block * lanes) {
-            V kept[most_kept], most[block], total[block];
-            logarithms<shape, fixed>(x + b, kept, most);
-            shares<shape, fixed>(x + b, kept, most, total, score + b);
+            V kept[near ? most_near * block : most_kept], away[near ? most_near * block * fixed : 1];
+            V most[block], total[block];
+            logarithms<shape, fixed, near>(x + b, kept, away, most);
+            shares<shape, fixed, near>(x + b, kept, away, most, total, score + b);
             for (int g = 0; g < block; ++g) {
                 if (with_density) store<T>(log_density + b + g * lanes, most[g]);
                 if (with_density) store<T>(sums + b + g * lanes, total[g]);
@@ -73,13 +83,15 @@ template <class T, int row> class Mixture {
         return 1 + d + (shape == isotropic ? 1 : d);
     }
 
-    // The logarithms of the terms, in kept[k * block + g], and the largest ones.
-    template <int shape, int fixed> SDEFAST_INLINE void logarithms(const T *x, V *kept, V (&most)[block]) const {
+    // The logarithms of the terms, in kept[k * block + g], and the largest ones. Where they are near x - m comes to lie
+    // in away[(k * dim + i) * block + g].
+    template <int shape, int fixed, bool near>
+    SDEFAST_INLINE void logarithms(const T *x, V *kept, V *away, V (&most)[block]) const {
         const int d = fixed ? fixed : dim;
 #pragma GCC unroll 4
         for (int g = 0; g < block; ++g) most[g] = splat<T>(T(nothing));
         const T *own = table;
-        for (int k = 0; k < n; ++k, own += width<shape, fixed>(), kept += block) {
+        for (int k = 0; k < n; ++k, own += width<shape, fixed>(), kept += block, away += near ? fixed * block : 0) {
             const V half = splat<T>(shape == isotropic ? T(-0.5) * own[1 + d] : T(-0.5)), height = splat<T>(own[0]);
             V square[block];
 #pragma GCC unroll 4
@@ -89,8 +101,9 @@ template <class T, int row> class Mixture {
                 const V mean = splat<T>(own[1 + i]), precision = splat<T>(shape == isotropic ? T(1) : own[1 + d + i]);
 #pragma GCC unroll 4
                 for (int g = 0; g < block; ++g) {
-                    const V away = load(x + i * row + g * lanes) - mean;
-                    square[g] = fma(shape == isotropic ? away : precision * away, away, square[g]);
+                    const V from = load(x + i * row + g * lanes) - mean;
+                    if (near) away[i * block + g] = from;
+                    square[g] = fma(shape == isotropic ? from : precision * from, from, square[g]);
                 }
             }
 #pragma GCC unroll 4
@@ -102,8 +115,9 @@ template <class T, int row> class Mixture {
     }
 
     // The score from these, and the sums of the weights.
-    template <int shape, int fixed>
-    SDEFAST_INLINE void shares(const T *x, V *kept, const V (&most)[block], V (&total)[block], T *score) const {
+    template <int shape, int fixed, bool near>
+    SDEFAST_INLINE void shares(const T *x, V *kept, const V *away, const V (&most)[block], V (&total)[block],
+                               T *score) const {
         V sums[fixed ? fixed : 1][block];
 #pragma GCC unroll 4
         for (int g = 0; g < block; ++g) {
@@ -112,8 +126,8 @@ template <class T, int row> class Mixture {
             for (int i = 0; i < fixed; ++i) sums[i][g] = splat<T>(0);
         }
         int k = 0;
-        for (; k + terms <= n; k += terms) add<shape, fixed, terms>(k, x, kept, most, total, sums);
-        for (; k < n; ++k) add<shape, fixed, 1>(k, x, kept, most, total, sums);
+        for (; k + terms <= n; k += terms) add<shape, fixed, near, terms>(k, x, kept, away, most, total, sums);
+        for (; k < n; ++k) add<shape, fixed, near, 1>(k, x, kept, away, most, total, sums);
 #pragma GCC unroll 4
         for (int g = 0; g < block; ++g) {
             const V share = splat<T>(1) / total[g];
@@ -125,8 +139,8 @@ template <class T, int row> class Mixture {
     }
 
     // The weights of `count` terms from k on, and what they add to the sums.
-    template <int shape, int fixed, int count>
-    SDEFAST_INLINE void add(int k, const T *x, V *kept, const V (&most)[block], V (&total)[block],
+    template <int shape, int fixed, bool near, int count>
+    SDEFAST_INLINE void add(int k, const T *x, V *kept, const V *away, const V (&most)[block], V (&total)[block],
                             V (&sums)[fixed ? fixed : 1][block]) const {
         V weight[count * block];
 #pragma GCC unroll 4
@@ -137,12 +151,14 @@ template <class T, int row> class Mixture {
             const T *own = table + i64(k + c) * width<shape, fixed>();
 #pragma GCC unroll 4
             for (int g = 0; g < block; ++g) {
-                const V w = weight[c * block + g], pull = shape == isotropic ? splat<T>(own[width<shape, fixed>() - 1]) * w : w;
+                const V w = weight[c * block + g];
+                const V pull = shape == isotropic ? splat<T>(own[width<shape, fixed>() - 1]) * w : w;
                 total[g] = total[g] + w;
                 if (!fixed) kept[(k + c) * block + g] = pull;
 #pragma GCC unroll 4
                 for (int i = 0; i < fixed; ++i)
-                    sums[i][g] = fma(pull, splat<T>(own[1 + i]) - load(x + i * row + g * lanes), sums[i][g]);
+                    sums[i][g] = near ? fma(-pull, away[((k + c) * fixed + i) * block + g], sums[i][g])
+                                      : fma(pull, splat<T>(own[1 + i]) - load(x + i * row + g * lanes), sums[i][g]);
             }
         }
     }

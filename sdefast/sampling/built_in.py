@@ -17,8 +17,9 @@ from .targets.tabulated import ISOTROPIC, MATRIX, Tabulated
 #: Methods that csrc/sampling/langevin.hpp has.
 _METHODS = ("ula", "mala")
 
-#: Numbers of a row of coefficients.
+#: Numbers of a row of coefficients, and which of them are the temperature and where the density begins.
 _N_COEFFICIENTS = 11
+TEMPERATURE, TABLE = 1, 10
 
 #: How much a mixture's kernel keeps, `most_kept` in csrc/sampling/mixture.hpp.
 _MOST_KEPT = 4096
@@ -81,9 +82,9 @@ class BuiltInChain(Chain):
         density = self._density
         cost = max(len(density.numbers) / 8 + density.n, 2 * self.dim)
         narrow = density.kind == "mixture" and self.diagnosed > _MOST_WIDE
-        return Kernel(f"{self.name}_on_{density.kind}{'_narrow' * narrow}", self._header(run), cost)
+        return Kernel(f"{self.name}_on_{density.kind}{'_narrow' * narrow}", self.header(run), cost)
 
-    def _header(self, run: Any) -> np.ndarray:
+    def header(self, run: Any) -> np.ndarray:
         """Rows of coefficients, `LangevinHeader` in csrc/sampling/langevin.hpp."""
         sizes = np.zeros(1) if self.own_step_size else run.step_sizes
         refuse_rows(len(sizes), _N_COEFFICIENTS)
@@ -109,4 +110,8 @@ class BuiltInChain(Chain):
     def table(self, run: Any) -> np.ndarray | None:
         """The table of the trace and of what is observed, the centers of the diagnostics, the density."""
         traced = self._table if self._density.kind == "logistic" else np.zeros(0)
-        return np.concatenate([traced, self.asked_table(run), run.center, self._density.numbers]).astype(run.dtype)
+        return np.concatenate([traced, self.asked_table(run), run.center, self.numbers(run)]).astype(run.dtype)
+
+    def numbers(self, run: Any) -> np.ndarray:
+        """Those of the density."""
+        return self._density.numbers

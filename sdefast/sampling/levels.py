@@ -14,6 +14,7 @@ from ..lazy import cached_property
 from ..run.records import register
 from ..run.sigmas import geometric_sigmas as geometric_sigmas
 from .batch import BatchChain
+from .built_in import TABLE, TEMPERATURE, BuiltInChain, is_built_in
 from .chain import Chain
 from .settings import Settings
 from .smoothed import VARIANCE, Smoothed
@@ -68,13 +69,17 @@ class Levels:
         sizes = np.repeat(self.ratio * self.sigmas**2, self.n_steps)
         return np.append(sizes, self.sigmas[-1] ** 2) if self.denoise else sizes
 
+    @property
+    def of_steps(self) -> np.ndarray:
+        """The level that every step belongs to, from 0."""
+        return np.minimum(np.arange(self.length) // self.n_steps, len(self.sigmas) - 1)
+
     def constants(self) -> np.ndarray:
         """Step size, temperature, which is 0 for the step without noise, and variance of the noise, of every step."""
         rows = np.ones((self.length, 3))
         rows[:, 0] = self.step_sizes
         rows[len(rows) - self.denoise :, 1] = 0
-        variances = np.repeat(self.sigmas**2, self.n_steps)
-        rows[:, 2] = np.append(variances, self.sigmas[-1] ** 2) if self.denoise else variances
+        rows[:, 2] = self.sigmas[self.of_steps] ** 2
         return rows
 
     def key(self) -> tuple[Any, ...]:
@@ -102,6 +107,31 @@ class AnnealedChain(Chain):
         return found
 
 
+@dataclass(frozen=True)
+class BuiltInAnnealedChain(BuiltInChain, AnnealedChain):
+    """The same by steps that are compiled with the package: the run's table has a density for every level."""
+
+    def header(self, run: Any) -> np.ndarray:
+        """Rows of coefficients: those of every step say where its density is."""
+        levels, rows = run.levels, super().header(run)
+        rows[:, TEMPERATURE] = levels.constants()[:, 1]
+        rows[:, TABLE] += len(self._density.numbers) * levels.of_steps
+        return rows
+
+    def numbers(self, run: Any) -> np.ndarray:
+        """Those of all levels' densities."""
+        return _tables(self.target, tuple(run.levels.sigmas.tolist()))
+
+
+@lru_cache(maxsize=16)
+def _tables(target: Smoothed, sigmas: tuple[float, ...]) -> np.ndarray:
+    return target.tables(sigmas)
+
+
+#: Numbers of all levels' tables up to which they are made; with more a trace is run, which makes them itself.
+_MOST_NUMBERS = 10**6
+
+
 @dataclass(frozen=True, eq=False, kw_only=True)
 class AnnealedSettings(Settings):
     """Everything that decides an annealed run's numbers.
@@ -117,7 +147,7 @@ class AnnealedSettings(Settings):
         """A step."""
         if isinstance(self.target, BatchTarget):
             return BatchChain(self.target, self.method, levels=True)
-        return _chain(Smoothed(self.target))  # type: ignore[arg-type]
+        return _chain(Smoothed(self.target), len(self.levels.sigmas))  # type: ignore[arg-type]
 
     @property
     def start_law(self) -> tuple[np.ndarray, np.ndarray] | None:
@@ -138,6 +168,9 @@ class AnnealedSettings(Settings):
 
 
 @lru_cache(maxsize=64)
-def _chain(target: Smoothed) -> AnnealedChain:
+def _chain(target: Smoothed, n_levels: int) -> AnnealedChain:
     """The chain on this target, whose step is then known."""
+    density = target.tabulated
+    if is_built_in(density, target.dim) and density is not None and n_levels * len(density.numbers) <= _MOST_NUMBERS:
+        return BuiltInAnnealedChain(target, "ula")
     return AnnealedChain(target, "ula")

@@ -20,6 +20,7 @@ from ..trace import Expr, as_expr, make, symbol
 from ..trace.vectors import entries, numbered, symbols, total
 from .targets import BaseTarget, Gaussian, GaussianMixture
 from .targets.density import Density, Vector, state_symbols
+from .targets.tabulated import Tabulated
 
 #: The variance of the added noise.
 VARIANCE = symbol("noise_variance")
@@ -110,6 +111,16 @@ class Smoothed(BaseTarget):
     def dim(self) -> int:
         """Number of components of the state."""
         return self.target.dim
+
+    @property
+    def tabulated(self) -> Tabulated | None:
+        """Without noise: with some it has another density in a table of as many numbers, see `tables`."""
+        return self.target.tabulated
+
+    def tables(self, sigmas: tuple[float, ...]) -> np.ndarray:
+        """The numbers of the tabulated densities with so much noise, one after the other."""
+        smoothed = [self.target.convolved(sigma).tabulated for sigma in sigmas]
+        return np.concatenate([density.numbers for density in smoothed if density is not None])
 
     @cached_property
     def _spreads(self) -> list[Spread]:

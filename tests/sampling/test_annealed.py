@@ -9,7 +9,8 @@ import pytest
 from conftest import thorough_but
 
 import sdefast as sf
-from sdefast.sampling.levels import AnnealedChain
+from sdefast.sampling import levels
+from sdefast.sampling.levels import AnnealedChain, BuiltInAnnealedChain
 from sdefast.sampling.smoothed import Smoothed
 from sdefast.sampling.targets.base import FIRST_START_DRAW
 
@@ -155,6 +156,20 @@ def test_kernels_do_what_plain_numpy_does_on_the_same_noise(name):
     rough = sf.annealed_langevin(target, **SHORT, denoise=False, save_at="levels")
     assert np.abs(rough.x[-1] - replay(target, **SHORT, denoise=False)).max() < 1e-11
     assert rough.iterations.tolist() == [15, 30, 45]
+
+
+@pytest.mark.parametrize("name", ["modes", "in a loop"])
+def test_levels_without_end_are_smoothed_by_traces(name, monkeypatch):
+    """Tables of all levels would take too much memory then."""
+    target = REPLAYED[name]
+    tabulated = sf.annealed_langevin(target, **SHORT)
+    assert isinstance(tabulated.settings.stepping, BuiltInAnnealedChain)
+    monkeypatch.setattr(levels, "_MOST_NUMBERS", 0)
+    levels._chain.cache_clear()
+    traced = sf.annealed_langevin(target, **SHORT)
+    levels._chain.cache_clear()
+    assert not isinstance(traced.settings.stepping, BuiltInAnnealedChain)
+    assert 0 < np.abs(traced.x - tabulated.x).max() < 1e-11
 
 
 @pytest.mark.parametrize("name", ["modes", "skew", "other widths", "turned"])
