@@ -25,8 +25,9 @@ TEMPERATURE, TABLE = 1, 10
 _MOST_KEPT = 4096
 
 #: Traces are faster, by a quarter, for mixtures of components with matrices of fewer means' components together, and by
-#: more for single Gaussians in up to so many dimensions, with matrices or independent components.
-_LEAST_OF_MATRICES, _MOST_OF_GAUSSIAN, _MOST_OF_INDEPENDENT = 16, 11, 30
+#: as much for single Gaussians in up to so many dimensions, with matrices or independent components (in float32 without
+#: diagnostics they are up to twice as many).
+_LEAST_OF_MATRICES, _MOST_OF_GAUSSIAN, _MOST_OF_INDEPENDENT = 16, 7, 15
 
 #: Rows of chains that lie in wide rows, those of diagnostics aside: more would leave the first-level cache. The order
 #: of sums over chains must not depend on what else is gathered.
@@ -45,7 +46,8 @@ def chain(target: BaseTarget, name: str, *rest: Any) -> Chain:
 def is_built_in(density: Tabulated | None, dim: int) -> bool:
     """Whether there is a kernel for a density, and it is faster than a trace, which also has to be compiled.
 
-    Measured on an EPYC of the fourth generation: sums over data and mixtures of isotropic components always are.
+    Measured on an EPYC of the fourth generation and on a recent Xeon: sums over data and mixtures of isotropic
+    components always are.
     """
     if density is None or density.kind == "logistic":
         return density is not None

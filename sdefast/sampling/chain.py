@@ -25,10 +25,6 @@ from .metric import IDENTITY, Metric
 from .targets.base import BaseTarget
 from .targets.density import Vector, state_symbols
 
-#: Components from which on the ends of batches are compiled apart: a fifth more speed in ten of them, for a quarter
-#: more time to compile. The bits are the same.
-_LEAST_APART = 8
-
 
 @dataclass(frozen=True)
 class Chain(TracedStepping):
@@ -153,11 +149,10 @@ class Chain(TracedStepping):
             ended = (*rows[: self.diagnosed], *diagnostics.ended(own, flags), *rows[self.sized :])
             rare = Rare(flags.ends, tuple(map(as_expr, ended)))
         outputs += rows[self.sized :]
-        step = Step(
+        return Step(
             tuple(map(as_expr, outputs)), self.parameters, self.constant_names, len(point.z), len(point.u),
             picks=self.n_picks, columns=self.n_columns, rare=rare,
         )  # fmt: skip
-        return step if dim >= _LEAST_APART else step.folded()
 
     @property
     def constant_names(self) -> tuple[str, ...]:
