@@ -117,20 +117,27 @@ struct Words {
     SDEFAST_INLINE static void finish(u32 &, u32 &) {}
 };
 
+// Lanes between the two passes over draws. Roots of doubles keep the divider busy in the second one: passes of few lanes
+// let the first one of the next lanes go on meanwhile.
+template <class Z> constexpr int lanes_apart = sizeof(Z) == sizeof(double) ? lane_step : max_lanes;
+
 // The next two draws of every lane.
 template <class Kind, class Z>
 SDEFAST_INLINE void fill_pair(Streams &streams, int lanes, Z *__restrict first, Z *__restrict second) {
-    for (int b = 0; b < lanes; b += lane_step) {
+    for (int c = 0; c < lanes; c += lanes_apart<Z>) {
+        const int end = lanes - c < lanes_apart<Z> ? lanes : c + lanes_apart<Z>;
+        for (int b = c; b < end; b += lane_step) {
 #pragma GCC ivdep
-        for (int l = b; l < b + lane_step; ++l) {
-            Xoshiro x = streams.load(l);
-            Kind::draw(x, first[l], second[l]);
-            streams.store(l, x);
+            for (int l = b; l < b + lane_step; ++l) {
+                Xoshiro x = streams.load(l);
+                Kind::draw(x, first[l], second[l]);
+                streams.store(l, x);
+            }
         }
-    }
-    for (int b = 0; b < lanes; b += lane_step) {
+        for (int b = c; b < end; b += lane_step) {
 #pragma GCC ivdep
-        for (int l = b; l < b + lane_step; ++l) Kind::finish(first[l], second[l]);
+            for (int l = b; l < b + lane_step; ++l) Kind::finish(first[l], second[l]);
+        }
     }
 }
 
