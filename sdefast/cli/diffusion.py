@@ -172,7 +172,7 @@ def _add_sample(kinds: Any) -> None:
     parser.add_argument("--method", default="dpm++2m-sde", help="sampler, see sdefast.diffusion.plan")
     parser.add_argument("--steps", type=int, default=20, metavar="N", help="of the sampler")
     parser.add_argument("--seed", type=int, default=0, help="of the noise")
-    parser.add_argument("--label", type=int, metavar="K", help="class to draw")
+    parser.add_argument("--label", type=int, nargs="+", metavar="K", help="class to draw, or classes in turn")
     parser.add_argument("--guidance", type=float, default=1.0, metavar="W", help="how much a class weighs")
     parser.add_argument("--batch", type=int, default=256, metavar="N", help="samples at a time")
     parser.add_argument("--device", default="cpu", help="cpu, cuda or cuda:N")
@@ -189,8 +189,9 @@ def sample(options: argparse.Namespace) -> None:
     elif not options.out.absolute().parent.is_dir():
         raise ValueError(f"--out must be in a folder that is there, got {options.out}")
     run = training.load(options.folder, device=options.device)
+    labels = None if options.label is None else np.resize(options.label, options.n)
     drawn = run.sample(
-        options.n, options.method, options.steps, seed=options.seed, labels=options.label, guidance=options.guidance,
+        options.n, options.method, options.steps, seed=options.seed, labels=labels, guidance=options.guidance,
         batch=options.batch, progress=not options.quiet,
     )  # fmt: skip
     if options.out.suffix == ".npy":
