@@ -9,6 +9,7 @@ import pytest
 from sdefast.diffusion import Schedule, experiments
 from sdefast.diffusion.experiments import smld_mixture
 from sdefast.diffusion.experiments.base import Outcome, Table, mean_and_error, variance_and_error, z_score
+from sdefast.diffusion.training import load
 
 MOST_Z = 5.0
 
@@ -220,6 +221,22 @@ def test_samplers_of_a_kept_network(quick_classifier, tmp_path):
     loaded = experiments.run("samplers", quiet=True, folder=str(tmp_path / "flow-seed-0"), **options).table
     assert loaded["Frechet"] == trained["Frechet"]
     assert float((tmp_path / "flow-seed-0" / "cpu-seconds.txt").read_text()) > 0
+    with pytest.raises(ValueError, match="labels must be False: the network was trained without any"):
+        experiments.run("samplers", quiet=True, folder=str(tmp_path / "flow-seed-0"), labels=True, **options)
+
+
+def test_samplers_of_a_network_that_is_told_classes(quick_classifier, tmp_path):
+    options = {"samples": 40, "methods": ("dpm++2m-sde",), "calls": (3,), "labels": True}
+    done = experiments.run("samplers", out=tmp_path, quiet=True, steps=5, batch=16, **options)
+    assert "as many samples of each of 10 classes" in done.notes[-1]
+    trained = load(tmp_path / "flow-labels-seed-0")
+    assert trained.classes == 10
+    loaded = experiments.run("samplers", quiet=True, folder=str(tmp_path / "flow-labels-seed-0"), **options)
+    assert loaded.table["Frechet"] == done.table["Frechet"]
+    alike = experiments.run(
+        "samplers", quiet=True, folder=str(tmp_path / "flow-labels-seed-0"), **options | {"labels": False}
+    )
+    assert alike.table["Frechet"] != done.table["Frechet"]
 
 
 def test_smld_of_images(quick_classifier):

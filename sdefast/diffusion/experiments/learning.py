@@ -16,7 +16,9 @@ from ..tensors import torch
 from ..training import Trained
 from .base import Bench, timed
 
-__all__ = ["ImageJudge", "PointJudge", "Training", "drawn", "images", "learned", "score_at", "settings_note"]
+__all__ = [
+    "ImageJudge", "PointJudge", "Training", "drawn", "images", "labelled", "learned", "score_at", "settings_note",
+]  # fmt: skip
 
 
 class Training(NamedTuple):
@@ -29,8 +31,9 @@ class Training(NamedTuple):
 
 
 def learned(
-    bench: Bench, label: str, x: np.ndarray, objective: Objective, how: Training, *, seed: int | None = None
-) -> tuple[Trained, float]:
+    bench: Bench, label: str, x: np.ndarray, objective: Objective, how: Training, *, seed: int | None = None,
+    labels: np.ndarray | None = None,
+) -> tuple[Trained, float]:  # fmt: skip
     """A network trained on x for an objective, and CPU seconds.
 
     The learning rate falls linearly to 0 at the last step. Where the bench has a folder the network is kept in
@@ -41,7 +44,7 @@ def learned(
 
     def work() -> Trained:
         return training.train(
-            x, objective=objective, steps=how.steps, batch_size=how.batch, learning_rate=how.learning_rate,
+            x, labels, objective=objective, steps=how.steps, batch_size=how.batch, learning_rate=how.learning_rate,
             warmup=min(100, how.steps // 5), decay=how.steps, seed=how.seed if seed is None else seed, out=folder,
             resume=folder is not None, device=bench.device, progress=bench.progress,
         )  # fmt: skip
@@ -73,15 +76,22 @@ def settings_note(how: Training, n_data: int, run: Trained) -> str:
 
 def images(bench: Bench) -> np.ndarray:
     """The images to train on, scikit-learn's digits by default."""
-    x, _ = data.load("digits" if bench.data is None else bench.data)
+    return labelled(bench)[0]
+
+
+def labelled(bench: Bench) -> tuple[np.ndarray, np.ndarray | None]:
+    """The images to train on, and their labels if they have some."""
+    x, labels = data.load("digits" if bench.data is None else bench.data)
     if x.ndim != 4:
         raise ValueError(f"data must be images (n, channels, height, width), got shape {x.shape}")
-    return x
+    return x, labels
 
 
-def drawn(run: Trained, plan: Plan, n: int, *, seed: int, bench: Bench, batch: int = 256) -> tuple[np.ndarray, float]:
+def drawn(
+    run: Trained, plan: Plan, n: int, *, seed: int, bench: Bench, batch: int = 256, labels: np.ndarray | None = None
+) -> tuple[np.ndarray, float]:
     """Samples by a plan, and CPU seconds."""
-    return timed(lambda: run.sample(n, plan, seed=seed, batch=batch, progress=bench.progress))
+    return timed(lambda: run.sample(n, plan, seed=seed, labels=labels, batch=batch, progress=bench.progress))
 
 
 def score_at(run: Trained, t: int) -> Callable[[np.ndarray], np.ndarray]:

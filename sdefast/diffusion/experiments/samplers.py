@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from ... import checks, plots
 from .. import objectives, training
 from ..objectives import Objective
 from ..plan import Plan
 from ..training import Trained
 from .base import Bench, Outcome, Table
-from .learning import ImageJudge, Training, drawn, images, learned, settings_note
+from .learning import ImageJudge, Training, drawn, labelled, learned, settings_note
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -25,7 +27,7 @@ _TWICE = frozenset({"heun", "ode", "predictor-corrector"})
 def run(
     bench: Bench, *, folder: str = "", objective: str = "flow", steps: int = 2000, batch: int = 64, seed: int = 0,
     samples: int = 512, methods: Sequence[str] = ("dpm++2m-sde", "dpm++2m", "euler-ancestral", "euler", "heun"),
-    calls: Sequence[int] = (5, 10, 20, 50),
+    calls: Sequence[int] = (5, 10, 20, 50), labels: bool = False,
 ) -> Outcome:  # fmt: skip
     """Sample by every method in every number of calls, and judge.
 
@@ -47,20 +49,29 @@ def run(
         Samplers.
     calls : sequence of int
         How often each may call the network, at most.
+    labels : bool
+        Whether the network is told the classes, and as many samples are drawn of each.
     """
     n, how = checks.count("samples", samples, least=2), Training(steps, batch, seed)
+    labels = checks.flag("labels", labels)
     if folder:
         trained = training.load(folder, device=bench.device)
         plans, source = _plans(trained.objective, methods, calls), f"the network in {folder}, {trained.step:,} steps"
         judge = ImageJudge(bench, n, seed)
     else:
-        x = images(bench)
+        x, classes = labelled(bench)
         wanted = objectives.suited(objective, x)
         plans, judge = _plans(wanted, methods, calls), ImageJudge(bench, n, seed)
-        trained, seconds = learned(bench, f"{objective}-seed-{seed}", x, wanted, how)
+        name = f"{objective}{'-labels' * labels}-seed-{seed}"
+        trained, seconds = learned(bench, name, x, wanted, how, labels=classes if labels else None)
         source = f"{settings_note(how, len(x), trained)}, {seconds:.0f} CPU seconds"
-    rows = [(*key, made.n_calls, *_judged(trained, made, n, seed, judge, bench)) for key, made in plans.items()]
+    if labels and trained.classes is None:
+        raise ValueError("labels must be False: the network was trained without any")
+    of = np.arange(n) % (trained.classes or 1) if labels else None
+    rows = [(*key, made.n_calls, *_judged(trained, made, n, seed, judge, bench, of)) for key, made in plans.items()]
     notes = [f"objective {trained.objective.name!r}; {source}", judge.note]
+    if labels:
+        notes.append(f"as many samples of each of {trained.classes} classes, which the network is told")
     table = Table(_COLUMNS, rows)
     return Outcome("samplers", table, notes, {"": _picture(table, judge.floor.mean)})
 
@@ -77,10 +88,10 @@ def _plans(objective: Objective, methods: Sequence[str], calls: Sequence[int]) -
 
 
 def _judged(
-    trained: Trained, made: Plan, n: int, seed: int, judge: ImageJudge, bench: Bench
+    trained: Trained, made: Plan, n: int, seed: int, judge: ImageJudge, bench: Bench, labels: np.ndarray | None
 ) -> tuple[float, float, float]:
     """Frechet distance, CPU seconds, and those of a sample."""
-    x, seconds = drawn(trained, made, n, seed=seed, bench=bench)
+    x, seconds = drawn(trained, made, n, seed=seed, bench=bench, labels=labels)
     return judge.frechet(x), seconds, seconds / n
 
 
