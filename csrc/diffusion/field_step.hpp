@@ -240,11 +240,12 @@ template <class T> class FieldStep {
                 for (i64 l = 0; l < count; ++l) by_sample[l * elements + e] = drawn[e * lane_step + l];
         }
         const i64 first = sample * elements;
-        if (job.row_stride == 0) {
+        const bool alike = job.row_stride == 0 && job.output != job.out;  // and outputs can be looked at again
+        if (alike) {
             if (!updated(row(sample), first, count * elements, z, field_width)) return;
         }
         for (i64 l = 0; l < count; ++l) {
-            const bool wrong = job.row_stride == 0 ? !is_finite(first + l * elements, elements)
+            const bool wrong = alike ? !is_finite(first + l * elements, elements)
                                                    : updated(row(sample + l), first + l * elements, elements,
                                                              z + l * elements, field_width);
             if (wrong) found(sample + l);

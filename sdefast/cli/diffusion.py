@@ -172,12 +172,16 @@ def _add_sample(kinds: Any) -> None:
     parser.add_argument("--method", default="dpm++2m-sde", help="sampler, see sdefast.diffusion.plan")
     parser.add_argument("--steps", type=int, default=20, metavar="N", help="of the sampler")
     parser.add_argument("--seed", type=int, default=0, help="of the noise")
-    parser.add_argument("--label", type=int, nargs="+", metavar="K", help="class to draw, or classes in turn")
+    parser.add_argument("--label", type=_labels, metavar="K[,K]", help="class to draw, or classes in turn")
     parser.add_argument("--guidance", type=float, default=1.0, metavar="W", help="how much a class weighs")
     parser.add_argument("--batch", type=int, default=256, metavar="N", help="samples at a time")
     parser.add_argument("--device", default="cpu", help="cpu, cuda or cuda:N")
     parser.add_argument("--out", type=Path, default=Path("samples.npy"), metavar="FILE", help=".npy, or a picture")
     parser.add_argument("--quiet", action="store_true", help="show no bar")
+
+
+def _labels(text: str) -> list[int]:
+    return [int(part) for part in text.split(",")]
 
 
 def sample(options: argparse.Namespace) -> None:

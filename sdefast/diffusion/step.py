@@ -214,7 +214,7 @@ def _at_once(
         and ((type(seed) is int and 0 <= seed < 2**64) or (type(seed) is list and len(seed) == n))
         and (clip is None or type(clip) is float) and type(option[1]) in (str, float, int)
         and 0 < numbers < 2**19 and (threads is None or (type(threads) is int and threads > 0))
-        and (output == at or abs(output - at) >= (8 if code == 1 else 4) * numbers)
+        and ((output == at and code == 0) or abs(output - at) >= (8 if code == 1 else 4) * numbers)
     ):  # fmt: skip
         return None
     row, noisy = _ready(method, schedule, t, prediction, clip, option)
@@ -233,13 +233,14 @@ def _at_once(
 
 
 def _apart(array: Any, state: State) -> Any:
-    """An array that x is not written over before it is read: a copy, if it begins in the middle of x or ends there."""
+    """An array that x is not written over before it is read: a copy, if it lies in x and not number by number."""
     if array is None:
         return None
-    away = abs(state.library.address(array) - state.library.address(state.x))
-    if away == 0 or away >= (8 if state.doubles else 4) * state.n * state.elements:
+    library, x = state.library, state.x
+    at, own = library.address(array), library.address(x)
+    if at + array.nbytes <= own or own + x.nbytes <= at or (at == own and array.dtype == x.dtype):
         return array
-    return state.library.copied(array, state.library.empty_like(array))
+    return library.copied(array, library.empty_like(array))
 
 
 def not_finite(t: Any, sample: int) -> str:

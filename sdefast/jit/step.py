@@ -43,8 +43,8 @@ class Step:
     the number of the step. The clock is followed in a row of coefficients by the values of the symbols ``parameters``,
     which are equal in all rows, and of ``constants``, which depend on the step size. Of the rows of data that it picks,
     ``d0_0``, ``d0_1``, ... are the first ``columns`` numbers of the first. ``rare`` is what happens to few chains
-    afterwards. Uniforms of float32 may be drawn as ``words``, of which ``b0``, ... are, as uniforms of 512 values, the
-    9 bits that ``u0``, ... leave out.
+    or in few steps afterwards. Uniforms of float32 may be drawn as ``words``, of which ``b0``, ... are, as uniforms of
+    512 values, the 9 bits that ``u0``, ... leave out.
     """
 
     outputs: tuple[Expr, ...]

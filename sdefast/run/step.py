@@ -65,6 +65,10 @@ class Stepping(records.Recorded, ABC):
     def kernel(self, run: Settings, device: Any) -> Kernel:
         """The kernel of the run's steps, for the CPU (None) or a GPU."""
 
+    def on(self, device: Any) -> Stepping:
+        """The same as it runs on the CPU (None) or a GPU."""
+        return self
+
     @property
     def n_observed(self) -> int:
         """How many numbers are observed."""
@@ -362,7 +366,7 @@ class Settings(records.Recorded, ABC):
 
         Without ``gathers`` it keeps states alone; ``keep_final`` keeps all rows at the end.
         """
-        stepping, grid = self.stepping, self.grid
+        stepping, grid = self.stepping.on(device), self.grid
         draws = stepping.draws(self.noise_dtype)
         options.refuse_too_many_draws(grid.last_step, max(draws.noise_dim, draws.uniform_dim, draws.picks))
         kernel, coefficients, cost = stepping.kernel(self, device)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, fields
+from typing import Any, ClassVar
 
 import numpy as np
 
 from ..engine.tiles import Draws
+from ..lazy import cached_property
 from ..run.step import Kernel, refuse_rows
 from .chain import Chain
 from .metric import IDENTITY
@@ -28,6 +29,9 @@ _MOST_KEPT = 4096
 #: as much for single Gaussians in up to so many dimensions, with matrices or independent components (in float32 without
 #: diagnostics they are up to twice as many).
 _LEAST_OF_MATRICES, _MOST_OF_GAUSSIAN, _MOST_OF_INDEPENDENT = 16, 7, 15
+
+#: Dimensions of a single Gaussian's kernel, `most_dim` in csrc/sampling/gaussian.hpp.
+_MOST_DIM = 2048
 
 #: Rows of chains that lie in wide rows, those of diagnostics aside: more would leave the first-level cache. The order
 #: of sums over chains must not depend on what else is gathered.
@@ -52,7 +56,7 @@ def is_built_in(density: Tabulated | None, dim: int) -> bool:
     if density is None or density.kind == "logistic":
         return density is not None
     if density.kind == "gaussian":
-        return dim > (_MOST_OF_GAUSSIAN if density.shape == MATRIX else _MOST_OF_INDEPENDENT)
+        return _MOST_DIM >= dim > (_MOST_OF_GAUSSIAN if density.shape == MATRIX else _MOST_OF_INDEPENDENT)
     kept = density.n * (4 if density.shape != MATRIX else 1 + dim) + dim
     if kept > _MOST_KEPT:
         return False
@@ -65,6 +69,17 @@ class BuiltInChain(Chain):
 
     GPUs run the trace.
     """
+
+    #: what it is as a trace
+    _traced: ClassVar[type[Chain]] = Chain
+
+    def on(self, device: Any) -> Chain:
+        """On a GPU the trace."""
+        return self if device is None else self._as_trace
+
+    @cached_property
+    def _as_trace(self) -> Chain:
+        return self._traced(*(getattr(self, field.name) for field in fields(self)))
 
     @property
     def _density(self) -> Tabulated:
@@ -79,8 +94,6 @@ class BuiltInChain(Chain):
 
     def kernel(self, run: Any, device: Any) -> Kernel:
         """The kernel of the run's steps."""
-        if device is not None:
-            return super().kernel(run, device)
         density = self._density
         cost = max(len(density.numbers) / 8 + density.n, 2 * self.dim)
         narrow = density.kind == "mixture" and self.diagnosed > _MOST_WIDE
@@ -101,18 +114,17 @@ class BuiltInChain(Chain):
         return rows
 
     def _first(self, run: Any) -> int:
-        """Where its numbers begin in the table: after those of the trace, which GPUs read, and of what is observed."""
-        return self.sums_end + len(self.asked_table(run))
+        """Where its numbers begin in the table: after those of what is observed."""
+        return len(self.asked_table(run))
 
     @property
     def sums_end(self) -> int:
-        """Numbers of the trace's sums over rows in the table: mixtures and Gaussians need not be traced for it."""
-        return super().sums_end if self._density.kind == "logistic" else 0
+        """There are no sums over rows of a trace, which need not be made."""
+        return 0
 
     def table(self, run: Any) -> np.ndarray | None:
-        """The table of the trace and of what is observed, the centers of the diagnostics, the density."""
-        traced = self._table if self._density.kind == "logistic" else np.zeros(0)
-        return np.concatenate([traced, self.asked_table(run), run.center, self.numbers(run)]).astype(run.dtype)
+        """The table of what is observed, the centers of the diagnostics, the density."""
+        return np.concatenate([self.asked_table(run), run.center, self.numbers(run)]).astype(run.dtype)
 
     def numbers(self, run: Any) -> np.ndarray:
         """Those of the density."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -111,6 +111,8 @@ class AnnealedChain(Chain):
 class BuiltInAnnealedChain(BuiltInChain, AnnealedChain):
     """The same by steps that are compiled with the package: the run's table has a density for every level."""
 
+    _traced: ClassVar[type[Chain]] = AnnealedChain
+
     def header(self, run: Any) -> np.ndarray:
         """Rows of coefficients: those of every step say where its density is."""
         levels, rows = run.levels, super().header(run)
@@ -120,11 +122,13 @@ class BuiltInAnnealedChain(BuiltInChain, AnnealedChain):
 
     def numbers(self, run: Any) -> np.ndarray:
         """Those of all levels' densities."""
-        return _tables(self.target, tuple(run.levels.sigmas.tolist()))
+        tables = _tables(self.target, tuple(run.levels.sigmas.tolist()))
+        assert tables is not None
+        return tables
 
 
 @lru_cache(maxsize=16)
-def _tables(target: Smoothed, sigmas: tuple[float, ...]) -> np.ndarray:
+def _tables(target: Smoothed, sigmas: tuple[float, ...]) -> np.ndarray | None:
     return target.tables(sigmas)
 
 
@@ -147,7 +151,7 @@ class AnnealedSettings(Settings):
         """A step."""
         if isinstance(self.target, BatchTarget):
             return BatchChain(self.target, self.method, levels=True)
-        return _chain(Smoothed(self.target), len(self.levels.sigmas))  # type: ignore[arg-type]
+        return _chain(Smoothed(self.target), tuple(self.levels.sigmas.tolist()))  # type: ignore[arg-type]
 
     @property
     def start_law(self) -> tuple[np.ndarray, np.ndarray] | None:
@@ -168,9 +172,16 @@ class AnnealedSettings(Settings):
 
 
 @lru_cache(maxsize=64)
-def _chain(target: Smoothed, n_levels: int) -> AnnealedChain:
-    """The chain on this target, whose step is then known."""
+def _chain(target: Smoothed, sigmas: tuple[float, ...]) -> AnnealedChain:
+    """The chain on this target through these levels."""
     density = target.tabulated
-    if is_built_in(density, target.dim) and density is not None and n_levels * len(density.numbers) <= _MOST_NUMBERS:
+    fits = density is not None and len(sigmas) * len(density.numbers) <= _MOST_NUMBERS
+    if fits and is_built_in(density, target.dim) and _tables(target, sigmas) is not None:
         return BuiltInAnnealedChain(target, "ula")
+    return _traced_chain(target)
+
+
+@lru_cache(maxsize=64)
+def _traced_chain(target: Smoothed) -> AnnealedChain:
+    """The chain on this target, whose step is then known."""
     return AnnealedChain(target, "ula")

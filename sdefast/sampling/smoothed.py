@@ -114,12 +114,18 @@ class Smoothed(BaseTarget):
 
     @property
     def tabulated(self) -> Tabulated | None:
-        """Without noise: with some it has another density in a table of as many numbers, see `tables`."""
+        """Without noise."""
         return self.target.tabulated
 
-    def tables(self, sigmas: tuple[float, ...]) -> np.ndarray:
-        """The numbers of the tabulated densities with so much noise, one after the other."""
+    def tables(self, sigmas: tuple[float, ...]) -> np.ndarray | None:
+        """The numbers of the tabulated densities with so much noise, one after the other.
+
+        None where their shapes differ: rounding may make covariances multiples of the identity, say.
+        """
+        own = self.target.tabulated
         smoothed = [self.target.convolved(sigma).tabulated for sigma in sigmas]
+        if own is None or any(density is None or density[:3] != own[:3] for density in smoothed):
+            return None
         return np.concatenate([density.numbers for density in smoothed if density is not None])
 
     @cached_property

@@ -102,7 +102,7 @@ def test_samples_go_to_a_file(moons, tmp_path, capsys):
     expected = load(moons).sample(5, "heun", 4, seed=2, labels=1, guidance=3.0)
     assert np.array_equal(np.load(file), expected)
     assert "5 samples of shape (2,), by heun in 4 steps" in capsys.readouterr().out
-    run("sample", moons, "--n", 5, "--steps", 2, "--label", 1, 0, "--out", file, "--quiet")
+    run("sample", moons, "--n", 5, "--steps", 2, "--label", "1,0", "--out", file, "--quiet")
     assert np.array_equal(np.load(file), load(moons).sample(5, n_steps=2, labels=np.array([1, 0, 1, 0, 1])))
     run("sample", moons, "--n", 5, "--steps", 2, "--out", tmp_path / "samples.png", "--quiet")
     assert (tmp_path / "samples.png").read_bytes()[:4] == b"\x89PNG"

@@ -32,6 +32,17 @@ def test_every_level_has_the_bits_of_the_cpu(name, dtype, monkeypatch):
     assert np.abs(tabulated.x - cpu.x).max() < 10 * rounding
 
 
+def test_sums_over_rows_of_long_traces_find_their_tables():
+    """A GPU runs the trace, whose numbers are others than those of the step that the CPU takes."""
+    root = np.tril(np.cos(np.arange(18 * 18)).reshape(18, 18) / 18) + np.eye(18)
+    target = sf.targets.Gaussian(np.arange(18.0) / 5, root @ root.T)
+    how = {"n_chains": 3, "seed": 4}
+    runs = [sf.annealed_langevin(target, **SHORT | how, device=device) for device in ("cpu", "cuda")]
+    assert np.abs(runs[0].x - runs[1].x.to_numpy()).max() < 1e-11
+    runs = [sf.langevin(target, step_size=0.01, n_steps=4, **how, device=device) for device in ("cpu", "cuda")]
+    assert np.abs(runs[0].x - runs[1].x.to_numpy()).max() < 1e-11
+
+
 def test_a_score_of_many_samples_runs_on_the_cpu():
     with pytest.raises(ValueError, match="leave out device="):
         sf.annealed_langevin(lambda x, sigma: -x, **SHORT, dim=1, device="cuda")

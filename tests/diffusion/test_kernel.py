@@ -145,6 +145,8 @@ def test_the_first_sample_that_is_not_finite_is_found(monkeypatch):
         e[3] = 1e38
         x[3] = 3e38  # what it becomes is not finite, yet its output is
         assert kernel.apply(ROW, State("x", x), e, 0, np.empty_like(x), h1=x, threads=threads) == 33
+        x[32] = 3e38
+        e[32] = 1e38
         assert kernel.apply(ROW, State("x", x), e, 0, e, h1=x, threads=threads) == 33  # written over the output
 
 

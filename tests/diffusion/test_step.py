@@ -197,6 +197,18 @@ def test_outputs_that_lie_in_the_samples_are_read_first():
     np.testing.assert_array_equal(ddim_step_(values[1:][None], values[:-1][None], 70, THESIS), want)
 
 
+@pytest.mark.parametrize("dtype", ["float64", "bfloat16", "float16"])
+def test_outputs_of_another_type_that_lie_in_the_samples_are_read_first(dtype):
+    kind = getattr(torch, dtype)
+    memory = torch.randn(3 * 3 * 40)
+    for first in (0, 2, 60, 120):
+        whole = memory.clone()
+        x, e = whole[:120].view(3, 40), whole[first:].view(kind)[:120].view(3, 40)
+        e.copy_((torch.arange(-60.0, 60.0) / 64).view(3, 40))
+        want = ddim_step(x.clone(), e.clone(), 70, THESIS)
+        assert torch.equal(ddim_step_(x, e, 70, THESIS), want)
+
+
 def test_an_interrupted_step_has_no_threads_that_go_on():
     code = """
 import signal, numpy as np, sdefast as sf

@@ -172,6 +172,25 @@ def test_levels_without_end_are_smoothed_by_traces(name, monkeypatch):
     assert 0 < np.abs(traced.x - tabulated.x).max() < 1e-11
 
 
+NARROW = {
+    "mixture": sf.targets.GaussianMixture(np.ones(8), GRID[:8], np.stack([np.diag([1e-16, 4e-16])] * 8)),
+    "gaussian": sf.targets.Gaussian(np.arange(8.0), 1e-16 * dense(8)),
+    "other widths": sf.targets.Gaussian(np.arange(16.0), np.diag(np.append(np.ones(15), 1e-18))),
+}
+
+
+@pytest.mark.parametrize("name", NARROW)
+def test_covariances_whose_shape_noise_changes(name):
+    """Of so little variance beside the noise that rounding leaves another shape of matrix."""
+    run = sf.annealed_langevin(NARROW[name], **SHORT)
+    assert np.abs(run.x[-1] - replay(NARROW[name], **SHORT)).max() < 1e-11
+
+
+def test_more_dimensions_than_a_kernel_has():
+    target = Smoothed(sf.targets.Gaussian(np.zeros(2049), 0.5))
+    assert type(levels._chain(target, (3.0, 1.0))) is AnnealedChain
+
+
 @pytest.mark.parametrize("name", ["modes", "skew", "other widths", "turned"])
 def test_smoothed_scores_are_those_of_the_convolved_target(name):
     target, sigma = REPLAYED[name], 0.7

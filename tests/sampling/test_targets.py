@@ -267,3 +267,10 @@ def test_a_target_needs_a_function():
         t.Target()
     with pytest.raises(TypeError, match=r"function of \(x\) or \(x, p\)"):
         t.Target(lambda x, p, q: 0.0)
+
+
+def test_parameters_of_targets_do_not_change():
+    target = sf.targets.Target(lambda x, p: -p.b * x[0] ** 2, params={"b": 1.0})
+    with pytest.raises(TypeError):
+        target.params["b"] = 2.0
+    assert pickle.loads(pickle.dumps(target)) == target

@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 from collections import namedtuple
 from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import Any
 
 from ... import _core, checks
@@ -62,7 +63,7 @@ class Target(BaseTarget):
                 raise TypeError(f"{name} must be a function of (x) or (x, p), got {checks.shown(function)}")
         self._log_density, self._score = log_density, score
         self._dim = checks.count("dim", dim, most=_core.largest_dim)
-        self.params = options.parameters(params)
+        self.params: Mapping[str, float] = MappingProxyType(options.parameters(params))
         self.density  # noqa: B018  errors in the functions are raised here and now
 
     @property
@@ -106,12 +107,12 @@ class Target(BaseTarget):
         """Functions travel by value: lambdas too reach another process."""
         import cloudpickle
 
-        return _unpickle, (cloudpickle.dumps((self._log_density, self._score, self.dim, self.params)),)
+        return _unpickle, (cloudpickle.dumps((self._log_density, self._score, self.dim, dict(self.params))),)
 
     def _to_record(self) -> dict[str, Any]:
         """Functions travel as what they compute, which no version of Python need understand."""
         density, x = self.density, state_symbols(self.dim)
-        record: dict[str, Any] = {"dim": self.dim, "params": self.params, "log_density": None, "score": None}
+        record: dict[str, Any] = {"dim": self.dim, "params": dict(self.params), "log_density": None, "score": None}
         if self._log_density is not None:
             record["log_density"] = self._replayed("log_density", density.log_density(x))
         if self._score is not None:
