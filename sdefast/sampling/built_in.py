@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 
@@ -70,16 +70,13 @@ class BuiltInChain(Chain):
     GPUs run the trace.
     """
 
-    #: what it is as a trace
-    _traced: ClassVar[type[Chain]] = Chain
-
     def on(self, device: Any) -> Chain:
         """On a GPU the trace."""
         return self if device is None else self._as_trace
 
     @cached_property
     def _as_trace(self) -> Chain:
-        return self._traced(*(getattr(self, field.name) for field in fields(self)))
+        return Chain(*(getattr(self, field.name) for field in fields(self)))
 
     @property
     def _density(self) -> Tabulated:

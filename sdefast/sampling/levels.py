@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 
@@ -60,8 +60,7 @@ class Levels:
 
     def sigma_at(self, iterations: np.ndarray, first: int) -> np.ndarray:
         """The scale of the level that an iteration belongs to: that of the step before it; of the start the first."""
-        level = np.clip((iterations - first - 1) // self.n_steps, 0, len(self.sigmas) - 1)
-        return np.asarray(self.sigmas[level])
+        return np.asarray(self.sigmas[self.of_steps[np.maximum(iterations - first - 1, 0)]])
 
     @property
     def step_sizes(self) -> np.ndarray:
@@ -111,7 +110,9 @@ class AnnealedChain(Chain):
 class BuiltInAnnealedChain(BuiltInChain, AnnealedChain):
     """The same by steps that are compiled with the package: the run's table has a density for every level."""
 
-    _traced: ClassVar[type[Chain]] = AnnealedChain
+    @property
+    def _as_trace(self) -> AnnealedChain:
+        return _traced_chain(self.target)
 
     def header(self, run: Any) -> np.ndarray:
         """Rows of coefficients: those of every step say where its density is."""
