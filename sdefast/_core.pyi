@@ -1,6 +1,7 @@
 """Types of the compiled extension; a test holds them against the module."""
 
-from typing import Final, TypeVar
+from collections.abc import Callable
+from typing import Any, Final, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,6 +34,18 @@ class ScoreSteps:
         self, x: NDArray[np.floating], score: NDArray[np.floating], h: float, noise: float, number: int
     ) -> int: ...
 
+def know_torch(tensor: type, empty_like: Callable[..., Any], increment_version: Callable[..., Any]) -> bool: ...
+def field_step_at_once(
+    x: Any,
+    output: Any,
+    row: NDArray[np.float64],
+    seed: Any,
+    first_sample: Any,
+    t: Any,
+    threads: Any,
+    in_place: bool,
+    /,
+) -> Any: ...
 def field_step(
     doubles: bool,
     row: NDArray[np.float64],

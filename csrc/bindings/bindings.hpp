@@ -13,10 +13,12 @@ namespace py = pybind11;
 // The level chosen at import.
 const Kernels &active();
 
+void bind_arrays(py::module_ &m);
 void bind_config(py::module_ &m);
 void bind_diffusion(py::module_ &m);
 void bind_noise(py::module_ &m);
 void bind_run(py::module_ &m);
 void bind_sampling(py::module_ &m);
+void bind_step(py::module_ &m);
 
 }  // namespace sdefast

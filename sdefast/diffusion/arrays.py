@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from .. import checks
+from .. import _core, checks
 
 __all__ = ["NUMPY", "Library", "library_of"]
 
@@ -93,14 +93,6 @@ class Library(ABC):
         """No gradients are recorded."""
         return nullcontext()
 
-    @abstractmethod
-    def ordinary(self, x: Any, output: Any) -> tuple[int, int, int, int, int] | None:
-        """Addresses of both, the output's type, their numbers and samples, if nothing about them is unusual.
-
-        That is: arrays of this library, x in float32, of one shape, contiguous, in the host's memory, and nothing of
-        what `refuse` and `refuse_fixed` look for. None says only that they are to be looked at one by one.
-        """
-
 
 class _Numpy(Library):
     def __init__(self) -> None:
@@ -143,16 +135,6 @@ class _Numpy(Library):
     def where(self, here: np.ndarray, x: np.ndarray) -> np.ndarray:
         return np.where(here, x, x.dtype.type(0))
 
-    def ordinary(self, x: np.ndarray, output: np.ndarray) -> tuple[int, int, int, int, int] | None:
-        flags, shape = x.flags, x.shape
-        if (
-            type(output) is not np.ndarray or x.dtype is not _NUMPY_FLOAT32 or not shape or shape != output.shape
-            or not (flags.c_contiguous and flags.writeable) or not output.flags.c_contiguous
-            or (code := 0 if output.dtype is _NUMPY_FLOAT32 else self._codes.get(output.dtype)) is None
-        ):  # fmt: skip
-            return None
-        return self.address(x), self.address(output), code, x.size, shape[0]
-
 
 class _Torch(Library):
     word = "tensor"
@@ -160,7 +142,9 @@ class _Torch(Library):
     def __init__(self, torch: Any) -> None:
         self.torch = torch
         self._codes = {getattr(torch, name): code for name, code in OUTPUT_TYPES.items()}
-        self._tensor, self._float32 = torch.Tensor, torch.float32
+        # (increment_version of torch.autograd.graph is this one, and asks what it was given)
+        version = getattr(torch._C, "_increment_version", torch.autograd.graph.increment_version)
+        _core.know_torch(torch.Tensor, torch.empty_like, version)
 
     def code(self, x: Any) -> int | None:
         return self._codes.get(x.dtype)
@@ -180,6 +164,8 @@ class _Torch(Library):
         return self.torch.empty_like(x, memory_format=self.torch.contiguous_format)
 
     def refuse(self, name: str, x: Any) -> None:
+        if x.layout is not self.torch.strided:
+            raise TypeError(f"{name} must be dense: pass {name}.to_dense()")
         if x.requires_grad:
             raise ValueError(
                 f"{name} requires a gradient, which sdefast does not follow: pass {name}.detach(), or sample under "
@@ -211,17 +197,6 @@ class _Torch(Library):
 
     def where(self, here: Any, x: Any) -> Any:
         return self.torch.where(here, x, 0.0)
-
-    def ordinary(self, x: Any, output: Any) -> tuple[int, int, int, int, int] | None:
-        float32, shape = self._float32, x.shape
-        if (
-            type(output) is not self._tensor or x.dtype is not float32 or x.requires_grad or output.requires_grad
-            or not (x.is_cpu and output.is_cpu) or not (x.is_contiguous() and output.is_contiguous())
-            or not shape or shape != output.shape or x.is_neg() or output.is_neg()
-            or (code := 0 if output.dtype is float32 else self._codes.get(output.dtype)) is None
-        ):  # fmt: skip
-            return None
-        return x.data_ptr(), output.data_ptr(), code, x.numel(), shape[0]
 
     def no_gradients(self) -> AbstractContextManager[Any]:
         return self.torch.no_grad()  # type: ignore[no-any-return]

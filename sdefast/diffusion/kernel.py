@@ -90,9 +90,9 @@ class State:
             raise TypeError(f"{name} must be float32 or float64, got {x.dtype}")
         if not shape or not (n := shape[0]):
             raise ValueError(f"{name} must hold at least one sample along its first axis, got shape {tuple(shape)}")
+        library.refuse(name, x)
         if not library.is_contiguous(x):
             raise ValueError(f"{name} must be contiguous, its samples row by row: pass {name}{_contiguous(library)}")
-        library.refuse(name, x)
         self.library, self.x, self.shape, self.doubles, self.n = library, x, shape, code == 1, n
         self.elements = (x.size if library.word == "array" else x.numel()) // n
         if not self.elements:

@@ -14,12 +14,15 @@ import numpy as np
 
 from .. import _core, checks
 from . import kernel
-from .arrays import by_type, outside_graphs
+from .arrays import outside_graphs
 from .kernel import Keys, State
 from .plan import row_of
 from .schedule import Schedule
 
 __all__ = ["ddim_step", "ddim_step_", "ddpm_step", "ddpm_step_"]
+
+#: Types of options by which coefficients are remembered.
+_HASHED = frozenset({str, float, int})
 
 
 def ddpm_step(
@@ -87,7 +90,7 @@ def ddpm_step(
     >>> sf.diffusion.ddpm_step(np.ones((1, 2)), np.zeros((1, 2)), 0, schedule).round(6)
     array([[1.00005, 1.00005]])
     """
-    return _step("ddpm", {"variance": variance}, x, output, t, schedule, seed, first_sample, prediction, clip, noise,
+    return _step("ddpm", ("variance", variance), x, output, t, schedule, seed, first_sample, prediction, clip, noise,
                  previous, return_x0, threads, False)  # fmt: skip
 
 
@@ -107,7 +110,7 @@ def ddpm_step_(
     >>> sf.diffusion.ddpm_step_(x, x.copy(), 999, sf.diffusion.linear_beta_schedule(1000)) is x
     True
     """
-    return _step("ddpm", {"variance": variance}, x, output, t, schedule, seed, first_sample, prediction, clip, noise,
+    return _step("ddpm", ("variance", variance), x, output, t, schedule, seed, first_sample, prediction, clip, noise,
                  previous, return_x0, threads, True)  # fmt: skip
 
 
@@ -136,7 +139,7 @@ def ddim_step(
     >>> sf.diffusion.ddim_step(np.ones((1, 1)), np.zeros((1, 1)), 999, schedule, previous=888).round(4)
     array([[2.8842]])
     """
-    return _step("ddim", {"eta": eta}, x, output, t, schedule, seed, first_sample, prediction, clip, noise, previous,
+    return _step("ddim", ("eta", eta), x, output, t, schedule, seed, first_sample, prediction, clip, noise, previous,
                  return_x0, threads, False)  # fmt: skip
 
 
@@ -154,30 +157,33 @@ def ddim_step_(
     >>> sf.diffusion.ddim_step_(x, x.copy(), 999, sf.diffusion.linear_beta_schedule(1000)) is x
     True
     """
-    return _step("ddim", {"eta": eta}, x, output, t, schedule, seed, first_sample, prediction, clip, noise, previous,
+    return _step("ddim", ("eta", eta), x, output, t, schedule, seed, first_sample, prediction, clip, noise, previous,
                  return_x0, threads, True)  # fmt: skip
 
 
 def _step(
-    method: str, options: dict[str, Any], x: Any, output: Any, t: Any, schedule: Schedule, seed: Any,
+    method: str, option: tuple[str, Any], x: Any, output: Any, t: Any, schedule: Schedule, seed: Any,
     first_sample: int, prediction: str, clip: float | None, noise: Any, previous: int | None, return_x0: bool,
     threads: int | None, in_place: bool,
 ) -> Any:  # fmt: skip
-    if noise is None and return_x0 is False and previous is None and type(schedule) is Schedule:
-        library = by_type.get(type(x))
-        plain = None if library is None else library.ordinary(x, output)
-        if plain is not None:
-            done = _at_once(method, options, x, plain, library, t, schedule, seed, first_sample, prediction, clip,
-                            threads, in_place)  # fmt: skip
-            if done is not None:
-                return done
+    if (
+        noise is None and return_x0 is False and previous is None and type(schedule) is Schedule and type(t) is int
+        and (clip is None or type(clip) is float) and type(option[1]) in _HASHED
+    ):  # fmt: skip
+        # the short way: on this thread, if nothing about x and the others is unusual
+        row = _coefficients(method, schedule, t, None, prediction, clip, option)
+        done = _core.field_step_at_once(x, output, row, seed, first_sample, t, threads, in_place)
+        if type(done) is int:
+            raise FloatingPointError(not_finite(t, done))
+        if done is not None:
+            return done
     if not isinstance(schedule, Schedule):
         raise TypeError(
             f"schedule must be a Schedule: Schedule.from_betas(betas) makes one, got {type(schedule).__name__}"
         )
     state = State("x", x)
     output, code = kernel.matching("output", output, state)
-    row, key = _rows(method, schedule, t, previous, prediction, clip, options, state.n)
+    row, key = _rows(method, schedule, t, previous, prediction, clip, option, state.n)
     noisy, given = _noise(noise, state, row)
     sound = type(seed) is type(first_sample) is int and 0 <= seed < 2**64 and 0 <= first_sample < 2**62
     keys = Keys(seed, first_sample) if sound else Keys.of(seed, first_sample, state.n)
@@ -198,40 +204,6 @@ def _step(
     return out if x0 is None else (out, x0)
 
 
-def _at_once(
-    method: str, options: dict[str, Any], x: Any, plain: tuple[int, int, int, int, int], library: Any, t: Any,
-    schedule: Schedule, seed: Any, first_sample: Any, prediction: str, clip: Any, threads: Any, in_place: bool,
-) -> Any:  # fmt: skip
-    """The step of samples of which nothing is unusual, on this thread; None if anything else is, or more threads pay.
-
-    A batch of one small image takes 2 us in the kernel: looking at every argument by itself would cost several times
-    that.
-    """
-    at, output, code, numbers, n = plain
-    (option,) = options.items()
-    if not (
-        type(t) is int and 0 <= t < 2**16 and type(first_sample) is int and 0 <= first_sample < 2**62
-        and ((type(seed) is int and 0 <= seed < 2**64) or (type(seed) is list and len(seed) == n))
-        and (clip is None or type(clip) is float) and type(option[1]) in (str, float, int)
-        and 0 < numbers < 2**19 and (threads is None or (type(threads) is int and threads > 0))
-        and ((output == at and code == 0) or abs(output - at) >= (8 if code == 1 else 4) * numbers)
-    ):  # fmt: skip
-        return None
-    row, noisy = _ready(method, schedule, t, prediction, clip, option)
-    if type(seed) is list:
-        seed = kernel.seeds(seed)
-    out = x if in_place else library.empty_like(x)
-    to = at if in_place else library.address(out)
-    wrong = _core.field_step(
-        False, row, n, numbers // n, at, output, code, 0, 0, to, 0, noisy, 0, seed, first_sample, t, 0, -1
-    )
-    if in_place:
-        library.changed(x)
-    if wrong >= 0:
-        raise FloatingPointError(not_finite(t, wrong))
-    return out
-
-
 def _apart(array: Any, state: State) -> Any:
     """An array that x is not written over before it is read: a copy, if it lies in x and not number by number."""
     if array is None:
@@ -250,23 +222,21 @@ def not_finite(t: Any, sample: int) -> str:
 
 def _rows(
     method: str, schedule: Schedule, t: Any, previous: int | None, prediction: str, clip: float | None,
-    options: dict[str, Any], n: int,
+    option: tuple[str, Any], n: int,
 ) -> tuple[np.ndarray, Any]:  # fmt: skip
     """Coefficients, and the number of the noise: for all samples, or for each if they are at timesteps of their own."""
     if previous is not None and type(previous) is not int:
         previous = checks.count("previous", previous, least=-1)
     if clip is not None and type(clip) is not float:
         clip = checks.real("clip", clip, positive=True)
-    (option,) = options.values()
-    find = _coefficients if type(option) in (str, float, int) else _coefficients.__wrapped__
-    names = tuple(options.items())
+    find = _coefficients if type(option[1]) in _HASHED else _coefficients.__wrapped__
     if type(t) is int:
-        return find(method, schedule, t, previous, prediction, clip, names), t
+        return find(method, schedule, t, previous, prediction, clip, option), t
     each = _timesteps(t, n)
     if each is None:
         t = checks.count("t", t, least=-(2**62))
-        return find(method, schedule, t, previous, prediction, clip, names), t
-    rows = [find(method, schedule, one, previous, prediction, clip, names) for one in each.tolist()]
+        return find(method, schedule, t, previous, prediction, clip, option), t
+    rows = [find(method, schedule, one, previous, prediction, clip, option) for one in each.tolist()]
     if len(set(each.tolist())) == 1:
         return rows[0], int(each[0])
     return np.ascontiguousarray(rows), each
@@ -286,23 +256,15 @@ def _timesteps(t: Any, n: int) -> np.ndarray | None:
 
 @lru_cache(maxsize=4096)
 def _coefficients(
-    method: str, schedule: Schedule, t: int, previous: int | None, prediction: str, clip: float | None, options: Any
-) -> np.ndarray:
+    method: str, schedule: Schedule, t: int, previous: int | None, prediction: str, clip: float | None,
+    option: tuple[str, Any],
+) -> np.ndarray:  # fmt: skip
     """Those of one step; timesteps are checked by `row_of`."""
     before = t - 1 if previous is None else previous
     schedule.check_timestep(t)
     return kernel.coefficients_of(
-        row_of(method, schedule, t, before, prediction=prediction, clip=clip, **dict(options))
+        row_of(method, schedule, t, before, prediction=prediction, clip=clip, **{option[0]: option[1]})
     )
-
-
-@lru_cache(maxsize=4096)
-def _ready(
-    method: str, schedule: Schedule, t: int, prediction: str, clip: float | None, option: tuple[str, Any]
-) -> tuple[np.ndarray, bool]:
-    """Coefficients of the step to the timestep before, and whether they have noise."""
-    row = _coefficients(method, schedule, t, None, prediction, clip, (option,))
-    return row, bool(row[8] != 0)
 
 
 def _noise(noise: Any, state: State, row: np.ndarray) -> tuple[bool, Any]:

@@ -49,8 +49,9 @@ def test_kinds_of_arrays_give_the_same_bits_and_shapes_do_not_matter():
 
 @pytest.mark.parametrize("seed", [3, [5, 2**64 - 1, 0]])
 @pytest.mark.parametrize("dtype", ["float32", "float64", "bfloat16", "float16"])
-def test_what_is_not_unusual_is_done_at_once_with_the_same_bits(dtype, seed, monkeypatch):
-    x, e = pair((3, 40))
+@pytest.mark.parametrize("state", [torch.float32, torch.float64])
+def test_what_is_not_unusual_is_done_at_once_with_the_same_bits(state, dtype, seed, monkeypatch):
+    x, e = pair((3, 40), state)
     e = e.to(getattr(torch, dtype))
     want, _ = ddpm_step(x, e, 70, THESIS, seed=seed, return_x0=True)  # looks at everything by itself
     monkeypatch.setattr(diffusion.step.kernel, "apply", None)
@@ -256,6 +257,31 @@ def test_templates_and_outputs_of_any_layout():
     negative = torch.complex(e, -e).conj().imag  # e, by a bit that says minus
     assert negative.is_neg()
     assert torch.equal(ddim_step(x, negative, 70, THESIS), ddim_step(x, e, 70, THESIS))
+
+
+def test_what_is_unusual_is_seen_on_the_short_way():
+    x, e = pair((1, 1))
+    assert torch.equal(ddim_step(x, torch._neg_view(-e), 70, THESIS), ddim_step(x, e, 70, THESIS))
+    assert torch.equal(ddim_step(torch.nn.Parameter(x, False), e, 70, THESIS), ddim_step(x, e, 70, THESIS))
+    swapped = e.numpy().astype(">f4")
+    for wrong in (torch.zeros(1, 1, device="meta"), e.to_sparse(), e.int(), e[0], torch.zeros(1, 1, 1), swapped, None):
+        with pytest.raises((TypeError, ValueError), match="must"):
+            ddim_step(x if wrong is not swapped else x.numpy(), wrong, 70, THESIS)
+    for empty in (torch.empty(0, 4), torch.empty(4, 0), torch.tensor(1.0)):
+        with pytest.raises(ValueError, match="at least one"):
+            ddim_step(empty, empty, 70, THESIS)
+    for fields in ({"seed": True}, {"threads": 0}, {"threads": True}, {"first_sample": -1}, {"first_sample": 2**63}):
+        with pytest.raises((TypeError, ValueError), match=next(iter(fields))):
+            ddpm_step(x, e, 70, THESIS, **fields)
+    several = ddpm_step(x, e, 70, THESIS, seed=2**64 - 1, first_sample=2**62 - 1, threads=2**62)
+    assert torch.equal(several, ddpm_step(x, e, 70, THESIS, seed=[2**64 - 1], first_sample=2**62 - 1))
+
+
+def test_inference_tensors_have_no_versions():
+    with torch.inference_mode():
+        x, e = pair((3, 40))
+        want = ddpm_step(x, e, 70, THESIS)
+    assert torch.equal(ddpm_step_(x, e, 70, THESIS), want)
 
 
 def test_what_is_refused():
