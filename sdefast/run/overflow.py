@@ -10,7 +10,7 @@ from .. import checks
 from ..engine.statistics import Layout
 from .result import Result
 
-#: Sums of blocks that are smaller than this are finite when they are put together.
+#: Sums of blocks whose squares together are smaller than this are finite when they are put together.
 _SMALL = 1e290
 
 #: Of higher moments nobody is told: they overflow where nothing else does.
@@ -22,7 +22,7 @@ def warn_of_overflow(result: Result) -> None:
 
     Where some are lost altogether, of which there is another warning, it says nothing.
     """
-    if all(np.abs(node).max(initial=0.0) < _SMALL for nodes in result._nodes for node in nodes.values()):
+    if all(np.vdot(node, node) < _SMALL for nodes in result._nodes for node in nodes.values()):
         return
     if result.n_nonfinite[-1]:
         return

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import math
 import operator
 import warnings
 from collections.abc import Callable
@@ -57,6 +58,8 @@ def step_sizes(step_size: Any, n_steps: int, dim: int, first: int = 0, per: str 
     MemoryError
         If so many step sizes cannot fit.
     """
+    if type(step_size) is float and 0 < step_size < math.inf:  # the usual, without the cost of looking at everything
+        return np.array([[step_size]])
     return StepSizes.of(step_size, n_steps, dim, first, per).values()
 
 

@@ -144,8 +144,10 @@ def _workers(executor: Any, threads: Any) -> int:
     """Workers to keep busy: ``threads``, by default as many as the executor says it has, or processors."""
     if executor is not None and (isinstance(executor, type) or not hasattr(executor, "submit")):
         raise TypeError(f"executor must be a concurrent.futures.Executor, got {checks.shown(executor)}")
+    if threads is None and executor is None:
+        return resources.available_threads()
     if threads is None:
-        threads = resources.available_threads() if executor is None else getattr(executor, "_max_workers", 16)
+        threads = getattr(executor, "_max_workers", 16)
     return checks.count("threads", threads, most=65536)
 
 

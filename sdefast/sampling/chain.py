@@ -49,7 +49,7 @@ class Chain(TracedStepping):
         """The method."""
         return STEPS[self.name]
 
-    @property
+    @cached_property
     def dim(self) -> int:
         """Components of the position."""
         return self.target.dim
@@ -61,27 +61,27 @@ class Chain(TracedStepping):
         """Rows that the method carries besides the position."""
         return len(self.method.start_rows(self.point(state_symbols(self.dim), ())))
 
-    @property
+    @cached_property
     def counted(self) -> int:
         """Where the mean acceptance lies, if the method accepts; the undefined proposals come after it."""
         return self.dim + self.n_carried
 
-    @property
+    @cached_property
     def diagnosed(self) -> int:
         """Where the diagnostics begin."""
         return self.counted + 2 * self.method.accepts
 
-    @property
+    @cached_property
     def n_shown(self) -> int:
         """Rows that users see: positions, and velocities where there are any."""
         return self.dim * (1 + self.method.has_velocity)
 
-    @property
+    @cached_property
     def sized(self) -> int:
         """Where a step size of its own lies, if it has one; the method's constants come after it."""
         return self.diagnosed + N_ROWS * self.dim * self.diagnoses
 
-    @property
+    @cached_property
     def n_rows(self) -> int:
         """Rows of a chain."""
         return self.sized + (1 + self.n_constants) * self.own_step_size

@@ -156,7 +156,7 @@ def langevin(
     >>> bool((abs(chains.mean[-1] - target.mean) < 5 * chains.standard_error[-1]).all())
     True
     """
-    if not method_options.keys() <= _OPTIONS:
+    if method_options and not method_options.keys() <= _OPTIONS:
         refuse_unknown("langevin", method_options, [*inspect.signature(langevin).parameters, *sorted(_OPTIONS)])
     checks.flag("progress", progress)
     if not isinstance(target, BaseTarget):

@@ -231,8 +231,7 @@ def _start(target: BaseTarget, x0: Any, n: int, seed: int, first_chain: int) -> 
             raise ValueError(f"x0 must be an array or 'sample', got {checks.shown(x0)}")
         return target.sample(n, seed=seed, first_chain=first_chain).T
     if x0 is None:
-        mean = target.mean
-        x0 = np.zeros(target.dim) if mean is None else mean
+        return target.usual_start
     start = plan.given_states(x0, target.dim, n)
     if start.shape[1] == 1:
         _check_common_start(target, tuple(start[:, 0].tolist()))
@@ -249,13 +248,14 @@ def _check_common_start(target: BaseTarget, x0: tuple[float, ...]) -> None:
 
 def _center(target: BaseTarget, x0: np.ndarray) -> np.ndarray:
     """A point near the mean."""
-    mean = target.mean
-    return x0.mean(axis=1) if mean is None or not np.isfinite(mean).all() else np.asarray(mean, float)
+    center = target.center
+    return x0.mean(axis=1) if center is None else center
 
 
 def _warn_of_step(s: Settings) -> None:
     """Of a step beyond what is stable on a Gaussian as curved as the target."""
-    bound, largest = s.stable_step, float(s.step_sizes.max())
+    bound, sizes = s.stable_step, s.step_sizes
+    largest = float(sizes.item() if sizes.size == 1 else sizes.max())
     if bound is not None and largest >= bound:
         warnings.warn(
             f"step_size={largest:g} is not below {bound:.6g}, beyond which {s.method!r} is unstable on this target",

@@ -89,6 +89,23 @@ class BaseTarget(Compared, ABC):
         """The density as a table, where there are built-in steps that read it."""
         return None
 
+    # Where chains begin ---------------------------------------------------------------------------------------------
+
+    @cached_property
+    def usual_start(self) -> np.ndarray:
+        """Where chains begin if nobody says: at the mean, else at 0, of shape (dim, 1); checked as any other."""
+        mean = self.mean
+        start = np.zeros(self.dim) if mean is None else checks.array("x0", mean, shape=(self.dim,))
+        self.check_start(start[None])
+        start.flags.writeable = False
+        return start[:, None]
+
+    @cached_property
+    def center(self) -> np.ndarray | None:
+        """The mean, of shape (dim,), where there is a finite one."""
+        mean = self.mean
+        return None if mean is None or not np.isfinite(mean).all() else np.asarray(mean, float)
+
     # What may be known --------------------------------------------------------------------------------------------
 
     @property

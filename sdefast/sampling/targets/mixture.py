@@ -74,7 +74,7 @@ class GaussianMixture(BaseTarget):
         isotropic = np.array_equal(matrices, variances[:, None, None] * np.eye(dim))
         return variances.copy() if isotropic else matrices
 
-    @property
+    @cached_property
     def dim(self) -> int:
         """Number of components of the state."""
         return int(self.means.shape[1])
