@@ -109,13 +109,15 @@ bool version_changed(PyObject *tensor) {
 
 ArrayLibrary numpy, torch;
 
-// Whether torch's tensors can be looked at from here: versions before 2.10 do not offer it.
+// Whether torch's tensors can be looked at from here: versions before 2.10 do not offer it, later ones may no longer.
 bool know_torch(const py::type &tensor, const py::object &empty_like, const py::object &incremented) {
     if (!py::hasattr(tensor, "__dlpack_c_exchange_api__")) return false;
     const py::object capsule = tensor.attr("__dlpack_c_exchange_api__");
     const auto *offered = static_cast<const dlpack::Exchange *>(PyCapsule_GetPointer(capsule.ptr(), "dlpack_exchange_api"));
-    if (!offered) throw py::error_already_set();
-    if (offered->major != 1) return false;
+    if (!offered || offered->major != 1) {
+        PyErr_Clear();
+        return false;
+    }
     exchange = offered, increment_version = py::object(incremented).release().ptr();
     requires_grad = PyUnicode_InternFromString("requires_grad"), is_neg = PyUnicode_InternFromString("is_neg");
     capsule.inc_ref(), tensor.inc_ref();

@@ -167,11 +167,12 @@ def _step(
     threads: int | None, in_place: bool,
 ) -> Any:  # fmt: skip
     if (
-        noise is None and return_x0 is False and previous is None and type(schedule) is Schedule and type(t) is int
-        and (clip is None or type(clip) is float) and type(option[1]) in _HASHED
+        noise is None and return_x0 is False and type(schedule) is Schedule and type(t) is int
+        and (previous is None or type(previous) is int) and (clip is None or type(clip) is float)
+        and type(option[1]) in _HASHED
     ):  # fmt: skip
         # the short way: on this thread, if nothing about x and the others is unusual
-        row = _coefficients(method, schedule, t, None, prediction, clip, option)
+        row = _coefficients(method, schedule, t, previous, prediction, clip, option)
         done = _core.field_step_at_once(x, output, row, seed, first_sample, t, threads, in_place)
         if type(done) is int:
             raise FloatingPointError(not_finite(t, done))

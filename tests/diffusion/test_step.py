@@ -58,6 +58,9 @@ def test_what_is_not_unusual_is_done_at_once_with_the_same_bits(state, dtype, se
     assert torch.equal(ddpm_step(x, e, 70, THESIS, seed=seed), want)
     if dtype != "bfloat16":
         assert (ddpm_step(x.numpy(), e.numpy(), 70, THESIS, seed=seed) == want.numpy()).all()
+    if dtype == "float32":
+        leap = ddim_step(x, e, 70, THESIS, previous=50)
+        np.testing.assert_allclose(leap, ddim_step(x.double(), e.double(), 70, THESIS, previous=50), atol=1e-5)
     assert torch.equal(ddpm_step_(x, e, 70, THESIS, seed=seed), want)
     with pytest.raises(ValueError, match=r"seed\[1\] must be"):
         ddpm_step(x, e, 70, THESIS, seed=[1, -1, 2])
