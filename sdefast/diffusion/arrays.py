@@ -142,9 +142,9 @@ class _Torch(Library):
     def __init__(self, torch: Any) -> None:
         self.torch = torch
         self._codes = {getattr(torch, name): code for name, code in OUTPUT_TYPES.items()}
-        # (increment_version of torch.autograd.graph is this one, and asks what it was given)
-        version = getattr(torch._C, "_increment_version", torch.autograd.graph.increment_version)
-        _core.know_torch(torch.Tensor, torch.empty_like, version)
+        self._increment = torch.autograd.graph.increment_version
+        #: whether C++ can look at tensors; then this version passes over those that have no version of their own, too
+        self._is_new = _core.know_torch(torch.Tensor, torch.empty_like, self._increment)
 
     def code(self, x: Any) -> int | None:
         return self._codes.get(x.dtype)
@@ -176,8 +176,8 @@ class _Torch(Library):
         return x.detach()
 
     def changed(self, x: Any) -> None:
-        if not x.is_inference():
-            self.torch.autograd.graph.increment_version(x)
+        if self._is_new or not x.is_inference():
+            self._increment((x,) if self._is_new else x)
 
     def on_gpu(self, x: Any) -> bool:
         return not x.is_cpu

@@ -202,6 +202,19 @@ def ddim_sample(
     return sample(model, made, **others)
 
 
+class _Row(NamedTuple):
+    """What a loop asks of a record of `Plan.rows` besides its coefficients."""
+
+    t: float
+    key: int
+    call: bool
+    keep: int
+    s: float
+    snr: float
+    alpha: float
+    sigma: float
+
+
 def _check(model: Any, plan: Any) -> None:
     if not callable(model):
         raise TypeError(f"model must be callable as model(x, t), got {model!r}")
@@ -256,14 +269,14 @@ class _Loop:
 
     def run(self, wants_x0: bool = False) -> Iterator[Progress]:
         """Take the rows; what is told comes after each that has called the model."""
-        records, calls, times = self.plan.rows, 0, self.plan.timesteps.tolist()
-        for i, record in enumerate(records):
-            if record["call"]:
+        calls, times = 0, self.plan.timesteps.tolist()
+        for i, record in enumerate(map(_Row._make, self.plan.rows[list(_Row._fields)].tolist())):
+            if record.call:
                 self._call(times[calls])
-            x0 = self._take(i, record, wants_x0 and bool(record["call"]))
-            self.level = float(record["alpha"]), float(record["sigma"])
-            if record["call"]:
-                if wants_x0 and record["keep"]:  # rows that follow read it
+            x0 = self._take(i, record, wants_x0 and record.call)
+            self.level = record.alpha, record.sigma
+            if record.call:
+                if wants_x0 and record.keep:  # rows that follow read it
                     x0 = self.library.copied(x0, self.library.empty_like(x0))
                 yield Progress(calls, len(times), times[calls], self.x, x0)
                 calls += 1
@@ -276,25 +289,26 @@ class _Loop:
         if self.output is not said:
             self.kept_output = self.output
 
-    def _take(self, i: int, record: np.void, wants_x0: bool) -> Any:
+    def _take(self, i: int, record: _Row, wants_x0: bool) -> Any:
         """One row, in place."""
-        keep = int(record["keep"])
-        x0 = self._memory(None) if wants_x0 or keep else None
-        if record["snr"] > 0:
+        keep = record.keep
+        # what is told of no more is written over, but never what somebody was told
+        x0 = self._memory(None if wants_x0 or keep != 1 else self.h2) if wants_x0 or keep else None
+        if record.snr > 0:
             self._correct(i, record, x0)
             return x0
         row, old = self.rows[i], self.x
         out = self._memory(self.spare) if keep == 2 else old  # x as it was is kept
-        if not record["call"]:
+        if not record.call:
             self.output, self.code = old, int(self.state.doubles)
         noisy, given = self._noise_of(record)
         wrong = kernel.apply(
             row, self.state, self.output, self.code, out, h1=self._read(self.h1), h2=self._read(self.h2), kept=x0,
-            noisy=noisy, given=given, keys=self.keys, key=int(record["key"]), threads=self.threads,
+            noisy=noisy, given=given, keys=self.keys, key=record.key, threads=self.threads,
         )  # fmt: skip
         self.library.changed(out)
         if wrong >= 0:
-            raise FloatingPointError(not_finite(_time(record["t"]), wrong))
+            raise FloatingPointError(not_finite(_time(record.t), wrong))
         if keep == 1:
             self.h1, self.h2 = x0, self.h1
         elif keep == 2:
@@ -309,17 +323,17 @@ class _Loop:
     def _memory(self, spare: Any) -> Any:
         return self.library.empty_like(self.x) if spare is None else spare
 
-    def _noise_of(self, record: np.void) -> tuple[bool, Any]:
+    def _noise_of(self, record: _Row) -> tuple[bool, Any]:
         """Whether a row has noise, and z if somebody else draws it."""
-        if self.noise is False or not (record["s"] != 0 or record["snr"] > 0):
+        if self.noise is False or not (record.s != 0 or record.snr > 0):
             return False, None
         if self.noise is None:
             return True, None
-        to = float(record["sigma"]) / float(record["alpha"]) if record["alpha"] else float("inf")
+        to = record.sigma / record.alpha if record.alpha else float("inf")
         now = self.level[1] / self.level[0] if self.level[0] else float("inf")
         return True, given_noise(self.noise(now, to), self.state)
 
-    def _correct(self, i: int, record: np.void, x0: Any) -> None:
+    def _correct(self, i: int, record: _Row, x0: Any) -> None:
         """A Langevin step x + h score + sqrt(2 h) z, h = 2 (snr |z| / |score|)^2 of each sample's own norms.
 
         A score of few coordinates is often near 0, and samples would be thrown away: there no step is longer than
@@ -328,16 +342,16 @@ class _Loop:
         score, z = (State("x", self.library.empty_like(self.x)) for _ in range(2))
         wrong = kernel.apply(self.rows[i], self.state, self.output, self.code, score.x, kept=x0, threads=self.threads)
         if wrong >= 0:
-            raise FloatingPointError(not_finite(_time(record["t"]), wrong))
+            raise FloatingPointError(not_finite(_time(record.t), wrong))
         noisy, given = self._noise_of(record)
         if given is not None:
             z = State("noise", given)
         else:
-            kernel.noise_into(z, 1.0, self.keys, int(record["key"]), self.threads)
+            kernel.noise_into(z, 1.0, self.keys, record.key, self.threads)
         with np.errstate(divide="ignore", invalid="ignore"):
-            h = 2 * record["snr"] ** 2 * kernel.squares(z) / kernel.squares(score)
+            h = 2 * record.snr**2 * kernel.squares(z) / kernel.squares(score)
         if self.state.elements < _FEW:
-            h = np.fmin(h, float(record["sigma"]) ** 2)
+            h = np.fmin(h, record.sigma**2)
         h = np.where(np.isfinite(h), h, 0.0)  # where the score is 0 there is nowhere to go
         rows = np.zeros((self.n, 9))
         rows[:, 2], rows[:, 3], rows[:, 5], rows[:, 8] = np.inf, 1.0, h, np.sqrt(2 * h)
