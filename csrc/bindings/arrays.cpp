@@ -87,11 +87,11 @@ bool look_at_tensor(PyObject *object, bool, Plain &found) {
     dlpack::Tensor tensor;
     if (exchange->borrow(object, &tensor) || !answers_no(PyObject_GetAttr(object, requires_grad)) ||
         !answers_no(PyObject_CallMethodNoArgs(object, is_neg))) {
-        PyErr_Clear();  // the long way says what is wrong
+        if (PyErr_ExceptionMatches(PyExc_Exception)) PyErr_Clear();  // the long way says what is wrong
         return false;
     }
     const auto type = type_of(tensor);
-    if (tensor.device_type != dlpack::cpu || !type) return false;
+    if (tensor.device_type != dlpack::cpu || !type || !tensor.data) return false;
     found.data = static_cast<char *>(tensor.data) + tensor.byte_offset, found.type = *type;
     found.ndim = tensor.ndim, found.shape = tensor.shape;
     count(found);

@@ -28,7 +28,8 @@ struct Plain {
 struct ArrayLibrary {
     PyTypeObject *type;
     PyObject *empty_like;  // memory for as much, called with the array
-    // An array, if nothing about it is unusual: that includes what torch has beside numbers, such as gradients.
+    // An array, if nothing about it is unusual: that includes what torch has beside numbers, such as gradients. False
+    // with an error set where somebody interrupts.
     bool (*look)(PyObject *array, bool written, Plain &found);
     bool (*changed)(PyObject *array);  // tells who follows gradients that it is; false with an error set
 };

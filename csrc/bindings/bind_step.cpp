@@ -1,6 +1,7 @@
 // The short way of one step of a diffusion sampler, on arrays of which nothing is unusual. A batch of one small image
 // takes 2 us in the kernel: to look at every argument from Python costs several times that.
 #include <optional>
+#include <utility>
 #include <vector>
 
 #include "arrays.hpp"
@@ -76,22 +77,38 @@ bool take_row(PyObject *given, FieldJob &job) {
     return true;
 }
 
-// The step into new memory, or in place: the samples, or the number of the first one whose output is not finite.
-PyObject *done(PyObject *x, const ArrayLibrary &library, const FieldEntry &kernel, FieldJob &job, bool in_place) {
+// Memory for what the step makes, which `job` is told of: x's own, or new; none if there is something unusual about it.
+py::object memory(PyObject *x, const ArrayLibrary &library, bool in_place, FieldJob &job) {
     auto out = py::reinterpret_steal<py::object>(in_place ? Py_NewRef(x) : PyObject_CallOneArg(library.empty_like, x));
+    if (!out) throw py::error_already_set();
     Plain to;
-    if (!out || !library.look(out.ptr(), true, to)) throw py::error_already_set();
-    job.out = to.data;
+    if (in_place)
+        job.out = const_cast<void *>(job.x);
+    else if (library.look(out.ptr(), true, to))
+        job.out = to.data;
+    else
+        out = {};
+    return out;
+}
+
+// The samples, or the number of the first one whose output is not finite.
+PyObject *done(py::object out, const ArrayLibrary &library, const FieldEntry &kernel, const FieldJob &job) {
     int64_t wrong;
     {
         py::gil_scoped_release unlocked;
         wrong = kernel.step(job);
     }
-    if (in_place && !library.changed(x)) throw py::error_already_set();
+    if (job.out == job.x && !library.changed(out.ptr())) throw py::error_already_set();
     return wrong < 0 ? out.release().ptr() : PyLong_FromLongLong(wrong);
 }
 
-// None if anything is unusual about the arguments: then nothing is done. Coefficients are not looked at.
+// Nothing is done; unless somebody has interrupted, the long way is to be taken.
+PyObject *unusual() {
+    if (PyErr_Occurred()) throw py::error_already_set();
+    Py_RETURN_NONE;
+}
+
+// None if anything is unusual about the arguments. Coefficients are not looked at.
 PyObject *step_at_once(PyObject *const *given, Py_ssize_t n_given) {
     if (n_given != 8) throw py::type_error("a step takes x, output, row, seed, first_sample, t, threads, in_place");
     PyObject *const x = given[0], *const output = given[1], *const threads = given[6];
@@ -104,11 +121,13 @@ PyObject *step_at_once(PyObject *const *given, Py_ssize_t n_given) {
     if (!library || Py_TYPE(output) != library->type || !first_sample || !step || !some ||
         !library->look(x, in_place, at) || !library->look(output, false, from) || !take_arrays(at, from, job) ||
         !take_seeds(given[3], job, seeds) || !take_row(given[2], job))
-        Py_RETURN_NONE;
+        return unusual();
+    auto out = memory(x, *library, in_place, job);
+    if (!out) return unusual();
     job.first_sample = *first_sample, job.step = *step;
     const FieldEntry &kernel = active().fields[at.type == OutputType::float64];
     job.last_unit = kernel.units(job.n_samples, job.elements);
-    return done(x, *library, kernel, job, in_place);
+    return done(std::move(out), *library, kernel, job);
 }
 
 PyObject *called(PyObject *, PyObject *const *given, Py_ssize_t n_given) {
@@ -116,6 +135,8 @@ PyObject *called(PyObject *, PyObject *const *given, Py_ssize_t n_given) {
         return step_at_once(given, n_given);
     } catch (py::error_already_set &error) {
         error.restore();
+    } catch (const py::builtin_exception &error) {
+        error.set_error();
     } catch (const std::exception &error) {
         PyErr_SetString(PyExc_RuntimeError, error.what());
     }

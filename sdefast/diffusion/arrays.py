@@ -8,6 +8,7 @@ from __future__ import annotations
 import sys
 from abc import ABC, abstractmethod
 from contextlib import AbstractContextManager, nullcontext
+from functools import partial
 from types import FunctionType
 from typing import Any
 
@@ -142,9 +143,10 @@ class _Torch(Library):
     def __init__(self, torch: Any) -> None:
         self.torch = torch
         self._codes = {getattr(torch, name): code for name, code in OUTPUT_TYPES.items()}
+        self._rows = {"memory_format": torch.contiguous_format}
         self._increment = torch.autograd.graph.increment_version
         #: whether C++ can look at tensors; then this version passes over those that have no version of their own, too
-        self._is_new = _core.know_torch(torch.Tensor, torch.empty_like, self._increment)
+        self._is_new = _core.know_torch(torch.Tensor, partial(torch.empty_like, **self._rows), self._increment)
 
     def code(self, x: Any) -> int | None:
         return self._codes.get(x.dtype)
@@ -161,11 +163,11 @@ class _Torch(Library):
         return kept.copy_(x)
 
     def empty_like(self, x: Any) -> Any:
-        return self.torch.empty_like(x, memory_format=self.torch.contiguous_format)
+        return self.torch.empty_like(x, **self._rows)
 
     def refuse(self, name: str, x: Any) -> None:
-        if x.layout is not self.torch.strided:
-            raise TypeError(f"{name} must be dense: pass {name}.to_dense()")
+        if x.layout is not self.torch.strided or x.is_nested:
+            raise TypeError(f"{name} must be a dense tensor, got {x.layout}{', nested' * x.is_nested}")
         if x.requires_grad:
             raise ValueError(
                 f"{name} requires a gradient, which sdefast does not follow: pass {name}.detach(), or sample under "

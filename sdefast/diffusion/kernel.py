@@ -156,6 +156,8 @@ def apply(
         0 if kept is None else at(kept), noisy, 0 if given is None else at(given),
     )  # fmt: skip
     lent = state.x, output, out, h1, h2, kept, given
+    if not (pointers[0] and pointers[1] and pointers[5]):
+        raise ValueError("x and the model's output must have memory: one of them has been freed, or never had any")
     return _run(state, row, pointers, noisy and given is None, keys, key, threads, lent)
 
 

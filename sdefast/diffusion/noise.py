@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from itertools import count
 from typing import Any
 
 import numpy as np
@@ -87,11 +88,12 @@ def noise_sampler(x: Any, *, seed: Any = 0, first_sample: int = 0) -> Callable[[
     >>> sf.diffusion.noise_sampler(np.zeros((2, 3)), seed=[5, 6])(1.0, 0.5).shape
     (2, 3)
     """
-    calls = iter(range(1, 2**32))
+    calls = count(1)
 
     def sampler(sigma: Any, sigma_next: Any) -> Any:
         return randn_like(x, seed=seed, step=next(calls), first_sample=first_sample)
 
+    outside_graphs(sampler)
     return sampler
 
 
@@ -132,5 +134,5 @@ def _wanted_torch(like: Any, dtype: Any, device: Any) -> Any:
     return torch
 
 
-for _entry in (prior, randn_like):
+for _entry in (prior, randn_like, noise_sampler):
     outside_graphs(_entry)

@@ -252,7 +252,8 @@ def row_of(
     if end >= start:
         raise ValueError(f"previous must be smaller than the timestep, {start}, got {end}")
     clip = None if clip is None else checks.real("clip", clip, positive=True)
-    make = _remembered_row if all(type(value) in _PLAIN for value in options.values()) else _made_row
+    plain = all(type(value) in _PLAIN for value in (method, prediction, *options.values()))
+    make = _remembered_row if plain else _made_row
     return make(method, schedule, start, end, prediction, clip, tuple(options.items()))
 
 

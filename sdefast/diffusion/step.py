@@ -169,7 +169,7 @@ def _step(
     if (
         noise is None and return_x0 is False and type(schedule) is Schedule and type(t) is int
         and (previous is None or type(previous) is int) and (clip is None or type(clip) is float)
-        and type(option[1]) in _HASHED
+        and type(option[1]) in _HASHED and type(prediction) is str
     ):  # fmt: skip
         # the short way: on this thread, if nothing about x and the others is unusual
         row = _coefficients(method, schedule, t, previous, prediction, clip, option)
@@ -230,7 +230,8 @@ def _rows(
         previous = checks.count("previous", previous, least=-1)
     if clip is not None and type(clip) is not float:
         clip = checks.real("clip", clip, positive=True)
-    find = _coefficients if type(option[1]) in _HASHED else _coefficients.__wrapped__
+    known = type(option[1]) in _HASHED and type(prediction) is str
+    find = _coefficients if known else _coefficients.__wrapped__
     if type(t) is int:
         return find(method, schedule, t, previous, prediction, clip, option), t
     each = _timesteps(t, n)

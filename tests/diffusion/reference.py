@@ -38,9 +38,9 @@ def step(model: Any, row: np.void, x: np.ndarray, h1: np.ndarray, h2: np.ndarray
 
 
 def corrected(x: np.ndarray, score: np.ndarray, z: np.ndarray, snr: float, sigma: float) -> np.ndarray:
-    """A Langevin step whose size comes from each sample's own norms, at most sigma^2 for few coordinates."""
+    """A Langevin step whose size comes from each sample's own norms, or of few coordinates from sigma."""
     axes = tuple(range(1, x.ndim))
     h = 2 * snr**2 * (z**2).sum(axes, keepdims=True) / (score**2).sum(axes, keepdims=True)
-    if x[0].size < 16:
-        h = np.minimum(h, sigma**2)
+    if x[0].size < 256:
+        h = np.full_like(h, 2 * (snr * sigma) ** 2)
     return x + h * score + np.sqrt(2 * h) * z

@@ -96,6 +96,16 @@ def test_noise_in_third_order_of_diffusers_differs_by_the_second_difference(monk
     assert difference(MULTISTEP, 7, monkeypatch, solver_order=3, **SDE) < 1e-5
 
 
+def test_one_step_of_a_flow_with_its_end_given_goes_to_the_data():
+    scheduler = hf.FlowMatchEulerDiscreteScheduler(shift_terminal=0.1)
+    scheduler.set_timesteps(1)
+    assert scheduler.sigmas.tolist() == [1.0, 0.0]
+    x = torch.ones(1, 1, 4, 4)
+    assert torch.equal(scheduler.step(x / 4, scheduler.timesteps[0], x).prev_sample, 0.75 * x)
+    scheduler.set_timesteps(3)
+    assert scheduler.sigmas[-2].item() == pytest.approx(0.1)
+
+
 def test_third_order_begins_anew_inside_a_list():
     """Without history the first order, then the second, then the third."""
     ours = hf.DPMSolverMultistepScheduler(solver_order=3, solver_type="heun", final_sigmas_type="sigma_min")

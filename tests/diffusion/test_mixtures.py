@@ -55,6 +55,8 @@ def sampled(made, schedule):
         ("dpm++3m-sde", LINEAR, {"n_steps": 100, "spacing": "karras"}),
         ("reverse-sde", LINEAR, {}),
         ("ode", LINEAR, {"n_steps": 200, "spacing": "linspace"}),
+        ("predictor-corrector", LINEAR, {"n_corrector": 2}),
+        ("predictor-corrector", WIDE, {"n_steps": 400, "spacing": "karras", "predictor": "ancestral"}),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )

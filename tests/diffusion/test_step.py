@@ -276,8 +276,39 @@ def test_what_is_unusual_is_seen_on_the_short_way():
     for fields in ({"seed": True}, {"threads": 0}, {"threads": True}, {"first_sample": -1}, {"first_sample": 2**63}):
         with pytest.raises((TypeError, ValueError), match=next(iter(fields))):
             ddpm_step(x, e, 70, THESIS, **fields)
+    with pytest.raises((TypeError, ValueError), match="prediction"):
+        ddpm_step(x, e, 70, THESIS, prediction=["eps"])
+    freed = x.clone()
+    freed.untyped_storage().resize_(0)
+    with pytest.raises(ValueError, match="must have memory"):
+        ddim_step(freed, e, 70, THESIS)
     several = ddpm_step(x, e, 70, THESIS, seed=2**64 - 1, first_sample=2**62 - 1, threads=2**62)
     assert torch.equal(several, ddpm_step(x, e, 70, THESIS, seed=[2**64 - 1], first_sample=2**62 - 1))
+
+
+def test_what_is_new_is_contiguous():
+    x, e = (a[:, :, None, :].transpose(2, 3) for a in pair((3, 5, 4)))
+    odd = torch.empty_strided((3, 1, 4), (4, 1, 1)).copy_(x[:, :1, :, 0])
+    assert ddim_step(odd, e[:, :1, :, 0].contiguous(), 70, THESIS).stride() == (4, 4, 1)
+
+
+def test_wrapped_tensors_and_interruptions_are_told_of():
+    x, e = pair((3, 4))
+    with pytest.raises(RuntimeError, match="storage"):  # new memory is wrapped there
+        torch.func.grad(lambda y: (y + ddim_step(x, e, 70, THESIS)).sum())(x)
+
+    class Interrupted(torch.overrides.TorchFunctionMode):
+        def __torch_function__(self, function, types, args=(), kwargs=None):
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt), Interrupted():
+        ddim_step(x, e, 70, THESIS)
+
+
+def test_noise_samplers_may_be_compiled():
+    x, _ = pair((2, 3))
+    drawn = torch.compile(lambda x: diffusion.noise_sampler(x, seed=1)(1.0, 0.5) + x, backend="eager")(x)
+    assert torch.equal(drawn, randn_like(x, seed=1, step=1) + x)
 
 
 def test_inference_tensors_have_no_versions():

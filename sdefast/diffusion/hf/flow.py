@@ -31,6 +31,12 @@ class FlowMatchEulerDiscreteScheduler(Steps, diffusers.FlowMatchEulerDiscreteSch
     def check(self) -> None:
         refuse(self.config, invert_sigmas=(False,))
 
+    def stretch_shift_to_terminal(self, t: Any) -> Any:
+        """Sigmas of which the last is ``shift_terminal``; a single one, 1, stays: there is nothing to stretch."""
+        if float(t[-1]) == 1:
+            return t
+        return diffusers.FlowMatchEulerDiscreteScheduler.stretch_shift_to_terminal(self, t)
+
     def set_timesteps(
         self, num_inference_steps: int | None = None, device: Any = None, sigmas: list[float] | None = None,
         mu: float | None = None, timesteps: list[float] | None = None,
