@@ -33,7 +33,7 @@ _LONG_IF_NARROW = 300
 
 #: What several rows share is stored if it is at least so many operations; of these, those that count as many.
 SHARED = 8
-COSTLY = frozenset(FUNCTIONS) - {"abs", "min", "max", "floor"} | {"div", "log_positive"}
+COSTLY = frozenset(FUNCTIONS) - {"abs", "min", "max", "floor"} | {"div", "exp_moderate", "log_positive"}
 
 _ROW_SYMBOL = re.compile(r"([xzuq])(\d+)")
 

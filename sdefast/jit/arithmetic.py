@@ -6,6 +6,7 @@ contracts finds nothing to do. A `Pair` holds what differs between the types, fi
 
 from __future__ import annotations
 
+import math
 from typing import Any, ClassVar, NamedTuple
 
 from llvmlite import ir
@@ -179,6 +180,13 @@ class _Value:
 class Number(_Value):
     """A number of the type of the arithmetic."""
 
+    @property
+    def is_known(self) -> bool:
+        """Whether it is a constant that is not NaN, so that the compiler can tell that too."""
+        value = getattr(self.ir, "constant", math.nan)
+        value = value[0].constant if isinstance(value, (list, tuple)) else value  # (in all lanes)
+        return isinstance(value, float) and value == value
+
     def _make(self, operation: str, a: Any, b: Any) -> Number:
         number = self.arithmetic.number
         return Number(self.arithmetic, getattr(self.arithmetic.builder, operation)(number(a).ir, number(b).ir))
@@ -214,6 +222,12 @@ class Number(_Value):
 
     def __gt__(self, other: Any) -> Truth:
         return self._compare(">", other)
+
+    def __le__(self, other: Any) -> Truth:
+        return self._compare("<=", other)
+
+    def __ge__(self, other: Any) -> Truth:
+        return self._compare(">=", other)
 
     def __eq__(self, other: Any) -> Truth:  # type: ignore[override]
         return self._compare("==", other)

@@ -56,6 +56,12 @@ def exp(v: Arithmetic, x: Number) -> Number:
     return times_power_of_two(v, v.fma(r, v.horner(r, _EXPM1), 1.0), bits)
 
 
+def exp_moderate(v: Arithmetic, x: Number) -> Number:
+    """exp(x) for |x| up to 87 / 708, and NaN, which is not checked: 2^n is a number. The bits of `exp`."""
+    r, bits = _remainder_of_ln2(v, x)
+    return v.fma(r, v.horner(r, _EXPM1), 1.0) * v.from_bits((bits + (v.bias - v.rounder_bits)) << v.digits)
+
+
 def _exp_parts(v: Arithmetic, y: Number, k: int = 0) -> tuple[Number, Number]:
     """p and s with exp(y) = 2^k s (1 + p), s a power of two: with k = 2 finite up to the top of sinh."""
     r, bits = _remainder_of_ln2(v, y)

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from typing import Any
 
 from .arithmetic import Arithmetic, Number, Truth
-from .exponentials import cosh, erf, exp, expm1, sinh, tanh
+from .exponentials import cosh, erf, exp, exp_moderate, expm1, sinh, tanh
 from .logarithms import log, log1p, log2, log10, log_positive, pow
 from .trigonometry import acos, asin, atan, atan2, cos, hypot, sin, tan
 
@@ -22,16 +22,21 @@ __all__ = ["FUNCTIONS", "arguments_of", "as_intrinsic", "emitter", "signature"]
 
 def _min(v: Arithmetic, a: Number, b: Number) -> Number:
     """The smaller number; NaN if any is."""
+    if b.is_known:
+        return v.select(a >= b, b, a)
     return v.select(a == a, v.select(a < b, a, b), a)
 
 
 def _max(v: Arithmetic, a: Number, b: Number) -> Number:
-    """The larger number; NaN if any is."""
+    """The larger number; NaN if any is. Beside a constant there is one that may be NaN: half of the instructions."""
+    if b.is_known:
+        return v.select(a <= b, b, a)
     return v.select(a == a, v.select(a > b, a, b), a)
 
 
 FUNCTIONS: dict[str, Callable[..., Number]] = {
     "exp": exp,
+    "exp_moderate": exp_moderate,
     "log": log,
     "log_positive": log_positive,
     "sqrt": lambda v, x: v.sqrt(x),

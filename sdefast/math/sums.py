@@ -10,7 +10,6 @@ import numpy as np
 
 from .calls import real_array
 from .exponentials import exp, log
-from .selections import max
 
 #: Where a logarithm of a weight, relative to the largest, is cut off: e^-60 = 9e-27 is nothing beside 1 in float64, and
 #: what is far below makes subnormal numbers, which cost a hundred instructions each.
@@ -158,11 +157,13 @@ def shifted_weights(name: str, values: Any) -> tuple[Any, list[Any], Any]:
         raise ValueError(f"{name} takes at least one value, got none")
     if not any(map(_is_traced, logs)):
         return _weights_of_numbers(_stacked(name, logs))
-    from ..trace import as_expr, held, raised
+    from ..trace import as_expr, held, make, raised, select
 
     logs = list(map(as_expr, logs))
-    shift = held(_fold(max, [*logs, _NOTHING]))
-    weights = [0.0 if v.is_constant(-inf) else exp(raised(as_expr(v - shift), _SMALLEST)) for v in logs]
+    # (Where one is no number the sum is none, whatever the shift is: so this may pass it over, which `max` may not.)
+    shift = held(as_expr(_fold(lambda a, b: select(a > b, a, b), [*logs, _NOTHING])))
+    relative = [None if v.is_constant(-inf) else raised(as_expr(v - shift), _SMALLEST) for v in logs]
+    weights = [0.0 if v is None else make("exp_moderate", v) for v in relative]  # of -60 to 0
     return shift, weights, _fold(lambda a, b: a + b, weights)
 
 

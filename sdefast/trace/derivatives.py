@@ -74,6 +74,7 @@ RULES: dict[str, Callable[..., Any]] = {
     "pow": _d_pow,
     "sqrt": _d_sqrt,
     "exp": lambda of, a, da: of * da,
+    "exp_moderate": lambda of, a, da: of * da,
     "log": lambda of, a, da: da / a,
     "log_positive": lambda of, a, da: da / a,
     "sin": lambda of, a, da: make("cos", a) * da,

@@ -101,8 +101,8 @@ _NUMPY: dict[str, Callable[..., Any]] = {
     "add": np.add, "sub": np.subtract, "mul": np.multiply, "div": np.divide, "neg": np.negative, "abs": np.abs,
     "min": np.minimum, "max": np.maximum, "lt": np.less, "le": np.less_equal, "eq": np.equal, "and": np.logical_and,
     "or": np.logical_or, "not": np.logical_not, "select": np.where, "pow": np.power, "floor": np.floor,
-    "exp": np.exp, "log": np.log, "log_positive": np.log, "sqrt": np.sqrt, "sin": np.sin, "cos": np.cos, "tan": np.tan,
-    "tanh": np.tanh, "erf": _erf, "expm1": np.expm1, "log1p": np.log1p, "sinh": np.sinh, "cosh": np.cosh,
-    "atan": np.arctan, "asin": np.arcsin, "acos": np.arccos, "atan2": np.arctan2, "hypot": np.hypot, "log2": np.log2,
-    "log10": np.log10, "held": lambda x: x, "raised": np.maximum,
+    "exp": np.exp, "exp_moderate": np.exp, "log": np.log, "log_positive": np.log, "sqrt": np.sqrt, "sin": np.sin,
+    "cos": np.cos, "tan": np.tan, "tanh": np.tanh, "erf": _erf, "expm1": np.expm1, "log1p": np.log1p, "sinh": np.sinh,
+    "cosh": np.cosh, "atan": np.arctan, "asin": np.arcsin, "acos": np.arccos, "atan2": np.arctan2, "hypot": np.hypot,
+    "log2": np.log2, "log10": np.log10, "held": lambda x: x, "raised": np.maximum,
 }  # fmt: skip

@@ -24,10 +24,10 @@ ON_NUMBERS: dict[str, Callable[..., Any]] = {
     "add": operator.add, "sub": operator.sub, "mul": operator.mul, "div": operator.truediv, "neg": operator.neg,
     "abs": abs, "min": min, "max": max, "lt": operator.lt, "le": operator.le, "eq": operator.eq, "pow": math.pow,
     "floor": lambda x: float(math.floor(x)), "and": lambda a, b: a and b, "or": lambda a, b: a or b,
-    "not": operator.not_, "exp": math.exp, "log": math.log, "sqrt": math.sqrt, "sin": math.sin, "cos": math.cos,
-    "tan": math.tan, "tanh": math.tanh, "erf": math.erf, "expm1": math.expm1, "log1p": math.log1p, "sinh": math.sinh,
-    "cosh": math.cosh, "atan": math.atan, "asin": math.asin, "acos": math.acos, "atan2": math.atan2,
-    "hypot": math.hypot, "log2": math.log2, "log10": math.log10,
+    "not": operator.not_, "exp": math.exp, "exp_moderate": math.exp, "log": math.log, "sqrt": math.sqrt,
+    "sin": math.sin, "cos": math.cos, "tan": math.tan, "tanh": math.tanh, "erf": math.erf, "expm1": math.expm1,
+    "log1p": math.log1p, "sinh": math.sinh, "cosh": math.cosh, "atan": math.atan, "asin": math.asin,
+    "acos": math.acos, "atan2": math.atan2, "hypot": math.hypot, "log2": math.log2, "log10": math.log10,
 }  # fmt: skip
 
 

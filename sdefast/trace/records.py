@@ -24,9 +24,10 @@ from .sums import sum_again
 from .table import Table
 from .walk import all_parts
 
-#: operations of two numbers, of three, and all that users' functions are made of
+#: operations of two numbers, of one, and all that users' functions are made of
 _TWO = ("add", "sub", "mul", "div", "pow", "min", "max", "lt", "le", "eq", "and", "or", "atan2", "hypot")
-_ARITY = dict.fromkeys((*FUNCTIONS, "neg", "not", "held"), 1) | dict.fromkeys((*_TWO, "raised"), 2) | {"select": 3}
+_ONE = (*FUNCTIONS, "exp_moderate", "neg", "not", "held")
+_ARITY = dict.fromkeys(_ONE, 1) | dict.fromkeys((*_TWO, "raised"), 2) | {"select": 3}
 
 #: a symbol's name, or names of what a tuple holds
 Names = str | tuple[str, ...]

@@ -499,6 +499,7 @@ SMOOTH_OPERATIONS = {
     "log10": (lambda x: math.log10(x), lambda x: mpmath.log10(x), (0.2, 1.5)),
     "table": (lambda x: np.interp(x, [-1, 0, 2], [3, 1, 5]) * x, lambda x: x + 2 * x * abs(x), (-0.5, 0.7)),
     "exp": (lambda x: math.exp(2 * x), lambda x: mpmath.exp(2 * x), (-1.3, 0.7)),
+    "exp_moderate": (lambda x: make("exp_moderate", 2 * x), lambda x: mpmath.exp(2 * x), (-1.3, 0.7)),
     "log": (lambda x: math.log(x), lambda x: mpmath.log(x), (0.2, 1.5)),
     "log_positive": (lambda x: make("log_positive", x), lambda x: mpmath.log(x), (0.2, 1.5)),
     "log with a base": (lambda x: math.log(3, x), lambda x: mpmath.log(3, x), (0.2, 1.5)),
