@@ -4,6 +4,8 @@ Kernels are written in a small part of Python: numbers, names that keep their ty
 What everything is follows from the arguments, line by line, so that a kernel is turned into instructions in one pass.
 (A compiler of any Python, which looks for types first, takes several times as long for that as LLVM for the rest.)
 
+Iterations of ``for l in paired(n)`` do not need one another: two of them are faster in turn than one after the other.
+
 All floating point is strict; integers are 64 bits wide, words of the table are addressed without a sign.
 """
 
@@ -11,10 +13,13 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Callable, Sequence
+from itertools import pairwise, zip_longest
 from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 from llvmlite import ir
+
+from .machine import calls_fma
 
 __all__ = ["Emitter", "Kernel", "Value", "module_of", "type_of"]
 
@@ -40,6 +45,14 @@ _LOGICAL = {ast.BitAnd: "and_", ast.BitOr: "or_", ast.BitXor: "xor", ast.RShift:
 def type_of(kind: str) -> ir.Type:
     """LLVM's type of one of numpy's, by name."""
     return _TYPES[kind]
+
+
+def _in_pairs(module: ir.Module) -> Any:
+    """What says of a loop that two vectors of lanes go through it at a time."""
+    count = module.add_metadata(["llvm.loop.interleave.count", ir.IntType(32)(2)])
+    loop = module.add_metadata([count, str(len(module.metadata))])
+    loop.operands = (loop, count)  # as LLVM tells loops from one another
+    return loop
 
 
 class Value(NamedTuple):
@@ -112,11 +125,26 @@ class Kernel:
         (target,) = statement.targets
         if isinstance(target, ast.Tuple):
             assert isinstance(statement.value, ast.Tuple)
-            values = [self._value(e) for e in statement.value.elts]
+            values = self._abreast(statement.value.elts)
             for one, value in zip(target.elts, values, strict=True):
                 self._store(one, value)
         else:
             self._store(target, self._value(statement.value))
+
+    def _abreast(self, expressions: Sequence[ast.expr]) -> list[Value]:
+        """Values that do not need one another, by an instruction of each in turn.
+
+        The instructions of one may all wait for the one before, and a processor looks ahead no more than some dozens.
+        """
+        instructions, values = self.builder.block.instructions, list[Value]()
+        ends = [len(instructions)]
+        for e in expressions:
+            values.append(self._value(e))
+            ends.append(len(instructions))
+        if not calls_fma():
+            each = [instructions[begin:end] for begin, end in pairwise(ends)]
+            instructions[ends[0] :] = [i for turn in zip_longest(*each) for i in turn if i is not None]
+        return values
 
     def _add_to(self, statement: ast.AugAssign) -> None:
         assert isinstance(statement.target, ast.Name)
@@ -151,7 +179,9 @@ class Kernel:
         self.statements(statement.body)
         following = builder.add(i, step, flags=["nsw"])
         i.add_incoming(following, builder.block)
-        builder.cbranch(builder.icmp_signed("<", following, end), body, after)
+        again = builder.cbranch(builder.icmp_signed("<", following, end), body, after)
+        if isinstance(statement.iter.func, ast.Name) and statement.iter.func.id == "paired" and not calls_fma():
+            again.set_metadata("llvm.loop", _in_pairs(builder.module))
         builder.position_at_end(after)
 
     @staticmethod

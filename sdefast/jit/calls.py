@@ -2,7 +2,8 @@
 
 ``exp_`` and so on are functions of the state's type, ``exp64_`` of float64. Random bits become signs by ``shift_(word,
 n)``, which shifts right, ``sign_(word, n)``, +1 or -1 as bit n of the word is 1 or 0, and ``flip_(x, sign)``, their
-product, all put together from bits. The search for what is rare is written with words of 32 bits: ``mark_(holds, n)``
+product, all put together from bits. ``whole_(lanes)`` is the number of lanes, which has whole multiples of 32, in a
+form that shows it. The search for what is rare is written with words of 32 bits: ``mark_(holds, n)``
 is bit n or nothing, ``both_`` has the bits of two words, ``lowest_`` is the number of the lowest bit and ``rest_`` the
 word without it. Of words that uniforms of float32 are made of (see csrc/noise/stream.hpp) ``unit_`` makes the uniform
 and ``spare_`` one of 512 values, of the bits that it leaves out; ``word_`` is the word whose bits a float has. They are
@@ -43,7 +44,7 @@ def calls(dtype: str) -> dict[str, Any]:
     known: dict[str, Any] = {f"{name}64_": _function(name, "float64") for name in FUNCTIONS}
     known |= {f"{name}_": _function(name, dtype) for name in FUNCTIONS}
     known |= {"shift_": _shift, "sign_": partial(_sign, dtype), "flip_": partial(_flip, dtype)}
-    known |= {"mark_": _mark, "both_": _both, "lowest_": _lowest, "rest_": _rest}
+    known |= {"whole_": _whole, "mark_": _mark, "both_": _both, "lowest_": _lowest, "rest_": _rest}
     known |= {"unit_": partial(_part, dtype, UNIT), "spare_": partial(_part, dtype, SPARE), "word_": _word_of}
     known |= {"bound_": _bound, "below_": _below, "least_": _least, "seldom_": _seldom}
     return known | {"scratch_": partial(scratch, dtype), "numbers_": numbers, "row_loop_": partial(row_loop, dtype)}
@@ -122,6 +123,10 @@ def _mark(kernel: Kernel, args: list[Value]) -> Value:
 
 def _both(kernel: Kernel, args: list[Value]) -> Value:
     return Value("uint32", kernel.builder.or_(*(a.ir for a in args)))
+
+
+def _whole(kernel: Kernel, args: list[Value]) -> Value:
+    return Value("int32", kernel.builder.and_(args[0].ir, _WORD(-_AT_ONCE)))
 
 
 def _lowest(kernel: Kernel, args: list[Value]) -> Value:

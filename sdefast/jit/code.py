@@ -8,13 +8,19 @@ bits on every machine.
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
+from typing import TypeVar
 
 from ..trace import Expr, all_parts, flip, inside_out, make, plain
 from ..trace.lookups import LOOKUPS
+from ..trace.operations import FUNCTIONS
 from . import lookups
+
+_T = TypeVar("_T")
 
 #: What moves on with every step, in float64 from the number of the step, in which float32 would stop to count.
 TIMES = {"t": "c[r] + {k} * c[r + 1]", "elapsed": "(c[r] - c[r + 4]) + {k} * c[r + 1]", "step": "D({k})"}
@@ -26,6 +32,15 @@ SIGNS = {
 }  # fmt: skip
 
 
+#: Functions whose instructions wait for one another, as the terms of Horner's rule do.
+LONG = frozenset(FUNCTIONS) - {"abs", "min", "max", "floor", "sqrt", "hypot"} | {"exp_moderate", "log_positive"}
+
+_LONG_CALL = re.compile(rf"\b({'|'.join(sorted(LONG))})_\(")
+
+#: So many of them are written side by side at most: what they take must be computed before and kept.
+_MOST_ABREAST = 8
+
+
 @dataclass
 class Code:
     """Statements that compute expressions: ``per_lane``; ``once`` for all lanes; of these those ``fixed`` in time.
@@ -35,7 +50,8 @@ class Code:
     ``names`` says what symbols that are equal in all lanes are called, ``prefix`` what the statements' own names begin
     with, ``constants`` collects constants and their names, ``signs`` are the lane inputs that are +1 or -1.
     ``written`` has the operations that are written with signs; others are calls of ``add_`` and so on. ``fuses`` says
-    whether products and sums become multiply-adds.
+    whether products and sums become multiply-adds, ``abreast`` whether long functions that do not need one another are
+    written side by side, ``v1, v2 = exp_(v0), exp_(x0)``.
     """
 
     lane_inputs: Iterable[str]
@@ -45,6 +61,7 @@ class Code:
     constants: dict[str, str] = field(default_factory=dict)
     written: Mapping[str, str] = field(default_factory=lambda: SIGNS)
     fuses: bool = True
+    abreast: bool = False
     fixed: list[str] = field(default_factory=list)
     once: list[str] = field(default_factory=list)
     per_lane: list[str] = field(default_factory=list)
@@ -63,13 +80,39 @@ class Code:
         self._uses = count_uses(factored)
         parts = all_parts(factored)
         absorbed = {id(product) for e in parts for product in self._own_product(e)}
-        for e in parts:  # every part after its own parts, so that nothing recurses deeply
+        groups = self._groups(parts) if self.abreast else {}
+        for e in in_groups(parts, groups):  # every part after its own parts, so that nothing recurses deeply
             if self._is_clocked(e):
                 for part in inside_out(e, self._doubles):
                     self._hold_double(part)
+            elif e in groups:
+                self._hold_abreast(groups[e])
             elif id(e) not in absorbed:
                 self.hold(e)
         return [self.hold(e) for e in factored]
+
+    def _groups(self, parts: Sequence[Expr]) -> dict[Expr, Sequence[Expr]]:
+        """What is written side by side with one: the same function after as many others, which needs none of it."""
+        levels: dict[Expr, int] = {}
+        alike: dict[tuple[str, int], list[Expr]] = {}
+        for e in parts:
+            levels[e] = max((levels[a] + self._is_long(a) for a in e.args), default=0)
+            if self._is_long(e) and e not in self._known:
+                alike.setdefault((e.op, levels[e]), []).append(e)
+        chunks = [chunk for members in alike.values() for chunk in in_equal_parts(members, _MOST_ABREAST)]
+        return {e: chunk for chunk in chunks for e in chunk if len(chunk) > 1}
+
+    def _is_long(self, e: Expr) -> bool:
+        return e.op in LONG and self.varies(e)
+
+    def _hold_abreast(self, group: Sequence[Expr]) -> None:
+        """One statement that computes functions whose arguments are there."""
+        if group[0] in self._known:
+            return
+        calls = [self._text(e, [self.hold(a) for a in e.args]) for e in group]
+        for e in group:
+            self._known[e] = self._new_name()
+        self.per_lane.append(f"{', '.join(self._known[e] for e in group)} = {', '.join(calls)}")
 
     def follow(self, first: Code) -> None:
         """Take over from the step before what is equal in all lanes and at all times."""
@@ -191,6 +234,30 @@ def count_uses(outputs: Sequence[Expr]) -> Counter[Expr]:
     return uses
 
 
+def in_groups(parts: Sequence[Expr], groups: Mapping[Expr, Sequence[Expr]]) -> list[Expr]:
+    """The same in another order, all members of a group one after the other; every part after its own parts."""
+    placed: dict[Expr, bool] = {}
+
+    def place(e: Expr) -> None:
+        members = groups.get(e, (e,))
+        for argument in (a for member in members for a in member.args):
+            for part in inside_out(argument, placed):
+                place(part)
+        placed.update(dict.fromkeys(members, True))
+
+    for e in parts:
+        if e not in placed:
+            place(e)
+    return list(placed)
+
+
+def in_equal_parts(members: Sequence[_T], most: int) -> list[Sequence[_T]]:
+    """A sequence in as few parts as there may be of ``most`` members each, of about one length."""
+    n = -(-len(members) // most)
+    ends = [i * len(members) // n for i in range(n + 1)]
+    return [members[begin:end] for begin, end in pairwise(ends)]
+
+
 def gather_factors(
     outputs: Sequence[Expr], varies: Callable[[Expr], bool], signs: frozenset[str] = frozenset()
 ) -> list[Expr]:
@@ -229,6 +296,17 @@ def gather_factors(
 
 def indent(lines: Iterable[str], depth: int = 1) -> list[str]:
     return ["    " * depth + line for line in lines]
+
+
+def over_lanes(lane: Sequence[str]) -> list[str]:
+    """The loop over lanes of these statements; where they are long, half of them wait for others of one vector."""
+    loop = "paired" if any(_LONG_CALL.search(line) for line in lane) else "range"
+    return [f"for l in {loop}(lanes):", *indent(lane)]
+
+
+def known_lanes(row: int) -> str:
+    """What tells the compiler that there are 32, 64, ... lanes, at most a row: so no vector is left over."""
+    return f"lanes = min(whole_(lanes), {row})"
 
 
 def constant_lines(constants: dict[str, str]) -> list[str]:

@@ -8,7 +8,7 @@ from functools import lru_cache
 from .. import _core
 from ..trace import Expr, all_parts
 from . import networks
-from .code import SIGNS, TIMES, Code, constant_lines, indent
+from .code import SIGNS, TIMES, Code, constant_lines, indent, known_lanes, over_lanes
 from .rare import found_in, searching_loop
 from .step import CLOCK, OBSERVER, ROW, Step, clock_lines, draw_lines, draw_setup, parameter_lines
 from .sums import sums_in
@@ -55,7 +55,8 @@ def stepper_source(step: Step, at_once: int = 1) -> str:
             "s = 0", *ahead, "while s < n_steps:", f"    if {fits}:", *indent(several, 2), f"        s += {at_once}",
             "    else:", *indent(fixed + single, 2), "        s += 1",
         ]  # fmt: skip
-    return "\n".join([*constant_lines(constants), step.head, *indent(parameters + body), ""])
+    lines = [known_lanes(step.lanes), *parameters, *body]
+    return "\n".join([*constant_lines(constants), step.head, *indent(lines), ""])
 
 
 @lru_cache(maxsize=256)
@@ -70,12 +71,12 @@ def observer_source(
     if sums.turns:
         return _summing_observer(outputs, names, dim, layout, first)
     row = _core.lanes[layout]
-    code = Code(f"x{i}" for i in range(dim))
+    code = Code((f"x{i}" for i in range(dim)), abreast=True)
     results = code.add(sums.outputs)
     lane = [f"x{i} = x[{i * row} + l]" for i in range(dim)] + code.per_lane
     lane += [f"out[{r * row} + l] = T({name})" for r, name in enumerate(results)]
-    body = ["t = time", *parameter_lines(names, code.doubles, "p"), *code.fixed, *code.once]
-    body += ["for l in range(lanes):", *indent(lane)]
+    body = [known_lanes(row), "t = time", *parameter_lines(names, code.doubles, "p"), *code.fixed, *code.once]
+    body += over_lanes(lane)
     return "\n".join([*constant_lines(code.constants), OBSERVER, *indent(body), ""])
 
 
@@ -94,7 +95,7 @@ def _steps(step: Step, count: int, constants: dict[str, str]) -> tuple[list[str]
     first: Code | None = None
     for i in range(count):
         names = {name: f"{name}_{i}" for name in TIMES} | {name: f"{name}_{mark}" for name in (*CLOCK, *step.constants)}
-        code = Code(step.lane_inputs, signs, f"{mark}{i}_", names, constants)
+        code = Code(step.lane_inputs, signs, f"{mark}{i}_", names, constants, abreast=True)
         if first is not None:
             code.follow(first)
         results = code.add(step.outputs)
@@ -110,7 +111,7 @@ def _steps(step: Step, count: int, constants: dict[str, str]) -> tuple[list[str]
         lane += draw_lines(step, i, count) + code.per_lane
         lane.append(f"{', '.join(f'x{r}' for r in rows)} = {', '.join(results)}")
     lane += [f"x[{i * row} + l] = x{i}" for i in rows]
-    loop = searching_loop(step, rare, lane) if rare else ["for l in range(lanes):", *indent(lane)]
+    loop = searching_loop(step, rare, lane) if rare else over_lanes(lane)
     return fixed, [*before, *loop], doubles
 
 

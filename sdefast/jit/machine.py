@@ -9,7 +9,7 @@ import llvmlite.binding as llvm
 
 from .. import _core
 
-__all__ = ["native", "object_code", "optimised", "processor"]
+__all__ = ["calls_fma", "native", "object_code", "optimised", "processor"]
 
 #: LLVM's names of processors that have the instruction sets that can be forced, and no more
 _FORCED = {"baseline": "x86-64", "x86-64-v3": "x86-64-v3"}
@@ -21,6 +21,11 @@ def processor() -> tuple[str, str]:
     if _core.isa != _core.isas[-1]:
         return _FORCED[_core.isa], ""
     return llvm.get_host_cpu_name(), llvm.get_host_cpu_features().flatten()
+
+
+def calls_fma() -> bool:
+    """Whether every multiply-add is a call of the C library's, so that there are no vectors."""
+    return _core.isa == "baseline" and llvm.get_process_triple().startswith("x86")
 
 
 @cache
@@ -40,11 +45,14 @@ def native() -> Any:
 #: frequency. Functions such as exp are 1.2 to 1.4 times as fast with it.
 _WIDE = '"prefer-vector-width"="512"'
 
+#: What does not fit the registers lies in whole lines of the cache: elsewhere every other access takes two of them.
+_ALIGNED = '"stackrealign"'
+
 
 def optimised(assembly: str) -> Any:
     """A module of one function that is written in LLVM's instructions; loops over lanes are vectorised."""
     machine = native()
-    module = llvm.parse_assembly(assembly.replace(")\n{", f") {_WIDE}\n{{", 1))
+    module = llvm.parse_assembly(assembly.replace(")\n{", f") {_WIDE} {_ALIGNED}\n{{", 1))
     module.triple = llvm.get_process_triple()
     module.data_layout = str(machine.target_data)
     module.verify()

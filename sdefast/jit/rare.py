@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from .code import Code, indent
+from .code import Code, indent, over_lanes
 from .step import Step, draw_lines
 
 #: Lanes that are searched at once, of which rows have whole multiples.
@@ -76,7 +76,7 @@ def searching_loop(step: Step, found: Found, lane: list[str]) -> list[str]:
     new = [f"x[{i * row} + l] = {result}" for i, result in enumerate(found.results) if result != f"x{i}"]
     if not found.search.varies(step.rare.condition):
         happening = ["for l in range(lanes):", *indent([*loads, *found.then.per_lane, *new])]
-        return ["for l in range(lanes):", *indent(lane), f"if {found.condition}:", *indent(happening)]
+        return [*over_lanes(lane), f"if {found.condition}:", *indent(happening)]
     handled = [
         "while hits != 0:",
         *indent(["l = group + lowest_(hits)", "hits = rest_(hits)", *loads, *found.then.per_lane, *new]),
@@ -87,7 +87,7 @@ def searching_loop(step: Step, found: Found, lane: list[str]) -> list[str]:
         groups = [f"for group in range(0, lanes, {_AT_ONCE}):"]
         groups += indent([f"hits = below_(u, {place} + group, bound)", *handled])
         return [
-            "for l in range(lanes):", *indent(lane),
+            *over_lanes(lane),
             # (a loop of its own: what would be carried through the one above takes its registers)
             f"bound = bound_({bound})", "least = W(0xFFFFFFFF)",
             "for l in range(lanes):", f"    least = least_(least, word_(u[{place} + l]))",

@@ -1,8 +1,10 @@
 """Compiled kernels: their source, their assembly, and the folder in which they are kept."""
 
+import ctypes
 import math
 import os
 import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -79,6 +81,70 @@ def test_source():
     assert "p_sigma * root_v" in before
     assert "p_kappa" not in after
     assert "fma_(" in after
+
+
+#: Two rounds of exponentials, of which the second needs the first, and a function of its own.
+LONG = sf.SDE(
+    drift=lambda t, x, p: (math.exp(-x[0] - math.exp(x[1])) - math.exp(x[0] - x[1]), -math.exp(-x[1]) - math.sin(x[0])),
+    diffusion=lambda t, x, p: (0.1, 0.1),
+    dim=2,
+)
+
+
+def one_after_the_other(source):
+    """The source of a kernel without vectors in pairs and functions side by side."""
+
+    def split(found):
+        pairs = zip(found[2].split(", "), found[3].split(", "), strict=True)
+        return "".join(f"{found[1]}{name} = {call}\n" for name, call in pairs)
+
+    return re.sub(r"( +)(v\w+, .*) = (exp_.*)\n", split, source.replace("in paired(", "in range("))
+
+
+def stepped(program, n_steps=3, lanes=96):
+    """What a stepper makes of rows of two components."""
+    kernel = compile.function(program.source, tuple(program.signature), program.dtype)
+    integer, size, array = ctypes.c_int64, ctypes.c_int32, ctypes.c_void_p
+    run = ctypes.CFUNCTYPE(None, array, *[integer] * 3, *[size] * 3, *[array] * 5)(kernel.address)
+    random = np.random.default_rng(1)
+    x, z = (random.normal(size=shape).astype(program.dtype) for shape in ((2, 256), (n_steps, 2, 256)))
+    clock, none = np.array([0.0, 0.1, 0.1, 0.3, 0.0]), np.zeros(1, program.dtype)
+    run(clock.ctypes.data, 0, 0, n_steps, 2, 2, lanes, *(a.ctypes.data for a in (x, z, none, none, none)))
+    return x
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_lanes_in_pairs_and_functions_side_by_side_have_the_bits_of_one_after_the_other(dtype):
+    step = Chain(LONG, SCHEMES["euler-maruyama"], Extras()).step
+    program = compile.Program("stepper", emit.stepper_source(step), dtype, dtype)
+    assert "for l in paired(lanes)" in program.source
+    plain = replace(program, source=one_after_the_other(program.source))
+    assert "paired" not in plain.source
+    assert len(plain.source.splitlines()) == len(program.source.splitlines()) + 2
+    have = stepped(program)
+    assert have.tobytes() == stepped(plain).tobytes()
+    assert np.isfinite(have).all()
+
+
+def test_long_functions_are_written_side_by_side_where_they_do_not_need_one_another():
+    source = emit.stepper_source(Chain(LONG, SCHEMES["euler-maruyama"], Extras()).step)
+    (together,) = (line for line in source.splitlines() if line.count("exp_(") > 1)
+    assert together.count("exp_(") == 3
+    assert source.count("exp_(") == 4
+    assert "paired" not in Chain(VAN_DER_POL, SCHEMES["euler-maruyama"], Extras()).source
+
+
+def test_vectors_go_in_pairs_and_no_lanes_are_left_over():
+    """One loop, and what registers do not hold lies in whole lines of the cache."""
+    register = packed_register()
+    program = Chain(LONG, SCHEMES["euler-maruyama"], Extras()).program("float64", "float64")
+    sources = program.source, program.source.replace("in paired(", "in range(")
+    paired, single = (machine.optimised(compile.instructions(s, program.signature, "float64")) for s in sources)
+    count = [len(re.findall(r"call <\d+ x double> @llvm\.fma", str(module))) for module in (paired, single)]
+    assert count[0] == 2 * count[1] > 0
+    _, lanes = machine.native().emit_assembly(paired).split(register, 1)
+    assert not re.search(r"vfn?m(add|sub)\w*sd\s", lanes)
+    assert f"andq\t$-{64 if register == 'zmm' else 32}, %rsp" in machine.native().emit_assembly(paired)
 
 
 def test_products_with_signs_flip_bits():

@@ -84,7 +84,7 @@ def test_what_is_rare_is_computed_where_it_happens():
     for_all, for_hits = stepper_source(step(0.01), 4).split("while hits != 0:")
     assert "log_" not in for_all
     assert "log_" in for_hits
-    assert "log_" in stepper_source(step(0.01).folded()).split("for l in range(lanes):")[1]
+    assert "log_" in stepper_source(step(0.01).folded()).split("for l in paired(lanes):")[1]
 
 
 def test_what_happens_in_few_steps_is_asked_once_a_step():
