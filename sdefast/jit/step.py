@@ -7,7 +7,8 @@ from dataclasses import dataclass, replace
 
 from .. import _core
 from ..lazy import cached_property
-from ..trace import Expr, as_expr, select, substitute, symbol
+from ..trace import Expr, all_parts, as_expr, select, substitute, symbol
+from .code import LONG, Code
 
 #: Lanes in a row of wide rows.
 ROW = _core.lanes["wide"]
@@ -90,6 +91,12 @@ class Step:
         kinds += [("b", self.n_uniforms)] if self.words else []
         picked = [f"d{b}_{j}" for b in range(self.picks) for j in range(self.columns)]
         return [f"{kind}{i}" for kind, n in kinds for i in range(n)] + picked
+
+    @cached_property
+    def has_long_functions(self) -> bool:
+        """Whether it computes functions such as exp in every lane."""
+        code = Code(self.lane_inputs)
+        return any(e.op in LONG and code.varies(e) for e in all_parts(self.outputs))
 
     @property
     def head(self) -> str:

@@ -255,8 +255,10 @@ class TracedStepping(Stepping):
 _AT_ONCE = ((12, 4), (24, 2))
 
 
-def short_steps_at_once(n_operations: int) -> int:
+def short_steps_at_once(step: Step, n_operations: int) -> int:
     """How many steps of so many operations a kernel best takes at once."""
+    if step.has_long_functions:  # which are most of the work, and take all registers
+        return 1
     return next((n for most, n in _AT_ONCE if n_operations <= most), 1)
 
 

@@ -175,7 +175,7 @@ class Chain(TracedStepping):
     @property
     def steps_at_once(self) -> int:
         """Steps that a kernel takes with the state in registers."""
-        return short_steps_at_once(self.n_operations)
+        return short_steps_at_once(self.step, self.n_operations)
 
     def values(self, numbers: Mapping[str, float]) -> dict[str, float]:
         """What the parameters stand for in a run that has these ``numbers``."""

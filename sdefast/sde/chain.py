@@ -296,8 +296,8 @@ class Chain(TracedStepping):
         m = self.step.n_draws
         if self.step.signs:
             per_word = 32 // m if m and 32 % m == 0 else 1
-            return min(per_word, 4 if self.n_operations <= 40 else 1)
-        return short_steps_at_once(self.n_operations)
+            return min(per_word, 4 if self.n_operations <= 40 and not self.step.has_long_functions else 1)
+        return short_steps_at_once(self.step, self.n_operations)
 
     def constants(self, run: Settings) -> np.ndarray:
         """The scheme's constants, for every step size, and those of jumps."""

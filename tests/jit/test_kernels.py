@@ -163,6 +163,15 @@ def test_several_steps_at_once_have_the_bits_of_single_ones(n_steps, monkeypatch
     assert several.x.tobytes() == single.x.tobytes()
 
 
+def test_steps_of_long_functions_are_taken_one_by_one():
+    """Of those that every lane computes."""
+    scheme, clocked = SCHEMES["euler-maruyama"], sf.SDE(lambda t, x, p: -math.exp(-t) * x[0], lambda t, x, p: 1.0)
+    assert Chain(OU, scheme, Extras()).steps_at_once == Chain(clocked, scheme, Extras()).steps_at_once == 4
+    assert (
+        Chain(LONG, scheme, Extras()).steps_at_once == Chain(LONG, SCHEMES["weak-euler"], Extras()).steps_at_once == 1
+    )
+
+
 def test_observer_source():
     t, x = symbol("t"), symbol("x0")
     source = emit.observer_source((x * symbol("p_a") + t,), ("p_a",), 1)
