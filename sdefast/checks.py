@@ -213,7 +213,9 @@ def choice(name: str, value: Any, allowed: Iterable[str], written: str | None = 
     names = sorted(allowed)
     if isinstance(value, str) and value in names:
         return value
-    near = nearest(value, names) if isinstance(value, str) else []
+    near = [name for name in names if isinstance(value, str) and name == value.lower()]
+    if not near and isinstance(value, str):
+        near = nearest(value, names)
     if not near and isinstance(value, str) and not written:
         near = _begun_alike(value, names)
     hint = f"; did you mean {near[0]!r}?" if near else ""

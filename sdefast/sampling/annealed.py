@@ -32,7 +32,7 @@ from .metric import IDENTITY
 from .result import Chains
 from .running import run
 from .smoothed import Smoothed
-from .targets import BaseTarget, BatchTarget, Gaussian, GaussianMixture
+from .targets import BaseTarget, BatchTarget, DisjointMixture, Gaussian, GaussianMixture
 from .targets.base import FIRST_START_DRAW
 from .wanted import Wanted
 
@@ -208,7 +208,7 @@ def _target(target: Any, x0: Any, dim: Any, chunk: Any) -> BaseTarget:
         raise TypeError("dim and chunk are for a callable, a score of many samples: leave them out")
     if isinstance(target, BatchTarget):
         return target.taking(x0)
-    if not isinstance(target, (Gaussian, GaussianMixture)):
+    if not isinstance(target, (Gaussian, GaussianMixture)) or isinstance(target, DisjointMixture):
         raise TypeError(
             "target must be one that noise can be added to, a Gaussian or GaussianMixture of sdefast.targets, or a "
             f"function score(x, sigma) of many samples, got {checks.shown(target)}"

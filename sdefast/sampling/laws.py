@@ -81,6 +81,8 @@ def moments(s: Settings) -> Moments:
 
     Velocities start from their law. ValueError where steps are not linear or the start is not known.
     """
+    if s.how.draws_rows:
+        raise ValueError(f"steps of {s.method!r} draw rows of data: their law is not known")
     if s.start_law is None or s.step_sizes.ndim > 1:
         raise ValueError("the law is that of chains with a common start, or sampled ones, and common step sizes")
     constants = s.stepping.constants(s)

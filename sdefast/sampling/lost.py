@@ -16,6 +16,9 @@ from .targets.batch import BatchTarget
 #: States of a chain that are looked at in one go: where there are more steps, every so many first, then those between.
 _AT_ONCE = 10_000
 
+#: Chains that are looked at beside the first that is lost, if their states are no more numbers than these.
+_TOGETHER, _MOST_NUMBERS = 256, 2**22
+
 
 def warn(chains: Chains, s: Settings, start: np.ndarray, where: Where) -> None:
     """RuntimeWarning if chains were lost on the way from the rows ``start`` with the settings ``s``."""
@@ -37,28 +40,34 @@ def _bound(s: Settings) -> str:
 
 
 def _first(chains: Chains, s: Settings, start: np.ndarray, where: Where) -> str:
-    """Which chain of those that are lost has the smallest number, and when it was lost, if their ends were kept."""
+    """Which chain was lost first, of those that lie beside the first that is lost, and when, if ends were kept."""
     ends = chains._final if chains._final is not None else chains._states[-1] if chains._states is not None else None
     if ends is None or isinstance(s.target, BatchTarget):
         return ""
     finite = np.isfinite(np.asarray(ends)[: s.kept_rows]).all(axis=0)
     k = int(np.argmin(finite))
-    return f" (chain {s.first_chain + k} since iteration {_since(s, start, k, where)})"
+    if start.shape[1] > 1 and not np.isfinite(start[: s.kept_rows, k]).all():
+        return f" (chain {s.first_chain + k} since before iteration {s.grid.first_step})"
+    n = min(_TOGETHER, s.n_chains - k, max(_MOST_NUMBERS // (s.kept_rows * min(s.n_steps, _AT_ONCE)), 1))
+    chain, since = _since(s, start, slice(k, k + n), where)
+    return f" (chain {s.first_chain + chain} since iteration {since})"
 
 
-def _since(s: Settings, start: np.ndarray, k: int, where: Where) -> int:
-    """The first iteration at which chain k is not finite: it runs again, alone."""
+def _since(s: Settings, start: np.ndarray, some: slice, where: Where) -> tuple[int, int]:
+    """The first of some chains that is not finite, and its first iteration so: they run again, alone."""
     first, last = s.grid.first_step, s.grid.last_step
+    own = start[:, some] if start.shape[1] > 1 else start
     while True:
         saves = np.unique(np.linspace(first, last, min(last - first, _AT_ONCE) + 1).astype(np.int64)[1:])
         alone = replace(
-            s, n_chains=1, first_chain=s.first_chain + k, saves=saves, keeps_states=True, histogram=None,
-            step_sizes=s.step_sizes[:, k : k + 1] if s.step_sizes.ndim > 1 else s.step_sizes,
+            s, n_chains=some.stop - some.start, first_chain=s.first_chain + some.start, saves=saves,
+            keeps_states=True, histogram=None,
+            step_sizes=s.step_sizes[:, some] if s.step_sizes.ndim > 1 else s.step_sizes,
         )  # fmt: skip
-        own = start[:, k : k + 1] if start.shape[1] > 1 else start
         outcome = where.run(alone.tile(own, device=where.gpu, gathers=False), None)
-        lost = int(np.argmin(np.isfinite(np.asarray(outcome.states)).all(axis=(1, 2))))
+        gone = ~np.isfinite(np.asarray(outcome.states)).all(axis=1)
+        lost = int(np.argmax(gone.any(axis=1)))
         before = int(saves[lost - 1]) if lost else first
         if saves[lost] == before + 1:
-            return before + 1
+            return some.start + int(np.argmax(gone[lost])), before + 1
         first, last = before, int(saves[lost])

@@ -60,7 +60,7 @@ def fresh(
         expectations=wanted.asked(target, method),
     )  # fmt: skip
     _warn_of_step(settings)
-    return settings, _start_rows(settings, x0).astype(dtype)
+    return settings, _in_type(_start_rows(settings, x0), dtype)
 
 
 def _start_rows(s: Settings, x0: np.ndarray) -> np.ndarray:
@@ -80,6 +80,15 @@ def _start_rows(s: Settings, x0: np.ndarray) -> np.ndarray:
             _known_starts.clear()
         rows = _known_starts[key] = chain.start_rows(s, x0, none)
     return rows
+
+
+def _in_type(rows: np.ndarray, dtype: np.dtype) -> np.ndarray:
+    """Rows in the run's type; ValueError where they are beyond what it holds, and chains would never move."""
+    with np.errstate(over="ignore"):
+        found = rows.astype(dtype)
+    if dtype.itemsize == 4 and np.isfinite(rows).all() and not np.isfinite(found).all():
+        raise ValueError("x0 is too far out for dtype='float32': there the density or its score is beyond its range")
+    return found
 
 
 #: Rows that a common start has, for many short calls, and how many of them are kept.
@@ -123,6 +132,8 @@ def continued(
         grid=grid, saves=saves, layout=layout, keeps_states=wanted.paths, histogram=wanted.histogram,
         expectations=wanted.asked(target, old.how),
     )  # fmt: skip
+    if step_size is not None:
+        _warn_of_step(settings)
     rows = np.zeros((settings.stepping.n_rows, old.n_chains), old.dtype)
     n = settings.stepping.counted
     rows[:n] = final[:n]
@@ -141,6 +152,8 @@ def _metric(value: Any, method: Method, target: BaseTarget) -> Metric:
         with_metric = ", ".join(m.name for m in METHODS.values() if m.takes_metric)
         raise ValueError(f"metric is for {with_metric}, not for {method.name!r}")
     metric = Metric.of(value, target.dim)
+    if metric.is_hessian and not target.density.has("hessian"):
+        raise ValueError(f"metric='hessian' needs second derivatives of the log density, which {target!r} lacks")
     if metric.is_hessian and (method.name != "preconditioned" or target.dim > _MOST_HESSIAN):
         raise ValueError(
             f"metric='hessian' is for method='preconditioned' in up to {_MOST_HESSIAN} dimensions, not for "
@@ -257,8 +270,9 @@ def _warn_of_step(s: Settings) -> None:
     bound, sizes = s.stable_step, s.step_sizes
     largest = float(sizes.item() if sizes.size == 1 else sizes.max())
     if bound is not None and largest >= bound:
+        verb = "is" if s.how.stable_parts is None else "may be"  # bounds of parts hold for the worst of them
         warnings.warn(
-            f"step_size={largest:g} is not below {bound:.6g}, beyond which {s.method!r} is unstable on this target",
+            f"step_size={largest:g} is not below {bound:.6g}, beyond which {s.method!r} {verb} unstable on this target",
             RuntimeWarning,
             stacklevel=4,
         )

@@ -19,6 +19,9 @@ from .settings import Settings
 from .targets.base import BaseTarget
 from .targets.batch import BatchTarget
 
+#: Sums of squares are good to some units in the last place: to a hundredth, where deviations are this many of them.
+_LOST_DIGITS = 200
+
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
@@ -109,11 +112,13 @@ class Chains(Result):
     def _counted(self, which: int) -> np.ndarray:
         if not self.settings.how.accepts:
             raise AttributeError(f"method {self.settings.method!r} accepts every step")
+        if self.settings.saves[-1] <= self.settings.burn_in > 0:
+            raise AttributeError("acceptance is counted after burn-in, and no iteration was saved there")
         return self._merged(self.settings.gathering.carried[which - 2], ONE)
 
     @property
     def acceptance(self) -> float:
-        """Mean probability of acceptance over the chains and the steps after burn-in (all, if none came after it)."""
+        """Mean probability of acceptance over the chains and the steps from burn-in to the last saved iteration."""
         return float(self._counted(0)[-1, 1])
 
     @property
@@ -142,7 +147,15 @@ class Chains(Result):
         if self._final is None:
             raise AttributeError("diagnostics need the rows at the end, and this run was made with final_states=False")
         first = s.stepping.diagnosed
-        return diagnostics.summary(self._final[first : first + diagnostics.N_ROWS * self.dim], s.batches, s.center)
+        found = diagnostics.summary(self._final[first : first + diagnostics.N_ROWS * self.dim], s.batches, s.center)
+        away, digits = np.abs(found.mean - s.center), np.finfo(s.dtype).eps
+        if (found.variance < _LOST_DIGITS * digits * away**2).any():
+            i = int(np.argmax(away))
+            checks.warn(
+                f"diagnostics have lost their digits in {s.dtype}: draws of component {i} lie {away[i]:.3g} from where "
+                "the sums are counted from, the target's mean or the start: begin nearer, or take dtype='float64'"
+            )
+        return found
 
     @property
     def pooled_mean(self) -> np.ndarray:

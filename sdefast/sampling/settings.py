@@ -69,7 +69,10 @@ class Settings(step.Settings):
     @property
     def stable_step(self) -> float | None:
         """What a step must be below on a Gaussian as curved as the target, if that is known."""
-        curvature, stable = self.target.curvature, self.how.stable_step
+        how, target = self.how, self.target
+        if how.stable_parts is not None and target.parts is not None:
+            return how.stable_parts(target.parts, self.options)
+        curvature, stable = target.curvature, how.stable_step
         if curvature is None or stable is None:
             return None
         return float(stable(self.metric.largest(curvature), self.options))

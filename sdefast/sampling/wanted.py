@@ -61,7 +61,11 @@ class Wanted:
             if self.thin is not None:
                 raise TypeError("thin and save_at both say what to save: leave one out")
             saves = saved_iterations(self.save_at, grid)
-            return saves[saves >= burn_in] if isinstance(self.save_at, (str, int)) else saves
+            if isinstance(self.save_at, (str, int)):
+                return saves[saves >= burn_in]
+            if saves[0] < burn_in:
+                raise ValueError(f"save_at must hold iterations from burn_in={burn_in} on, got {saves[0]}")
+            return saves
         if self.thin is None:
             return np.array([grid.last_step])
         first, kept = max(burn_in, grid.first_step), grid.last_step - max(burn_in, grid.first_step)

@@ -158,6 +158,12 @@ def sum_again(table: Table, body: Expr, parts: Sequence[Expr]) -> Expr:
 
 
 def _made(term: Term, *parts: Expr) -> Expr:
+    """The sum, of what the body has of the parts: derivatives may lack some."""
+    there = set(all_parts([term.body]))
+    used = [i for i in range(len(parts)) if symbol(f"@{i}") in there]
+    if len(used) < len(parts):
+        names = {symbol(f"@{i}"): symbol(f"@{k}") for k, i in enumerate(used)}
+        return _made(Term(term.table, replaced(term.body, names)), *(parts[i] for i in used))
     if any(e.op != "constant" for e in parts):
         return node("sum", parts, term)
     values = {symbol(f"@{i}"): e.value for i, e in enumerate(parts)}

@@ -365,9 +365,25 @@ def test_wrong_arguments_are_refused(change, error, message):
         sf.annealed_langevin(NORMAL, **SHORT | change)
 
 
+def test_laws_in_many_dimensions_are_exact():
+    """Of 20 dense dimensions, which are sums over eigenvectors: those of the recursion in numpy."""
+    covariance = 0.5 * np.eye(20) + 0.05
+    target = sf.targets.Gaussian(np.arange(20.0), covariance)
+    how = {"sigmas": [2.0, 1.0], "step_size": 0.02, "steps_per_level": 3, "n_chains": 2, "seed": 1}
+    run = sf.annealed_langevin(target, **how, denoise=False)
+    have = 4 * np.eye(20)  # of the start, the mean with noise of scale 2
+    for sigma in (2.0, 1.0):
+        h, kept = 0.02 * sigma**2, np.eye(20) - 0.02 * sigma**2 * np.linalg.inv(covariance + sigma**2 * np.eye(20))
+        for _ in range(3):
+            have = kept @ have @ kept.T + 2 * h * np.eye(20)
+    np.testing.assert_allclose(run.exact_variance[-1], np.diagonal(have), rtol=1e-12)
+
+
 def test_targets_that_cannot_be_smoothed_are_refused():
     with pytest.raises(TypeError, match="noise can be added to"):
         sf.annealed_langevin(sf.targets.Target(lambda x: -(x[0] ** 4)), **SHORT)
+    with pytest.raises(TypeError, match="noise can be added to"):
+        sf.annealed_langevin(sf.targets.DisjointMixture([0.5, 0.5], [-1.0, 1.0], 1.0), **SHORT)
     with pytest.raises(TypeError, match="needs dim="):
         sf.annealed_langevin(modes_score, **SHORT)
     with pytest.raises(ValueError, match="largest first"):

@@ -1,6 +1,7 @@
 """Targets in two parts: values, scores, proximal maps and laws, and what each penalty leaves a method with."""
 
 import pickle
+import warnings
 
 import numpy as np
 import pytest
@@ -8,6 +9,7 @@ from conftest import thorough_but
 from scipy import optimize, stats
 
 import sdefast as sf
+from sdefast.sampling.methods import sort
 from sdefast.sampling.targets.penalties.constraints import descending
 
 t = sf.targets
@@ -214,6 +216,53 @@ def test_steps_are_stable_below_the_bound_of_both_parts(penalty, bound):
     assert f"not below {bound:g}, beyond which 'ula' is unstable" in stepped
     assert "4 of 4 chains are no longer finite at iteration 3000" in lost
     assert sf.langevin(target, **how, step_size=0.95 * bound).n_nonfinite[-1] == 0
+
+
+OVERFLOWS = pytest.mark.filterwarnings("ignore:statistics overflow", "ignore:4 of 4 chains")
+
+
+@OVERFLOWS
+@pytest.mark.parametrize(
+    ("method", "penalty", "options", "bound"),
+    [
+        ("proximal", t.L1(0.1), {}, 2.0),
+        ("proximal-outside", t.L1(0.1), {"smoothing": 0.01}, 2.0),
+        ("myula", t.Quadratic(3.0), {"smoothing": 0.1}, 2 / (1 + 3 / 1.3)),
+        ("primal-dual-gradient", t.L1(0.1), {"ratio": 0.5}, 1 / (0.25 + 0.75)),
+    ],
+)
+def test_steps_of_methods_for_parts_are_stable_below_their_bounds(method, penalty, options, bound):
+    target = t.Composite(t.Gaussian(0.0, 1.0), penalty)
+    how = {"method": method, "n_steps": 3000, "n_chains": 4, "x0": 0.5, "seed": 1, **options}
+    with pytest.warns() as told:
+        lost = sf.langevin(target, **how, step_size=1.05 * bound)
+    assert f"not below {bound:.6g}, beyond which '{method}' may be unstable" in str(told[0].message)
+    if method != "primal-dual-gradient":  # (whose bound is that of the worst penalty)
+        assert not lost.variance[-1, 0] < 1e6
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert sf.langevin(target, **how, step_size=0.95 * bound).variance[-1, 0] < 1e3
+
+
+@OVERFLOWS
+@pytest.mark.parametrize(("curvature", "friction"), [(1.0, 1.0), (4.0, 0.2), (1.0, 5.0)])
+def test_steps_of_sort_are_stable_below_the_bound(curvature, friction):
+    bound = sort.stable_step(curvature, {"friction": friction})
+    how = {"method": "sort", "friction": friction, "n_steps": 3000, "n_chains": 4, "x0": 0.5, "seed": 1}
+    with pytest.warns(RuntimeWarning, match=f"not below {bound:.6g}, beyond which 'sort' is unstable"):
+        assert not sf.langevin(t.Gaussian(0.0, 1 / curvature), **how, step_size=1.03 * bound).variance[-1, 0] < 1e6
+    assert sf.langevin(t.Gaussian(0.0, 1 / curvature), **how, step_size=0.97 * bound).variance[-1, 0] < 100
+
+
+def test_bounds_of_primal_dual_steps_belong_to_what_is_stable():
+    target = t.Composite(t.Gaussian([0.0, 0.0, 0.0]), t.TotalVariation1D(1.0))
+    how = {"method": "primal-dual", "n_steps": 5, "n_chains": 4, "ratio": 100.0}
+    bound = 0.1 / target.density.operator_norm_squared**0.5
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        sf.langevin(target, **how, step_size=bound)
+    with pytest.warns(RuntimeWarning, match=f"not below {bound:.6g}, beyond which 'primal-dual' may be unstable"):
+        sf.langevin(target, **how, step_size=1.001 * bound)
 
 
 def test_mala_never_leaves_a_box_and_has_its_law():

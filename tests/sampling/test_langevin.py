@@ -246,14 +246,69 @@ def test_chains_that_are_lost_are_told_with_the_first_step(at_once, own, monkeyp
     how = {"step_size": steps, "n_steps": 3000, "n_chains": 5, "seed": 4, "first_chain": 4096, "x0": 1.0}
     with pytest.warns(RuntimeWarning, match="no longer finite at iteration 3000") as told:
         chains = sf.langevin(NORMAL, **how, save_at="all")
-    first = 2 if own else 0
-    since = chains.iterations[np.argmin(np.isfinite(chains.x[:, first, 0]))]
+    kept = 2 if own else 0
+    gone = ~np.isfinite(chains.x[:, :, 0])
+    since = chains.iterations[np.argmax(gone.any(axis=1))]
+    first = np.argmax(gone[np.argmax(gone.any(axis=1))])
     assert 100 < since < 3000
-    assert np.isfinite(chains.x[-1, :, 0]).sum() == first
+    assert first >= kept
+    assert (~gone[-1]).sum() == kept
     assert str(told[-1].message) == (
-        f"{5 - first} of 5 chains are no longer finite at iteration 3000 (chain {4096 + first} since iteration {since})"
+        f"{5 - kept} of 5 chains are no longer finite at iteration 3000 (chain {4096 + first} since iteration {since})"
         "; the statistics are over the others. A smaller step may help: 'ula' is stable below 2 on this target"
     )
+
+
+@pytest.mark.filterwarnings("ignore:step_size=2.5 is not below", "ignore:5 of 5 chains")
+def test_chains_that_were_lost_before_are_told_so():
+    chains = sf.langevin(NORMAL, step_size=2.5, n_steps=3000, n_chains=5, seed=4, x0=1.0)
+    with pytest.warns(RuntimeWarning, match=r"chain 0 since before iteration 3000\)"):
+        sf.langevin(NORMAL, resume=chains, n_steps=3)
+
+
+def test_resumed_steps_that_are_too_long_warn_with_the_bound():
+    chains = sf.langevin(NORMAL, step_size=0.5, n_steps=3, n_chains=5)
+    with pytest.warns(RuntimeWarning, match="not below 2, beyond which 'ula' is unstable"):
+        sf.langevin(NORMAL, resume=chains, step_size=2.5, n_steps=3)
+
+
+def test_saves_before_the_end_of_burn_in_are_refused():
+    how = {"method": "mala", "n_chains": 10, "n_steps": 100, "burn_in": 50}
+    for more in ({"step_size": 0.5}, {"adapt": True}):
+        with pytest.raises(ValueError, match="save_at must hold iterations from burn_in=50 on, got 10"):
+            sf.langevin(NORMAL, **how, **more, save_at=[10, 60])
+    chains = sf.langevin(NORMAL, **how, step_size=0.5, save_at=[50])
+    with pytest.raises(AttributeError, match="acceptance is counted after burn-in"):
+        _ = chains.acceptance
+
+
+def test_starts_that_do_not_fit_are_refused():
+    endless = sf.targets.Target(lambda x: -0.5 * sf.math.log(abs(x[0])) - abs(x[0]))
+    with pytest.raises(ValueError, match="where the density is infinite; that is where chains begin if no x0 is given"):
+        sf.langevin(endless, method="mala", step_size=0.1, n_steps=5, n_chains=3)
+    with pytest.raises(ValueError, match="too far out for dtype='float32'"):
+        sf.langevin(NORMAL, method="mala", step_size=0.1, n_steps=5, n_chains=3, x0=1e20, dtype="float32")
+    assert sf.langevin(NORMAL, method="mala", step_size=0.1, n_steps=5, n_chains=3, x0=1e20).n_chains == 3
+
+
+def test_hessians_and_laws_that_are_not_there_are_asked_for_in_vain():
+    laplace = sf.targets.Laplace([0.0, 0.0], 1.0)
+    with pytest.raises(ValueError, match="metric='hessian' needs second derivatives"):
+        sf.langevin(laplace, method="preconditioned", metric="hessian", step_size=0.1, n_steps=1, n_chains=1)
+    rows = sf.targets.BayesianLinearRegression(np.ones((40, 1)), np.arange(40) / 40)
+    chains = sf.langevin(rows, method="sgld", batch_size=3, step_size=0.001, n_steps=5, n_chains=3)
+    with pytest.raises(ValueError, match="draw rows of data: their law is not known"):
+        _ = chains.exact_mean
+
+
+def test_diagnostics_that_lost_their_digits_say_so():
+    far = sf.targets.Target(lambda x: -0.5 * (x[0] - 3000.0) ** 2)
+    how = {"method": "mala", "step_size": 1.0, "n_steps": 5000, "burn_in": 4000, "n_chains": 50, "seed": 1}
+    chains = sf.langevin(far, **how, x0=2000.0, dtype="float32")
+    with pytest.warns(RuntimeWarning, match=r"lost their digits in float32: draws of component 0 lie 1e\+03 from"):
+        _ = chains.ess
+    chains = sf.langevin(far, **how, x0=2990.0, dtype="float32")
+    assert chains.pooled_variance[0] == pytest.approx(1, abs=0.1)
 
 
 def test_lost_chains_whose_ends_are_not_kept_are_counted():

@@ -11,7 +11,7 @@ import numpy as np
 
 from ...trace import Expr, as_expr, make
 from ..metric import Metric
-from ..targets.density import Density, Vector
+from ..targets.density import Density, Parts, Vector
 
 
 @dataclass(frozen=True)
@@ -104,6 +104,9 @@ class Method:
     stable_step : callable or None
         ``stable_step(curvature, options)``: the largest step that is stable on a Gaussian with that largest eigenvalue
         of the precision.
+    stable_parts : callable or None
+        ``stable_parts(parts, options)``, the same of methods for -log p(x) = f(x) + g(Dx), from the `Parts`; None where
+        there is no bound.
     gaussian_variance : callable or None
         ``gaussian_variance(p, h, options)``: the exact variance of the stationary law on N(0, 1/p) at temperature 1.
     """
@@ -127,6 +130,7 @@ class Method:
     structural: tuple[str, ...] = ()
     constants: Callable[[np.ndarray, Mapping[str, float], float], list[Any]] = lambda h, options, temperature: []
     stable_step: Callable[[float, Mapping[str, float]], float] | None = None
+    stable_parts: Callable[[Parts, Mapping[str, float]], float | None] | None = None
     gaussian_variance: Callable[[Any, Any, Mapping[str, float]], Any] | None = None
 
     def __repr__(self) -> str:
@@ -141,6 +145,14 @@ class Method:
     def start_rows(self, at: Point) -> tuple[Expr, ...]:
         """The carried rows at the start."""
         return tuple(map(as_expr, self.begin(at)))
+
+
+def stable_gradient(parts: Parts, options: Mapping[str, float]) -> float | None:
+    """2 / L of methods that take a gradient step of f alone, of curvature L at most, where g has kinks.
+
+    A g that is curved everywhere makes longer steps stable.
+    """
+    return 2 / parts.smooth if parts.smooth is not None and parts.penalty is None else None
 
 
 def exact_variance(p: Any, h: Any, options: Mapping[str, float]) -> Any:

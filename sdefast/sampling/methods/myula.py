@@ -8,7 +8,10 @@ for :math:`p \propto e^{-f-g}`; lambda is ``smoothing``. It samples the smoothed
 with :math:`P = f + k / (1 + \lambda k)` for quadratics f x^2 / 2 and k x^2 / 2.
 """
 
+from collections.abc import Mapping
+
 from ...trace import as_expr
+from ..targets.density import Parts
 from .base import Method, Move, Point
 
 
@@ -24,11 +27,18 @@ def step(at: Point) -> Move:
     )
 
 
+def stable_parts(parts: Parts, options: Mapping[str, float]) -> float | None:
+    """Of ULA: the envelope is curved by k / (1 + lambda k), at kinks by 1 / lambda."""
+    envelope = 1 / (options["smoothing"] + (0 if parts.penalty is None else 1 / parts.penalty))
+    return None if parts.smooth is None else 2 / (parts.smooth + envelope)
+
+
 MYULA = Method(
     name="myula",
     step=step,
     needs=("smooth_score", "prox"),
     bias_order=1.0,
     options={"smoothing": None},
+    stable_parts=stable_parts,
     reference="Durmus, Moulines and Pereyra, SIAM Journal on Imaging Sciences 11, 2018",
 )

@@ -7,17 +7,19 @@ r"""Primal-dual Langevin for :math:`p \propto e^{-f(x) - g(Dx)}`, by proximal ma
 
 with :math:`\lambda = R h`, R = ``ratio`` and :math:`\tau` = ``relaxation``; ``primal-dual-gradient`` takes a gradient
 step :math:`x + h\, s_f(x) - h D^T \tilde u + \sqrt{2 T h}\, z` instead of the proximal map of f. It is stable for
-:math:`R h^2 |D|^2 \le 1`.
+:math:`R h^2 |D|^2 \le 1`, with the gradient step, of an f that is curved by L at most, for
+:math:`R h^2 |D|^2 + L h / 2 \le 1`.
 
 It is biased even as h goes to 0, unless R is large: for quadratics a x^2 / 2 and k u^2 / 2 and D = 1 the variance goes
 to :math:`(R/k + a + k) / (a (R/k + a + k) + R)`, with a = 1, k = 4 to .840, .4286, .2308, .2032 for R = 1, 10, 100,
 1000, where the target's is .2. The bias in h has the opposite sign.
 """
 
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 
 from ...trace import Expr, as_expr, constant
-from ..targets.density import Vector
+from ..targets.density import Parts, Vector
 from .base import Method, Move, Point
 
 
@@ -50,6 +52,19 @@ def _move(at: Point, new: Sequence[Expr]) -> Move:
     return Move(x, (*dual, *relaxed))
 
 
+#: The bounds belong to what is stable.
+_AND_ITSELF = 1 + 1e-9
+
+
+def stable_parts(parts: Parts, options: Mapping[str, float]) -> float | None:
+    return _AND_ITSELF / math.sqrt(options["ratio"] * parts.norm_squared)
+
+
+def stable_by_gradient(parts: Parts, options: Mapping[str, float]) -> float | None:
+    quarter = (parts.smooth or 0.0) / 4
+    return _AND_ITSELF / (quarter + math.sqrt(quarter**2 + options["ratio"] * parts.norm_squared))
+
+
 _OPTIONS = {"ratio": 100.0, "relaxation": 1.0}
 _REFERENCE = "Narnhofer, Habring, Holler and Pock, SIAM Journal on Imaging Sciences 17, 2024; Chambolle and Pock, 2011"
 
@@ -60,6 +75,7 @@ PRIMAL_DUAL = Method(
     bias_order=0.0,
     begin=begin,
     options=_OPTIONS,
+    stable_parts=stable_parts,
     reference=_REFERENCE,
 )
 
@@ -70,5 +86,6 @@ PRIMAL_DUAL_GRADIENT = Method(
     bias_order=0.0,
     begin=begin,
     options=_OPTIONS,
+    stable_parts=stable_by_gradient,
     reference=_REFERENCE + "; Condat, 2013; Vu, 2013",
 )

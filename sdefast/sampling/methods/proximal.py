@@ -7,7 +7,7 @@ and k x^2 / 2 the variance is :math:`1 / ((f + k)(1 + \tfrac h2 (k - f)))`.
 """
 
 from ...trace import as_expr
-from .base import Method, Move, Point
+from .base import Method, Move, Point, stable_gradient
 
 
 def step(at: Point) -> Move:
@@ -21,5 +21,6 @@ PROXIMAL = Method(
     step=step,
     needs=("smooth_score", "prox"),
     bias_order=1.0,
+    stable_parts=stable_gradient,
     reference="Bernton, COLT 2018; Salim, Kovalev and Richtarik, NeurIPS 2019",
 )

@@ -4,7 +4,7 @@ r"""Proximal gradient descent on f + g: the proximal Langevin step without its n
 """
 
 from ...trace import as_expr
-from .base import Method, Move, Point
+from .base import Method, Move, Point, stable_gradient
 
 
 def step(at: Point) -> Move:
@@ -19,5 +19,6 @@ PROXIMAL_GRADIENT = Method(
     needs=("smooth_score", "prox"),
     bias_order=0.0,
     normals=lambda dim: 0,
+    stable_parts=stable_gradient,
     reference="Lions and Mercier, SIAM Journal on Numerical Analysis 16, 1979; Beck and Teboulle, SIIMS 2, 2009",
 )

@@ -7,7 +7,7 @@ lambda is ``smoothing``. For quadratics f x^2 / 2 and k x^2 / 2 the variance is
 """
 
 from ...trace import as_expr
-from .base import Method, Move, Point
+from .base import Method, Move, Point, stable_gradient
 
 
 def step(at: Point) -> Move:
@@ -22,5 +22,6 @@ PROXIMAL_OUTSIDE = Method(
     needs=("smooth_score", "prox"),
     bias_order=1.0,
     options={"smoothing": None},
+    stable_parts=stable_gradient,
     reference="Pereyra, Statistics and Computing 26, 2016; Durmus, Majewski and Miasojedow, JMLR 20, 2019",
 )

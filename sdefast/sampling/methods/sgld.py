@@ -22,6 +22,7 @@ from ...trace import Expr, as_expr, symbol
 from ...trace.vectors import symbols, total
 from ..targets.density import Vector
 from .base import Method, Move, Point
+from .ula import stable_step
 
 
 def step(at: Point) -> Move:
@@ -61,6 +62,7 @@ SGLD = Method(
     options={"batch_size": None},
     structural=("batch_size",),
     draws_rows=True,
+    stable_step=stable_step,  # (a minibatch lowers it)
     reference=_REFERENCE,
 )
 
@@ -73,5 +75,6 @@ SGLD_CV = Method(
     structural=("batch_size",),
     draws_rows=True,
     uses_mode=True,
+    stable_step=stable_step,
     reference=_REFERENCE + "; Baker, Fearnhead, Fox and Nemeth, Statistics and Computing 29, 2019",
 )

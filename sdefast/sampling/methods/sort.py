@@ -16,7 +16,9 @@ Of the Brownian path over a step it draws :math:`W \sim N(0, h)`, :math:`H \sim 
 F(x') is the next step's F(x), and carried: two gradients a step.
 """
 
+import math
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -62,6 +64,34 @@ def step(at: Point) -> Move:
     return Move(x, (*v, *last))
 
 
+def stable_step(curvature: float, options: Mapping[str, float]) -> float:
+    return _bound(curvature, options["friction"])
+
+
+@lru_cache(maxsize=256)
+def _bound(curvature: float, friction: float) -> float:
+    """Where the step's matrix on N(0, 1/curvature) first has an eigenvalue of modulus 1: by ever finer lists."""
+    low, high = 1e-4 / math.sqrt(curvature), 100 * max(1.0, friction / math.sqrt(curvature)) / math.sqrt(curvature)
+    for _ in range(4):
+        sizes = np.geomspace(low, high, 500)
+        unstable = int(np.argmax(_radius(sizes, curvature, friction) >= 1))
+        low, high = sizes[max(unstable - 1, 0)], sizes[unstable]
+    return float(high)
+
+
+def _radius(h: np.ndarray, p: float, friction: float) -> np.ndarray:
+    """The largest modulus of an eigenvalue of the step without noise, from (x, v) to (x', v'), for every step size."""
+    e, e2, moved, moved_half, half, whole, *_ = constants(h, {"friction": friction}, 0.0)
+    matrix = np.empty((len(h), 2, 2))
+    for i, (x, v) in enumerate(((1.0, 0.0), (0.0, 1.0))):
+        s = -p * x
+        s1 = -p * (x + moved_half * v + half * s)
+        matrix[:, 0, i] = x + moved * v + whole * (s + 2 * s1) / 3
+        matrix[:, 1, i] = e * v + h / 6 * (e * s - p * matrix[:, 0, i]) + 2 * h / 3 * e2 * s1
+    radius: np.ndarray = np.abs(np.linalg.eigvals(matrix)).max(axis=1)
+    return radius
+
+
 SORT = Method(
     name="sort",
     step=step,
@@ -73,5 +103,6 @@ SORT = Method(
     has_velocity=True,
     options={"friction": 1.0},
     constants=constants,
+    stable_step=stable_step,
     reference="Foster, Lyons and Oberhauser, SIAM Journal on Numerical Analysis 59, 2021",
 )

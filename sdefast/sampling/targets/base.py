@@ -14,7 +14,7 @@ from ... import checks
 from ...lazy import cached_property
 from ...run.records import Recorded
 from ...trace import Expr, evaluate, symbol
-from .density import Density, Vector, state_symbols
+from .density import Density, Parts, Vector, state_symbols
 from .tabulated import Tabulated
 
 #: Where starts are drawn from a chain's draws: so far out that no run comes there.
@@ -96,7 +96,10 @@ class BaseTarget(Compared, ABC):
         """Where chains begin if nobody says: at the mean, else at 0, of shape (dim, 1); checked as any other."""
         mean = self.mean
         start = np.zeros(self.dim) if mean is None else checks.array("x0", mean, shape=(self.dim,))
-        self.check_start(start[None])
+        try:
+            self.check_start(start[None])
+        except ValueError as error:
+            raise ValueError(f"{error}; that is where chains begin if no x0 is given") from None
         start.flags.writeable = False
         return start[:, None]
 
@@ -126,6 +129,11 @@ class BaseTarget(Compared, ABC):
     @property
     def curvature(self) -> float | None:
         """A bound of the second derivatives of -log p in any direction, by which steps are unstable, if it is known."""
+        return None
+
+    @property
+    def parts(self) -> Parts | None:
+        """How curved its two parts are, of targets that have a penalty."""
         return None
 
     @cached_property
@@ -212,11 +220,11 @@ class BaseTarget(Compared, ABC):
         if not self.density.has("log_density"):
             return
         value = np.atleast_1d(self.log_density(x0))
-        wrong = ~(value > -np.inf)
+        wrong = ~np.isfinite(value)
         if wrong.any():
             i = int(np.argmax(wrong))
             which = f" of chain {i}" if len(x0) > 1 else ""
-            what = "undefined" if np.isnan(value[i]) else "0"
+            what = "undefined" if np.isnan(value[i]) else "infinite" if value[i] > 0 else "0"
             raise ValueError(f"x0{which} is {x0[i].tolist()}, where the density is {what}")
 
 

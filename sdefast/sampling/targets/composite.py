@@ -11,7 +11,7 @@ from ... import checks
 from ...lazy import cached_property
 from ...trace import as_expr
 from .base import BaseTarget
-from .density import Density, state_symbols
+from .density import Density, Parts, state_symbols
 from .gaussian import Gaussian, inverse
 from .penalties import Penalty, Quadratic
 
@@ -118,6 +118,11 @@ class Composite(BaseTarget):
             return self._law.curvature
         curvature = self.smooth.curvature
         return None if curvature is None else curvature + self.penalty.curvature
+
+    @property
+    def parts(self) -> Parts:
+        """How curved both parts are."""
+        return Parts(self.smooth.curvature, self.penalty.curvature or None, self.density.operator_norm_squared)
 
     def sample(self, n: int, *, seed: int, first_chain: int = 0) -> np.ndarray:
         """Exact draws, of shape (n, dim), if it is a Gaussian."""

@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from ...lazy import cached_property
 from ...trace import Expr, Rows, as_expr, derivative, rows_in, substitute, symbol
 
 Vector = tuple[Expr, ...]
+
+
+class Parts(NamedTuple):
+    """How curved f and g are at most, where -log p(x) = f(x) + g(Dx), and |D|^2: None is not known, or has kinks."""
+
+    smooth: float | None
+    penalty: float | None
+    norm_squared: float
 
 
 class Split(Protocol):

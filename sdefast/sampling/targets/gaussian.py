@@ -117,6 +117,9 @@ class Gaussian(BaseTarget):
     @cached_property
     def curvature(self) -> float:
         """The largest eigenvalue of the precision."""
+        variances = np.diagonal(self.covariance)
+        if np.count_nonzero(self.covariance) == len(variances):
+            return float(1 / variances.min())
         return float(1 / np.linalg.eigvalsh(self.covariance)[0])
 
     def sample(self, n: int, *, seed: int, first_chain: int = 0) -> np.ndarray:
