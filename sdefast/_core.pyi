@@ -46,6 +46,22 @@ def field_step_at_once(
     in_place: bool,
     /,
 ) -> Any: ...
+def field_row_at_once(
+    x: Any,
+    output: Any,
+    out: Any,
+    h1: Any,
+    h2: Any,
+    kept: Any,
+    given: Any,
+    row: NDArray[np.float64],
+    noisy: bool,
+    seed: Any,
+    first_sample: Any,
+    step: Any,
+    threads: Any,
+    /,
+) -> Any: ...
 def field_step(
     doubles: bool,
     row: NDArray[np.float64],

@@ -6,11 +6,12 @@ namespace sdefast {
 
 namespace {
 
-// Whether rows lie one after the other: strides are counted in numbers of `each`.
-bool contiguous(const Plain &array, const int64_t *strides, int64_t each) {
-    int64_t expected = each;
+// Whether rows lie one after the other; strides count numbers.
+bool contiguous(Plain &array, const int64_t *strides) {
+    int64_t expected = 1;
     for (int i = array.ndim; i-- > 0;) {
         if (array.shape[i] != 1 && strides[i] != expected) return false;
+        array.regular = array.regular && strides[i] == expected;
         expected *= array.shape[i];
     }
     return true;
@@ -95,7 +96,7 @@ bool look_at_tensor(PyObject *object, bool, Plain &found) {
     found.data = static_cast<char *>(tensor.data) + tensor.byte_offset, found.type = *type;
     found.ndim = tensor.ndim, found.shape = tensor.shape;
     count(found);
-    return contiguous(found, tensor.strides, 1);
+    return contiguous(found, tensor.strides);
 }
 
 bool version_changed(PyObject *tensor) {

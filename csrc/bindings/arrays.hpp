@@ -15,6 +15,7 @@ struct Plain {
     int ndim;
     const int64_t *shape;
     int64_t numbers;
+    bool regular = true;  // axes of length 1 have the strides of others, which what is made like it takes over
 
     const char *end() const {
         return data + numbers * (type == OutputType::float64 ? 8 : type == OutputType::float32 ? 4 : 2);

@@ -8,7 +8,6 @@ from __future__ import annotations
 import sys
 from abc import ABC, abstractmethod
 from contextlib import AbstractContextManager, nullcontext
-from functools import partial
 from types import FunctionType
 from typing import Any
 
@@ -143,10 +142,9 @@ class _Torch(Library):
     def __init__(self, torch: Any) -> None:
         self.torch = torch
         self._codes = {getattr(torch, name): code for name, code in OUTPUT_TYPES.items()}
-        self._rows = {"memory_format": torch.contiguous_format}
         self._increment = torch.autograd.graph.increment_version
         #: whether C++ can look at tensors; then this version passes over those that have no version of their own, too
-        self._is_new = _core.know_torch(torch.Tensor, partial(torch.empty_like, **self._rows), self._increment)
+        self._is_new = _core.know_torch(torch.Tensor, torch.empty_like, self._increment)
 
     def code(self, x: Any) -> int | None:
         return self._codes.get(x.dtype)
@@ -163,7 +161,7 @@ class _Torch(Library):
         return kept.copy_(x)
 
     def empty_like(self, x: Any) -> Any:
-        return self.torch.empty_like(x, **self._rows)
+        return self.torch.empty_like(x, memory_format=self.torch.contiguous_format)
 
     def refuse(self, name: str, x: Any) -> None:
         if x.layout is not self.torch.strided or x.is_nested:

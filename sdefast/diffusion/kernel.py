@@ -143,6 +143,11 @@ def apply(
     threads : int, optional
         How many to use; by default those that are available, where they pay.
     """
+    done = _core.field_row_at_once(
+        state.x, output, out, h1, h2, kept, given, row, noisy, keys.seed, keys.first_sample, key, threads
+    )
+    if done is not None:
+        return done  # type: ignore[no-any-return]
     library = state.library
     if noisy and given is None:
         _refuse_too_many(key, state.elements)

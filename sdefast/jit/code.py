@@ -298,9 +298,14 @@ def indent(lines: Iterable[str], depth: int = 1) -> list[str]:
     return ["    " * depth + line for line in lines]
 
 
+#: Of more statements registers hold little, and two vectors take half as long again to compile.
+_MOST_PAIRED = 400
+
+
 def over_lanes(lane: Sequence[str]) -> list[str]:
     """The loop over lanes of these statements; where they are long, half of them wait for others of one vector."""
-    loop = "paired" if any(_LONG_CALL.search(line) for line in lane) else "range"
+    pays = len(lane) <= _MOST_PAIRED and any(_LONG_CALL.search(line) for line in lane)
+    loop = "paired" if pays else "range"
     return [f"for l in {loop}(lanes):", *indent(lane)]
 
 

@@ -6,8 +6,9 @@ from .expression import SIMPLER, Expr, as_expr, constant, make
 
 
 def _add(a: Expr, b: Expr) -> Expr | None:
-    if a is b:
-        return make("mul", constant(2), a)  # the same number, and a factor that others may take in
+    if a is b and a.op != "mul":
+        # the same number, and a factor that others may take in (twice a factor of a product may overflow)
+        return make("mul", constant(2), a)
     if a.is_constant(0):
         return b
     if b.is_constant(0):

@@ -106,9 +106,40 @@ def test_rows_seeds_and_steps_of_each_sample():
             np.testing.assert_array_equal(one[0], out[i])
 
 
+@pytest.mark.parametrize("library", ["numpy", "torch"])
+@pytest.mark.parametrize("output", ["float32", "float64", "float16"])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_what_is_not_unusual_is_done_at_once_with_the_same_bits(dtype, output, library, monkeypatch):
+    x, e, h1, h2, z = arrays(5, 40, dtype, 5)
+    e = e.astype(output)
+    if library == "torch":
+        torch = pytest.importorskip("torch")
+        x, e, h1, h2, z = map(torch.from_numpy, (x, e, h1, h2, z))
+    empty = kernel.library_of("x", x).empty_like
+
+    def found(**how):
+        out, kept = empty(x), empty(x)
+        assert (
+            kernel.apply(ROW, State("x", x), e, OUTPUT_TYPES[output], out, kept=kept, keys=Keys(3, 8), key=5, **how)
+            == -1
+        )
+        return np.stack([out, kept])
+
+    ways = [{}, {"noisy": True}, {"noisy": True, "given": z}, {"h1": h1, "noisy": True}, {"h1": h1, "h2": h2}]
+    at_once = [found(**how) for how in ways]
+    assert len({a.tobytes() for a in at_once}) == len(ways)
+    monkeypatch.setattr(kernel._core, "field_row_at_once", lambda *given: None)
+    for how, have in zip(ways, at_once, strict=True):
+        np.testing.assert_array_equal(have, found(**how))
+    monkeypatch.undo()
+    monkeypatch.setattr(kernel, "_run", None)
+    np.testing.assert_array_equal(at_once[1], found(noisy=True))
+
+
 @pytest.mark.parametrize("elements", [7, 784, 5000])
 def test_bits_depend_on_neither_batch_nor_threads_nor_place(elements, monkeypatch):
     monkeypatch.setattr(kernel, "_LEAST", {True: 1, False: 1})
+    monkeypatch.setattr(kernel._core, "field_row_at_once", lambda *given: None)
     monkeypatch.setattr(kernel.resources, "available_threads", lambda: 8)
     x, e, h1 = arrays(67, elements, "float32", 3)
 
@@ -131,6 +162,7 @@ def test_bits_depend_on_neither_batch_nor_threads_nor_place(elements, monkeypatc
 
 def test_the_first_sample_that_is_not_finite_is_found(monkeypatch):
     monkeypatch.setattr(kernel, "_LEAST", {True: 1, False: 1})  # threads divide the smallest batch, and samples
+    monkeypatch.setattr(kernel._core, "field_row_at_once", lambda *given: None)
     monkeypatch.setattr(kernel.resources, "available_threads", lambda: 8)
     torch = pytest.importorskip("torch")
     for elements, threads in product((2, 31, 32, 5000), (1, 2, 7)):
