@@ -10,8 +10,6 @@ namespace sdefast {
 
 namespace {
 
-using Coefficients = py::array_t<double, py::array::c_style>;
-
 // From so many numbers of a step on, or numbers of samples, the long way looks at them, or shares them out to threads.
 constexpr int64_t most_steps = 1 << 16, most_numbers = 1 << 19;
 
