@@ -20,8 +20,6 @@ __all__ = ["NUMPY", "Library", "library_of"]
 #: Number of a type of outputs in the kernel, `OutputType` in csrc/levels/table.hpp, by its name.
 OUTPUT_TYPES = {"float32": 0, "float64": 1, "bfloat16": 2, "float16": 3}
 
-_NUMPY_FLOAT32 = np.dtype(np.float32)
-
 
 class Library(ABC):
     """What numpy and torch call differently."""

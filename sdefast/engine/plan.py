@@ -122,14 +122,14 @@ def given_states(x0: Any, dim: int, n_paths: int) -> np.ndarray:
     return start
 
 
-def in_type(start: np.ndarray, x0: Any, dtype: np.dtype) -> np.ndarray:
-    """Start states ``x0``, float64, in the state's type."""
+def in_type(start: np.ndarray, x0: Any, dtype: np.dtype, what: str = "x0") -> np.ndarray:
+    """Start states ``x0``, or ``what`` is made of them, float64, in the state's type."""
     if start.dtype == dtype:
         return start  # known to be finite
     with np.errstate(over="ignore"):
         result = start.astype(dtype)
-    if not np.isfinite(result).all():
-        raise ValueError(f"x0 must be finite in {dtype.name}, got {checks.shown(x0)}")
+    if not np.isfinite(result).all() and np.isfinite(start).all():
+        raise ValueError(f"{what} must be finite in {dtype.name}, got {checks.shown(x0)}")
     return result
 
 

@@ -60,7 +60,8 @@ def fresh(
         expectations=wanted.asked(target, method),
     )  # fmt: skip
     _warn_of_step(settings)
-    return settings, _in_type(_start_rows(settings, x0), dtype)
+    rows = _start_rows(settings, x0)
+    return settings, plan.in_type(rows, x0[:, 0], dtype, "x0, and the density and score there,")
 
 
 def _start_rows(s: Settings, x0: np.ndarray) -> np.ndarray:
@@ -80,15 +81,6 @@ def _start_rows(s: Settings, x0: np.ndarray) -> np.ndarray:
             _known_starts.clear()
         rows = _known_starts[key] = chain.start_rows(s, x0, none)
     return rows
-
-
-def _in_type(rows: np.ndarray, dtype: np.dtype) -> np.ndarray:
-    """Rows in the run's type; ValueError where they are beyond what it holds, and chains would never move."""
-    with np.errstate(over="ignore"):
-        found = rows.astype(dtype)
-    if dtype.itemsize == 4 and np.isfinite(rows).all() and not np.isfinite(found).all():
-        raise ValueError("x0 is too far out for dtype='float32': there the density or its score is beyond its range")
-    return found
 
 
 #: Rows that a common start has, for many short calls, and how many of them are kept.

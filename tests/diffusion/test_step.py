@@ -287,9 +287,9 @@ def test_what_is_unusual_is_seen_on_the_short_way():
 
 
 def test_what_is_new_is_contiguous():
-    x, e = (a[:, :, None, :].transpose(2, 3) for a in pair((3, 5, 4)))
-    odd = torch.empty_strided((3, 1, 4), (4, 1, 1)).copy_(x[:, :1, :, 0])
-    assert ddim_step(odd, e[:, :1, :, 0].contiguous(), 70, THESIS).stride() == (4, 4, 1)
+    x, e = pair((3, 1, 4))
+    odd = torch.empty_strided((3, 1, 4), (4, 1, 1)).copy_(x)  # contiguous, and torch makes others like it as odd
+    assert ddim_step(odd, e, 70, THESIS).stride() == (4, 4, 1)
 
 
 def test_wrapped_tensors_and_interruptions_are_told_of():
@@ -298,8 +298,15 @@ def test_wrapped_tensors_and_interruptions_are_told_of():
         torch.func.grad(lambda y: (y + ddim_step(x, e, 70, THESIS)).sum())(x)
 
     class Interrupted(torch.overrides.TorchFunctionMode):
+        """By the first question alone, so that a second way would not be interrupted."""
+
+        times = 0
+
         def __torch_function__(self, function, types, args=(), kwargs=None):
-            raise KeyboardInterrupt
+            self.times += 1
+            if self.times == 1:
+                raise KeyboardInterrupt
+            return function(*args, **(kwargs or {}))
 
     with pytest.raises(KeyboardInterrupt), Interrupted():
         ddim_step(x, e, 70, THESIS)

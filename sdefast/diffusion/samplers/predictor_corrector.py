@@ -1,9 +1,9 @@
 """A step of a predictor, then Langevin steps at the level it came to, each of size 2 (snr |z| / |score|)^2.
 
-The norms are each sample's own, as one number over a batch would make a sample depend on its neighbours. Where they
-vary much, of samples of fewer than 256 coordinates, |score| is taken to be |z| / sigma: steps that depend on the sample
-would change the law. Where the variance is preserved the size is multiplied by 1 - beta_t, as there. There is no score
-to follow at the data.
+That size is found by the loop, `_correct` in ../sample.py, as it depends on samples. The norms are each sample's own,
+as one number over a batch would make a sample depend on its neighbours. Where they vary much, of samples of fewer than
+256 coordinates, |score| is taken to be |z| / sigma: steps that depend on the sample would change the law. Where the
+variance is preserved the size is multiplied by 1 - beta_t, as there. There is no score to follow at the data.
 """
 
 from __future__ import annotations
